@@ -1,0 +1,2 @@
+//! bantam
+fn main() {}

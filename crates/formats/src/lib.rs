@@ -1,0 +1,3 @@
+//! Files: model files in and out, and data sets in.
+
+pub mod data;

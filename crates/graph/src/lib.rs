@@ -1,0 +1,23 @@
+//! The graph of a neural network.
+//!
+//! A [`Model`] holds a [`Graph`]: values, nodes in topological order, inputs and outputs. Each [`Node`] has an
+//! [`Op`] in canonical form: the attributes and inputs of ONNX opset 23, defaults made explicit. What Bantam does
+//! not know is an [`Op::Custom`] and passes through untouched. Graphs are edited only through a [`Patch`].
+
+mod attributes;
+mod graph;
+mod model;
+mod op;
+pub mod ops;
+mod patch;
+mod types;
+
+pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes, OpAttributes};
+pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
+pub use model::{Function, Model, OperatorSet};
+pub use op::{Op, OpError};
+pub use patch::Patch;
+pub use types::{Dim, ValueType, dtype_code, dtype_from_code};
+
+/// The opset whose forms the canonical ops have.
+pub const CANONICAL_OPSET: i64 = 23;

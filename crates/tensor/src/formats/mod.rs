@@ -1,0 +1,177 @@
+//! Number formats: how a real number is stored in few bits.
+//!
+//! To add one: a file with an `impl NumberFormat`, and a line in [`FORMATS`]. The conformance tests at the end of
+//! this file then hold for it.
+
+mod float8;
+mod integer;
+mod minifloat;
+
+pub use float8::{F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ};
+pub use integer::{INT4, INT7, INT8, INT16, UINT4, UINT7, UINT8, UINT16};
+pub use minifloat::{F4E2M1, Minifloat};
+
+use crate::DType;
+
+/// The two families of formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatKind {
+    /// Evenly spaced codes with a zero point.
+    Integer,
+    /// Sign, exponent and mantissa; no zero point.
+    Float,
+}
+
+/// A number format: a row of facts and the scalar conversion that every fast path is tested against.
+pub trait NumberFormat: std::fmt::Debug + Sync {
+    /// The name that users write.
+    fn name(&self) -> &'static str;
+    /// One line for lists.
+    fn summary(&self) -> &'static str;
+    /// Integer or float.
+    fn kind(&self) -> FormatKind;
+    /// Bits of one code.
+    fn bits(&self) -> u32;
+    /// The type in which tensors hold the codes.
+    fn storage(&self) -> DType;
+    /// Smallest code of an integer format; 0 for floats.
+    fn min_code(&self) -> i32;
+    /// Largest code of an integer format; 0 for floats.
+    fn max_code(&self) -> i32;
+    /// Largest finite value of a code.
+    fn max_value(&self) -> f32;
+    /// The bits of the code nearest to `value`, ties to even, beyond the range the last code (saturating).
+    /// NaN becomes 0 for integers, NaN for floats that have one, else the largest code.
+    fn encode(&self, value: f32) -> u16;
+    /// The value of a code, given its bits.
+    fn decode(&self, code: u16) -> f32;
+}
+
+/// Every number format.
+pub static FORMATS: &[&dyn NumberFormat] = &[
+    &INT8,
+    &UINT8,
+    &INT7,
+    &UINT7,
+    &INT16,
+    &UINT16,
+    &INT4,
+    &UINT4,
+    &F8E4M3FN,
+    &F8E4M3FNUZ,
+    &F8E5M2,
+    &F8E5M2FNUZ,
+    &F4E2M1,
+];
+
+/// The format with this name.
+pub fn format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
+    FORMATS.iter().copied().find(|format| format.name() == name)
+}
+
+/// The values of a packed tensor of a type narrower than 16 bits; `None` when the type is no number.
+pub(crate) fn decode_packed(dtype: DType, bytes: &[u8], elements: usize) -> Option<Vec<f64>> {
+    let code = |index: usize| unpack_code(dtype.bits(), bytes, index);
+    if dtype == DType::F8E8M0 {
+        return Some(
+            (0..elements)
+                .map(|i| minifloat::decode_e8m0(code(i) as u8))
+                .collect(),
+        );
+    }
+    if matches!(dtype, DType::I2 | DType::U2) {
+        let signed = dtype == DType::I2;
+        return Some((0..elements).map(|i| two_bit(code(i), signed)).collect());
+    }
+    let format = FORMATS
+        .iter()
+        .find(|format| format.storage() == dtype && format.bits() < 16)?;
+    Some((0..elements).map(|i| f64::from(format.decode(code(i)))).collect())
+}
+
+fn two_bit(code: u16, signed: bool) -> f64 {
+    if signed && code >= 2 {
+        f64::from(code) - 4.0
+    } else {
+        f64::from(code)
+    }
+}
+
+/// The bits of element `index` of packed codes of 2, 4 or 8 bits.
+pub fn unpack_code(bits: usize, bytes: &[u8], index: usize) -> u16 {
+    let per_byte = 8 / bits;
+    let shift = (index % per_byte) * bits;
+    u16::from(bytes[index / per_byte] >> shift) & ((1 << bits) - 1)
+}
+
+/// Packs codes of 2, 4 or 8 bits, the first in the low bits.
+pub fn pack_codes(bits: usize, codes: impl ExactSizeIterator<Item = u8>) -> Vec<u8> {
+    let per_byte = 8 / bits;
+    let mask = ((1u16 << bits) - 1) as u8;
+    let mut bytes = vec![0; codes.len().div_ceil(per_byte)];
+    for (index, code) in codes.enumerate() {
+        bytes[index / per_byte] |= (code & mask) << ((index % per_byte) * bits);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoding_then_encoding_gives_the_same_code() {
+        for format in FORMATS {
+            for code in 0..=((1u32 << format.bits()) - 1) as u16 {
+                let value = format.decode(code);
+                let in_range = format.kind() == FormatKind::Float
+                    || (value >= format.min_code() as f32 && value <= format.max_code() as f32);
+                if value.is_finite() && in_range {
+                    let again = format.decode(format.encode(value));
+                    assert_eq!(again.to_bits(), value.to_bits(), "{} code {code}", format.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn encoding_picks_the_nearest_value() {
+        for format in FORMATS.iter().filter(|format| format.bits() <= 8) {
+            let values: Vec<f32> = (0..(1u16 << format.bits()))
+                .map(|code| format.decode(code))
+                .filter(|v| v.is_finite() && v.abs() <= format.max_value())
+                .collect();
+            for step in -600..=600 {
+                let x = step as f32 * format.max_value() / 499.0;
+                let got = (format.decode(format.encode(x)) - x).abs();
+                let best = values.iter().map(|v| (v - x).abs()).fold(f32::INFINITY, f32::min);
+                assert!(
+                    got <= best,
+                    "{}: {x} is {got} off, {best} possible",
+                    format.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        for (index, format) in FORMATS.iter().enumerate() {
+            assert!(
+                FORMATS[index + 1..]
+                    .iter()
+                    .all(|other| other.name() != format.name())
+            );
+        }
+    }
+
+    #[test]
+    fn packing_round_trips() {
+        for bits in [2usize, 4, 8] {
+            let codes: Vec<u8> = (0..13u16).map(|i| (i * 37 % (1 << bits)) as u8).collect();
+            let packed = pack_codes(bits, codes.iter().copied());
+            let unpacked: Vec<u8> = (0..13).map(|i| unpack_code(bits, &packed, i) as u8).collect();
+            assert_eq!(unpacked, codes);
+        }
+    }
+}

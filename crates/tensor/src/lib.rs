@@ -1,0 +1,21 @@
+//! Tensors, storage types, number formats and quantization parameters.
+//!
+//! A [`Tensor`] is a dtype, a shape and shared bytes: owned and 64-byte aligned, or a slice of a memory-mapped
+//! file. A [`NumberFormat`] says how a real number is stored in few bits; [`QuantSpec`] says how a value is to be
+//! quantized, and [`QParams`] with which scales and zero points.
+
+mod batch;
+mod buffer;
+mod dtype;
+pub mod formats;
+mod mapped;
+mod quantization;
+mod tensor;
+
+pub use batch::{Batch, Samples, SamplesError};
+pub use buffer::Buffer;
+pub use dtype::DType;
+pub use formats::{FORMATS, FormatKind, NumberFormat, format_by_name};
+pub use mapped::map_file;
+pub use quantization::{Granularity, QParams, QuantSpec, Rounding};
+pub use tensor::{Element, Tensor, TensorError};
