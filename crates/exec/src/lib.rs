@@ -1,1 +1,21 @@
-//! placeholder
+//! Compiles a graph to a program and runs it.
+//!
+//! [`compile`] turns a [`bantam_graph::Graph`] into a [`Program`]: steps in order, each an operator prepared for its
+//! constants, with the values it reads, writes and releases. [`Program::run`] runs it; [`Taps`] see values as soon as
+//! they exist, after which their memory is reused.
+
+mod compile;
+mod context;
+mod error;
+mod inputs;
+mod operator;
+mod ops;
+mod pool;
+mod program;
+mod taps;
+
+pub use compile::{CompileOptions, compile};
+pub use context::Context;
+pub use error::{CompileError, OpError, RunError};
+pub use program::{Program, StepInfo};
+pub use taps::Taps;

@@ -114,6 +114,28 @@ pub enum GraphError {
     DanglingId { node: String },
     #[error("`{value}` is a constant or an input and is also the output of {node}")]
     ProducedConstant { node: String, value: String },
+    #[error("a value has no name")]
+    EmptyName,
+    #[error("node {node} reads `{value}`, which a later node defines")]
+    ReadTooEarly { node: String, value: String },
+    #[error("node {node} has {got} {what}, not {}", between(*min, *max))]
+    Arity {
+        node: String,
+        what: &'static str,
+        got: usize,
+        min: usize,
+        max: usize,
+    },
+    #[error("node {node} lacks its required input {position} (counted from 0)")]
+    MissingInput { node: String, position: usize },
+}
+
+fn between(min: usize, max: usize) -> String {
+    match max {
+        usize::MAX => format!("at least {min}"),
+        _ if min == max => min.to_string(),
+        _ => format!("{min} to {max}"),
+    }
 }
 
 /// A directed acyclic graph of nodes.

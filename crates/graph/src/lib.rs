@@ -4,6 +4,7 @@
 //! [`Op`] in canonical form: the attributes and inputs of ONNX opset 23, defaults made explicit. What Bantam does
 //! not know is an [`Op::Custom`] and passes through untouched. Graphs are edited only through a [`Patch`].
 
+mod arity;
 mod attributes;
 mod graph;
 mod model;
@@ -11,13 +12,16 @@ mod op;
 pub mod ops;
 mod patch;
 mod types;
+mod verify;
 
+pub use arity::Arity;
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes, OpAttributes};
 pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
 pub use model::{Function, Model, OperatorSet};
 pub use op::{Op, OpError};
 pub use patch::Patch;
 pub use types::{Dim, ValueType, dtype_code, dtype_from_code};
+pub use verify::{verify, verify_model};
 
 /// The opset whose forms the canonical ops have.
 pub const CANONICAL_OPSET: i64 = 23;

@@ -15,7 +15,7 @@ pub(crate) use header::{Header, MAGIC, MAX_PREFIX, parse_header};
 pub use write::write_npy;
 
 use super::DataError;
-use super::array::swap_bytes;
+use super::array::to_native;
 
 /// What can be wrong with an npy file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,12 +98,14 @@ pub fn parse_npy(bytes: &Bytes) -> Result<NpyArray, NpyError> {
 }
 
 impl NpyArray {
-    /// The array as a tensor: over the file's bytes, or over a copy where the byte order has to be turned.
+    /// The array as a tensor: over the file's bytes, or over a copy where they have to be changed (big
+    /// endian; booleans other than 0 and 1).
     pub fn into_tensor(self) -> Tensor {
-        let data = if self.big_endian {
-            let mut turned = self.data.to_vec();
-            swap_bytes(&mut turned, self.dtype);
-            turned.into()
+        let odd_booleans = self.dtype == DType::Bool && self.data.iter().any(|&byte| byte > 1);
+        let data = if self.big_endian || odd_booleans {
+            let mut copy = self.data.to_vec();
+            to_native(&mut copy, self.dtype, self.big_endian);
+            copy.into()
         } else {
             self.data
         };

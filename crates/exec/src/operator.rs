@@ -1,0 +1,64 @@
+//! The operators that programs are made of.
+
+use bantam_graph::{Graph, Node, Op};
+use bantam_tensor::Tensor;
+
+use crate::inputs::Inputs;
+use crate::{CompileError, Context, OpError, ops};
+
+/// The outputs of an operator, in the order of the node; those that the node leaves out may be missing.
+pub(crate) type Outputs = Vec<Option<Tensor>>;
+
+/// A node prepared to run.
+pub(crate) trait Operator: Send + Sync {
+    /// Computes the outputs. Argument order is the node's; captured values of subgraphs follow.
+    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError>;
+
+    /// The kernel, for people to read.
+    fn kernel(&self) -> String;
+}
+
+/// What an operator knows of its node when it is prepared.
+pub(crate) struct Site<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) node: &'a Node,
+}
+
+impl Site<'_> {
+    /// The constant that input `index` stands for.
+    pub(crate) fn constant(&self, index: usize) -> Option<&Tensor> {
+        self.graph.constant_input(self.node, index)
+    }
+}
+
+/// An op that needs no preparation: evaluated from its attributes each time.
+struct Plain {
+    op: Op,
+    outputs: usize,
+}
+
+impl Operator for Plain {
+    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+        ops::evaluate(&self.op, inputs, self.outputs, context)
+    }
+
+    fn kernel(&self) -> String {
+        "plain".to_owned()
+    }
+}
+
+/// Prepares a node: packed weights where they are constant, programs of subgraphs.
+pub(crate) fn prepare(site: &Site<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let node = || site.graph.describe(site.node);
+    if let Op::Custom(custom) = &site.node.op {
+        let domain = if custom.domain.is_empty() { String::new() } else { format!("{}.", custom.domain) };
+        return Err(CompileError::UnknownOp { node: node(), domain, op: custom.name.clone() });
+    }
+    if let Some((attribute, _)) = site.node.extra.iter().next() {
+        return Err(CompileError::UnknownAttribute { node: node(), attribute: attribute.to_owned() });
+    }
+    if let Some(prepared) = ops::prepare(site)? {
+        return Ok(prepared);
+    }
+    Ok(Box::new(Plain { op: site.node.op.clone(), outputs: site.node.outputs.len() }))
+}

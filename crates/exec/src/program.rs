@@ -1,0 +1,195 @@
+//! [`Program`]: steps in order.
+
+use bantam_graph::{Graph, ValueId};
+use bantam_tensor::{DType, Tensor};
+
+use crate::inputs::{Argument, Inputs};
+use crate::operator::Operator;
+use crate::{Context, OpError, RunError, Taps};
+
+/// One operator with the values it reads and writes.
+pub(crate) struct Step {
+    pub(crate) node: String,
+    pub(crate) operator: Box<dyn Operator>,
+    pub(crate) inputs: Vec<Option<ValueId>>,
+    pub(crate) outputs: Vec<Option<ValueId>>,
+    /// For each input, whether this is the last step that reads it.
+    pub(crate) last_uses: Vec<bool>,
+}
+
+/// What a step of a program is, for people to read.
+#[derive(Clone, Debug)]
+pub struct StepInfo {
+    /// The node.
+    pub node: String,
+    /// The kernel that was chosen.
+    pub kernel: String,
+}
+
+/// An input of a program.
+struct Input {
+    name: String,
+    value: ValueId,
+    dtype: Option<DType>,
+    shape: Option<Vec<Option<usize>>>,
+    has_default: bool,
+}
+
+/// A compiled graph.
+pub struct Program {
+    steps: Vec<Step>,
+    constants: Vec<Option<Tensor>>,
+    inputs: Vec<Input>,
+    captured: Vec<Option<ValueId>>,
+    outputs: Vec<(String, ValueId)>,
+    context: Context,
+}
+
+impl Program {
+    pub(crate) fn new(
+        graph: &Graph,
+        steps: Vec<Step>,
+        constants: Vec<Option<Tensor>>,
+        captured: Vec<Option<ValueId>>,
+        context: Context,
+    ) -> Program {
+        let inputs = graph.inputs.iter().map(|&value| {
+            let facts = graph.value(value);
+            Input {
+                name: facts.name.clone(),
+                value,
+                dtype: facts.ty.dtype(),
+                shape: facts.ty.shape().map(|dims| dims.iter().map(bantam_graph::Dim::known).collect()),
+                has_default: facts.initializer.is_some(),
+            }
+        });
+        let outputs = graph.outputs.iter().map(|&value| (graph.value(value).name.clone(), value));
+        Program { steps, constants, inputs: inputs.collect(), captured, outputs: outputs.collect(), context }
+    }
+
+    /// The steps in order.
+    pub fn steps(&self) -> Vec<StepInfo> {
+        let info = |step: &Step| StepInfo { node: step.node.clone(), kernel: step.operator.kernel() };
+        self.steps.iter().map(info).collect()
+    }
+
+    /// Names of the outputs, in the order of [`Program::run`]'s result.
+    pub fn output_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.outputs.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Runs on named inputs; gives the outputs in order.
+    ///
+    /// # Errors
+    /// When an input is missing, unknown or of another type or shape than declared, or when a node fails.
+    pub fn run(&self, inputs: &[(&str, Tensor)], taps: &mut Taps<'_>) -> Result<Vec<Tensor>, RunError> {
+        let mut values = self.constants.clone();
+        if let Some((name, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|i| i.name != *name)) {
+            return Err(RunError::UnknownInput { name: (*name).to_owned(), expected: self.input_names() });
+        }
+        for input in &self.inputs {
+            match inputs.iter().find(|(name, _)| *name == input.name) {
+                Some((_, tensor)) => {
+                    input.check(tensor)?;
+                    values[input.value.index()] = Some(tensor.clone());
+                }
+                None if input.has_default => {}
+                None => {
+                    let (name, expected) = (input.name.clone(), self.input_names());
+                    return Err(RunError::MissingInput { name, expected });
+                }
+            }
+        }
+        self.run_steps(values, taps)
+    }
+
+    /// Runs a subgraph on positional inputs and the captured values in order.
+    pub(crate) fn run_subgraph(&self, inputs: &[Tensor], captured: &[Tensor]) -> Result<Vec<Tensor>, OpError> {
+        let mut values = self.constants.clone();
+        for (input, tensor) in self.inputs.iter().zip(inputs) {
+            values[input.value.index()] = Some(tensor.clone());
+        }
+        for (id, tensor) in self.captured.iter().zip(captured) {
+            if let Some(id) = id {
+                values[id.index()] = Some(tensor.clone());
+            }
+        }
+        let run = self.run_steps(values, &mut Taps::none());
+        run.map_err(|error| OpError::Subgraph(Box::new(error)))
+    }
+
+    fn run_steps(&self, mut values: Vec<Option<Tensor>>, taps: &mut Taps<'_>) -> Result<Vec<Tensor>, RunError> {
+        let known: Vec<ValueId> = (0..values.len()).map(ValueId::new).collect();
+        for id in known {
+            if let Some(tensor) = &values[id.index()] {
+                taps.see(id, tensor);
+            }
+        }
+        for step in &self.steps {
+            self.run_step(step, &mut values, taps)?;
+        }
+        let output = |(name, id): &(String, ValueId)| {
+            values[id.index()].clone().ok_or_else(|| RunError::Node {
+                node: name.clone(),
+                inputs: "none".to_owned(),
+                source: OpError::value("the graph's output was not computed"),
+            })
+        };
+        self.outputs.iter().map(output).collect()
+    }
+
+    fn run_step(
+        &self,
+        step: &Step,
+        values: &mut [Option<Tensor>],
+        taps: &mut Taps<'_>,
+    ) -> Result<(), RunError> {
+        let taken: Vec<Option<Tensor>> = (step.inputs.iter().zip(&step.last_uses))
+            .map(|(input, last)| input.filter(|_| *last).and_then(|id| values[id.index()].take()))
+            .collect();
+        let arguments = (step.inputs.iter().zip(taken))
+            .map(|(input, taken)| match taken {
+                Some(tensor) => Some(Argument::Last(tensor)),
+                None => input.and_then(|id| values[id.index()].as_ref()).map(Argument::Shared),
+            })
+            .collect();
+        let mut inputs = Inputs::new(arguments);
+        let fail = |source, inputs: &Inputs<'_>| {
+            let shapes: Vec<String> = (0..inputs.len())
+                .map(|i| inputs.optional(i).map_or("-".to_owned(), |t| format!("{}{:?}", t.dtype(), t.shape())))
+                .collect();
+            RunError::Node { node: step.node.clone(), inputs: shapes.join(", "), source }
+        };
+        let outputs = step.operator.run(&mut inputs, &self.context).map_err(|e| fail(e, &inputs))?;
+        inputs.into_last().for_each(|tensor| self.context.recycle(tensor));
+        for (id, tensor) in step.outputs.iter().zip(outputs) {
+            if let (Some(id), Some(tensor)) = (id, tensor) {
+                taps.see(*id, &tensor);
+                values[id.index()] = Some(tensor);
+            }
+        }
+        Ok(())
+    }
+
+    fn input_names(&self) -> String {
+        let names: Vec<String> = self.inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+        names.join(", ")
+    }
+}
+
+impl Input {
+    fn check(&self, tensor: &Tensor) -> Result<(), RunError> {
+        let shape_fits = self.shape.as_ref().is_none_or(|dims| {
+            dims.len() == tensor.rank()
+                && dims.iter().zip(tensor.shape()).all(|(dim, size)| dim.is_none_or(|dim| dim == *size))
+        });
+        if shape_fits && self.dtype.is_none_or(|dtype| dtype == tensor.dtype()) {
+            return Ok(());
+        }
+        let dtype = self.dtype.map_or("any type".to_owned(), |dtype| dtype.to_string());
+        let dims = self.shape.iter().flatten().map(|dim| dim.map_or("?".to_owned(), |size| size.to_string()));
+        let expected = format!("{dtype}[{}]", dims.collect::<Vec<_>>().join(", "));
+        let got = format!("{}{:?}", tensor.dtype(), tensor.shape());
+        Err(RunError::Input { name: self.name.clone(), expected, got })
+    }
+}
