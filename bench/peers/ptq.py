@@ -167,7 +167,7 @@ def main():
         print(json.dumps(facts | {"models": results}))
     else:
         names = ", ".join(f"{package} {version}" for package, version in versions.items())
-        print(f"\n*: the fastest batch size. {cpu}. {names}")
+        print(f"\n*: the faster batch size. {cpu}. {names}")
     return any("error" in entry for rows in results.values() for entry in rows)
 
 

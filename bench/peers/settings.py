@@ -26,7 +26,7 @@ class Setting:
 
 BANTAM_RANGES = ("minmax", "entropy", "percentile", "mse")
 
-# Two batch sizes each: 1, and the fastest of 1, 8, 16, 32, 64 and 128 for that tool.
+# Batch size 1, and the fastest one for that tool; README.md says among which.
 SETTINGS = [Setting("bantam", name, 0, name) for name in BANTAM_RANGES] + [
     Setting("onnxruntime", "minmax", 1, "minmax"),
     Setting("onnxruntime", "minmax", 32, "minmax"),

@@ -1,1 +1,18 @@
-//! placeholder
+//! Quantization, plans, rewriting and evaluation.
+//!
+//! A step is three calls: [`stats::observe`] answers what a [`quantize::Method`] asks, the method makes a
+//! [`plan::Plan`], and [`rewrite`] applies it.
+
+pub mod evaluate;
+mod layer_error;
+pub mod plan;
+pub mod quantize;
+mod quantizer;
+pub mod range;
+mod rewrite;
+pub mod select;
+pub mod stats;
+pub mod target;
+
+pub use layer_error::measure_layer_errors;
+pub use rewrite::{RewriteError, rewrite};

@@ -57,9 +57,9 @@ fn mark_last_uses(graph: &Graph, steps: &mut [Step]) {
     for step in steps.iter_mut().rev() {
         let mut last_uses = vec![false; step.inputs.len()];
         for (position, input) in step.inputs.iter().enumerate() {
-            // A value that appears twice is moved at its first position only if it is not read again in this step.
-            let again = step.inputs[position + 1..].contains(input);
-            last_uses[position] = input.is_some_and(|id| !again && !read_later.contains(&id));
+            // A value that appears twice stays shared: what one position took, the other could not read.
+            let once = step.inputs.iter().filter(|other| *other == input).count() == 1;
+            last_uses[position] = input.is_some_and(|id| once && !read_later.contains(&id));
         }
         read_later.extend(step.inputs.iter().flatten().copied());
         step.last_uses = last_uses;

@@ -71,6 +71,22 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// As [`Inputs::take_last`], but only when nobody else shares the memory, so that writing does not copy.
+    pub(crate) fn take_unique(&mut self, index: usize) -> Option<Tensor> {
+        match self.arguments.get(index)? {
+            Some(Argument::Last(tensor)) if tensor.is_unique() => self.take_last(index),
+            _ => None,
+        }
+    }
+
+    /// Argument `index` to keep: the tensor itself if this was its last use, else one that shares its memory.
+    pub(crate) fn keep(&mut self, index: usize) -> Result<Tensor, OpError> {
+        match self.take_last(index) {
+            Some(tensor) => Ok(tensor),
+            None => self.required(index).cloned(),
+        }
+    }
+
     /// What is left after the run, for reuse of its memory.
     pub(crate) fn into_last(self) -> impl Iterator<Item = Tensor> + use<'a> {
         self.arguments.into_iter().filter_map(|argument| match argument {

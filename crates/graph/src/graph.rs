@@ -360,9 +360,14 @@ impl Graph {
         let mut ready: std::collections::BTreeSet<usize> =
             (0..self.nodes.len()).filter(|&node| waiting[node] == 0).collect();
         let mut order = Vec::with_capacity(self.nodes.len());
+        let mut released = vec![false; self.values.len()];
         while let Some(node) = ready.pop_first() {
             order.push(node);
             for output in self.nodes[node].outputs.iter().flatten() {
+                // A malformed graph may produce a value twice; that is for `verify` to say.
+                if std::mem::replace(&mut released[output.index()], true) {
+                    continue;
+                }
                 for (reader, _) in &consumers[output.index()] {
                     waiting[reader.index()] -= 1;
                     if waiting[reader.index()] == 0 {
@@ -415,3 +420,6 @@ impl Graph {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,17 +6,23 @@
 
 mod arity;
 mod attributes;
+pub mod cost;
 mod graph;
+pub mod infer;
 mod model;
 mod op;
 pub mod ops;
+pub mod passes;
 mod patch;
+mod text;
 mod types;
 mod verify;
 
 pub use arity::Arity;
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes, OpAttributes};
+pub use cost::{Cost, NodeCost, cost};
 pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
+pub use infer::{InferError, InferOptions, infer_shapes};
 pub use model::{Function, Model, OperatorSet};
 pub use op::{Op, OpError};
 pub use patch::Patch;

@@ -58,6 +58,8 @@ pub struct Model {
     pub doc: String,
     /// The file's key-value pairs.
     pub metadata: Vec<(String, String)>,
+    /// Fields of the file that Bantam has no place for (as `training_info`), encoded as they were.
+    pub raw_fields: Vec<u8>,
 }
 
 impl Model {

@@ -1,9 +1,10 @@
 //! [`Patch`]: the only way to edit a graph.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bantam_tensor::Tensor;
 
+use crate::ops::Unary;
 use crate::{Graph, GraphError, Node, NodeId, Op, Value, ValueId};
 
 /// A set of edits, made against one graph and applied at once.
@@ -27,7 +28,7 @@ impl Patch {
     pub fn new(graph: &Graph) -> Patch {
         Patch {
             first_new: graph.values.len(),
-            names: graph.values.iter().map(|value| value.name.clone()).collect(),
+            names: all_names(graph),
             ..Patch::default()
         }
     }
@@ -92,7 +93,8 @@ impl Patch {
     }
 
     /// Lets every node of the old graph, every subgraph and every graph output that reads `old` read `new`; nodes
-    /// that this patch adds still read `old`.
+    /// that this patch adds still read `old`. Replacements chain: with `a` by `b` and `b` by `c`, readers of `a`
+    /// read `c`.
     pub fn replace_uses(&mut self, old: ValueId, new: ValueId) {
         self.uses.insert(old, new);
     }
@@ -104,10 +106,11 @@ impl Patch {
 
     /// Applies the edits, sorts the nodes and drops values that nothing refers to any more.
     ///
-    /// Graph outputs keep their names: where a use of an output is replaced, the new value takes over its name.
+    /// Graph outputs keep their names: where an output is replaced, the new value takes over its name, or gives it to
+    /// an Identity if it has a name to keep itself.
     ///
     /// # Errors
-    /// When the edits make a cycle.
+    /// When the edits make a cycle; the graph is then of no use.
     pub fn apply(self, graph: &mut Graph) -> Result<(), GraphError> {
         debug_assert_eq!(
             self.first_new,
@@ -123,7 +126,8 @@ impl Patch {
         for (node, op) in self.ops {
             graph.nodes[node.index()].op = op;
         }
-        redirect(graph, &self.uses);
+        let mut added = self.nodes;
+        redirect(graph, &self.uses, &mut added);
         for ((node, position), value) in self.inputs {
             let inputs = &mut graph.nodes[node.index()].inputs;
             if inputs.len() <= position {
@@ -136,58 +140,136 @@ impl Patch {
             index += 1;
             !self.removed.contains(&NodeId::new(index - 1))
         });
-        graph.nodes.extend(self.nodes);
+        graph.nodes.extend(added);
         graph.sort()?;
         graph.drop_unused_values();
         Ok(())
     }
 }
 
-/// Moves reads of the old graph to other values.
-fn redirect(graph: &mut Graph, uses: &BTreeMap<ValueId, ValueId>) {
+/// Names of a graph's values and of those in its subgraphs.
+fn all_names(graph: &Graph) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = graph.values.iter().map(|value| value.name.clone()).collect();
+    let subgraphs = graph.nodes.iter().flat_map(|node| node.op.subgraphs());
+    subgraphs.for_each(|subgraph| names.extend(all_names(subgraph)));
+    names
+}
+
+/// Moves reads of the old graph to other values. `added` are the patch's own nodes, whose subgraphs only follow
+/// changes of names.
+fn redirect(graph: &mut Graph, uses: &BTreeMap<ValueId, ValueId>, added: &mut Vec<Node>) {
+    let uses: BTreeMap<ValueId, ValueId> = uses.keys().map(|&old| (old, end_of_chain(uses, old))).collect();
     for input in graph
         .nodes
         .iter_mut()
         .flat_map(|node| node.inputs.iter_mut().flatten())
     {
-        if let Some(new) = uses.get(input) {
-            *input = *new;
+        *input = uses.get(input).copied().unwrap_or(*input);
+    }
+    let name = |graph: &Graph, id: ValueId| graph.value(id).name.clone();
+    let touched: BTreeSet<ValueId> = uses.iter().flat_map(|(&old, &new)| [old, new]).collect();
+    let before: Vec<(ValueId, String)> = touched.iter().map(|&id| (id, name(graph, id))).collect();
+    let mut identities = Vec::new();
+    for (&old, &new) in &uses {
+        if graph.outputs.contains(&old) {
+            identities.extend(replace_output(graph, old, new));
         }
     }
-    for (&old, &new) in uses {
-        let (old_name, new_name) = (graph.value(old).name.clone(), graph.value(new).name.clone());
-        let is_output = graph.outputs.contains(&old);
-        if is_output && !graph.outputs.contains(&new) && !graph.inputs.contains(&new) {
-            graph
-                .outputs
-                .iter_mut()
-                .filter(|id| **id == old)
-                .for_each(|id| *id = new);
-            let ty = graph.value(old).ty.clone();
-            graph.value_mut(new).ty = ty;
-            graph.value_mut(new).name = old_name.clone();
-            graph.value_mut(old).name = new_name;
-        } else {
-            graph
-                .outputs
-                .iter_mut()
-                .filter(|id| **id == old)
-                .for_each(|id| *id = new);
-            let subgraphs = graph.nodes.iter_mut().flat_map(|node| node.op.subgraphs_mut());
-            subgraphs.for_each(|subgraph| rename_captured(subgraph, &old_name, &new_name));
-        }
+    let renamed = |to: &dyn Fn(ValueId) -> ValueId| -> HashMap<String, String> {
+        before
+            .iter()
+            .map(|(id, old)| (old.clone(), name(graph, to(*id))))
+            .collect()
+    };
+    let followed = renamed(&|id| uses.get(&id).copied().unwrap_or(id));
+    let kept = renamed(&|id| id);
+    for (nodes, names) in [(&mut graph.nodes, followed), (&mut *added, kept)] {
+        let subgraphs = nodes.iter_mut().flat_map(|node| node.op.subgraphs_mut());
+        subgraphs.for_each(|subgraph| rename_captured(subgraph, &names));
     }
+    added.extend(identities);
 }
 
-/// Renames a value that a subgraph captures from outside.
-fn rename_captured(graph: &mut Graph, old: &str, new: &str) {
-    if !graph.captured_names().iter().any(|name| name == old) {
+fn end_of_chain(uses: &BTreeMap<ValueId, ValueId>, start: ValueId) -> ValueId {
+    let mut end = start;
+    for _ in 0..uses.len() {
+        match uses.get(&end) {
+            Some(&next) => end = next,
+            None => break,
+        }
+    }
+    end
+}
+
+/// Lets the graph output `old` be `new` under the old name. Gives the node that copies `new` where that has a name
+/// to keep itself.
+fn replace_output(graph: &mut Graph, old: ValueId, new: ValueId) -> Option<Node> {
+    let (old_name, new_name) = (graph.value(old).name.clone(), graph.value(new).name.clone());
+    let ty = graph.value(old).ty.clone();
+    let must_copy = graph.outputs.contains(&new) || graph.inputs.contains(&new);
+    let output = if must_copy {
+        graph.value_mut(old).name = graph.unique_name(&format!("{old_name}_replaced"));
+        graph.add_value(Value {
+            name: old_name,
+            ty,
+            ..Value::default()
+        })
+    } else {
+        graph.value_mut(old).name = new_name;
+        graph.value_mut(new).name = old_name;
+        graph.value_mut(new).ty = ty;
+        new
+    };
+    let outputs = graph.outputs.iter_mut().filter(|id| **id == old);
+    outputs.for_each(|id| *id = output);
+    must_copy.then(|| Node::new("", Op::Unary(Unary::Identity), &[new], &[output]))
+}
+
+/// Renames the values that a subgraph captures from outside, all at once. Captured values that get one name become
+/// one value.
+fn rename_captured(graph: &mut Graph, names: &HashMap<String, String>) {
+    let captured = graph.captured_names().into_iter();
+    let names: HashMap<String, String> = captured
+        .filter_map(|name| {
+            names
+                .get(&name)
+                .filter(|to| **to != name)
+                .map(|to| (name, to.clone()))
+        })
+        .collect();
+    if names.is_empty() {
         return;
     }
-    if let Some(id) = graph.value_by_name(old) {
-        graph.value_mut(id).name = new.to_owned();
+    let mut holders: HashMap<String, ValueId> = HashMap::new();
+    let mut renamed = Vec::new();
+    for (index, value) in graph.values.iter().enumerate() {
+        match names.get(&value.name) {
+            Some(to) => renamed.push((ValueId::new(index), to.clone())),
+            None => _ = holders.insert(value.name.clone(), ValueId::new(index)),
+        }
     }
+    let mut merged = HashMap::new();
+    for (id, to) in renamed {
+        match holders.get(&to) {
+            Some(&holder) => _ = merged.insert(id, holder),
+            None => {
+                graph.value_mut(id).name = to.clone();
+                holders.insert(to, id);
+            }
+        }
+    }
+    let reads = graph
+        .nodes
+        .iter_mut()
+        .flat_map(|node| node.inputs.iter_mut().flatten());
+    reads
+        .chain(&mut graph.outputs)
+        .for_each(|id| *id = merged.get(id).copied().unwrap_or(*id));
     for subgraph in graph.nodes.iter_mut().flat_map(|node| node.op.subgraphs_mut()) {
-        rename_captured(subgraph, old, new);
+        rename_captured(subgraph, &names);
     }
+    graph.drop_unused_values();
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,6 +87,25 @@ impl ValueType {
     }
 }
 
+impl std::fmt::Display for ValueType {
+    /// `f32[N,3]`; `?` for what is not known, `[...]` for an unknown rank.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (dtype, shape) = match self {
+            ValueType::Unknown => return f.write_str("?"),
+            ValueType::Opaque(_) => return f.write_str("opaque"),
+            ValueType::Tensor { dtype, shape } => (dtype, shape),
+        };
+        f.write_str(dtype.map_or("?", DType::name))?;
+        match shape {
+            None => f.write_str("[...]"),
+            Some(shape) => {
+                let dims: Vec<String> = shape.iter().map(Dim::to_string).collect();
+                write!(f, "[{}]", dims.join(","))
+            }
+        }
+    }
+}
+
 const CODES: &[(i32, DType)] = &[
     (1, DType::F32),
     (2, DType::U8),

@@ -194,3 +194,6 @@ fn check_arity(graph: &Graph, node: &Node) -> Result<(), GraphError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

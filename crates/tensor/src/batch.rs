@@ -32,3 +32,40 @@ pub trait Samples: Send + Sync {
     /// Reads and preprocesses the samples with these indices, in this order.
     fn batch(&self, indices: &[usize]) -> Result<Batch, SamplesError>;
 }
+
+/// How many samples run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    /// So many, or fewer at the end.
+    AtMost(usize),
+    /// Exactly so many, because the model's input has this first dimension.
+    Fixed(usize),
+}
+
+impl BatchSize {
+    /// Cuts indices into batches. Each comes with the number of its indices that count: where the size is fixed, the
+    /// last batch is filled up by repeating its last index.
+    pub fn cut(self, indices: &[usize]) -> impl Iterator<Item = (Vec<usize>, usize)> {
+        let (BatchSize::AtMost(size) | BatchSize::Fixed(size)) = self;
+        indices.chunks(size.max(1)).map(move |chunk| {
+            let mut batch = chunk.to_vec();
+            if let (BatchSize::Fixed(size), Some(&last)) = (self, chunk.last()) {
+                batch.resize(size, last);
+            }
+            (batch, chunk.len())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_cover_every_index_once() {
+        let cut = |size: BatchSize| size.cut(&[7, 8, 9]).collect::<Vec<_>>();
+        assert_eq!(cut(BatchSize::AtMost(2)), [(vec![7, 8], 2), (vec![9], 1)]);
+        assert_eq!(cut(BatchSize::Fixed(2)), [(vec![7, 8], 2), (vec![9, 9], 1)]);
+        assert_eq!(cut(BatchSize::AtMost(0)).len(), 3);
+    }
+}

@@ -12,7 +12,7 @@ mod mapped;
 mod quantization;
 mod tensor;
 
-pub use batch::{Batch, Samples, SamplesError};
+pub use batch::{Batch, BatchSize, Samples, SamplesError};
 pub use buffer::Buffer;
 pub use dtype::DType;
 pub use formats::{FORMATS, FormatKind, NumberFormat, format_by_name};

@@ -352,6 +352,29 @@ impl Tensor {
         }
     }
 
+    /// A tensor of a floating-point `dtype` from values rounded to nearest.
+    ///
+    /// # Errors
+    /// When `dtype` is not f64, f32, f16 or bf16, or the number of values does not fit `shape`.
+    pub fn from_f64(dtype: DType, shape: &[usize], values: &[f64]) -> Result<Tensor, TensorError> {
+        match dtype {
+            DType::F64 => Tensor::from_slice(shape, values),
+            DType::F32 => Tensor::from_slice(shape, &values.iter().map(|&v| v as f32).collect::<Vec<_>>()),
+            DType::F16 => Tensor::from_slice(
+                shape,
+                &values.iter().map(|&v| f16::from_f64(v)).collect::<Vec<_>>(),
+            ),
+            DType::BF16 => Tensor::from_slice(
+                shape,
+                &values.iter().map(|&v| bf16::from_f64(v)).collect::<Vec<_>>(),
+            ),
+            _ => Err(TensorError::Type {
+                expected: DType::F64,
+                got: dtype,
+            }),
+        }
+    }
+
     /// The same elements under another shape.
     pub fn reshape(&self, shape: &[usize]) -> Result<Tensor, TensorError> {
         if element_count(shape) != Some(self.len()) {
@@ -366,6 +389,11 @@ impl Tensor {
     fn with_shape(mut self, shape: Vec<usize>) -> Tensor {
         self.shape = shape;
         self
+    }
+
+    /// True when nobody else shares the memory, so that writing does not copy. Strings are never unique.
+    pub fn is_unique(&self) -> bool {
+        matches!(&self.storage, Storage::Buffer(buffer) if Arc::strong_count(buffer) == 1)
     }
 
     /// The memory, for reuse, if nobody else shares it.

@@ -1,9 +1,37 @@
 //! The operators, by family.
 
+mod attention;
+mod axes;
+mod boxes;
 mod broadcast;
+mod columns;
+pub(crate) mod convolution;
+mod control;
+mod dispatch;
+mod einsum;
 mod elementwise;
+mod floats;
+mod gelu;
+mod fused_activation;
+mod layer_norm;
+mod losses;
+mod matmul;
+mod movement;
+mod normalization;
+mod quantization;
+mod recurrent;
+mod resize;
+mod rotary;
+mod sampling;
+mod softmax;
+#[cfg(test)]
+mod testing;
+mod units;
+mod windows;
 
 use bantam_graph::Op;
+use bantam_graph::ops::{Gelu, GeluApproximation, Swish};
+use bantam_kernels::softmax::SoftmaxKind;
 
 use crate::inputs::Inputs;
 use crate::operator::{Operator, Outputs, Site};
@@ -11,8 +39,16 @@ use crate::{CompileError, Context, OpError};
 
 /// Operators that are prepared for the constants among their inputs; `None` for those that need none.
 pub(crate) fn prepare(site: &Site<'_>) -> Result<Option<Box<dyn Operator>>, CompileError> {
-    let _ = site;
-    Ok(None)
+    let fail = |source| CompileError::Node { node: site.graph.describe(site.node), source };
+    match &site.node.op {
+        Op::If(op) => control::branch(op, site).map(Some),
+        Op::Loop(op) => control::repeat(op, site).map(Some),
+        Op::Scan(op) => control::scan(op, site).map(Some),
+        Op::MatMulInteger(_) | Op::QLinearMatMul(_) | Op::QGemm(_) => quantization::product(site).map_err(fail),
+        Op::MatMulIntegerToFloat(_) | Op::DynamicQuantizeMatMul(_) => quantization::product(site).map_err(fail),
+        Op::Conv(op) => Ok(Some(convolution::prepare(site, op, convolution::Following::NOTHING))),
+        _ => Ok(None),
+    }
 }
 
 /// Computes an op from its attributes; `outputs` is how many outputs the node names.
@@ -22,10 +58,108 @@ pub(crate) fn evaluate(
     outputs: usize,
     context: &Context,
 ) -> Result<Outputs, OpError> {
-    let _ = outputs;
     let one = |result: Result<bantam_tensor::Tensor, OpError>| result.map(|tensor| vec![Some(tensor)]);
     match op {
         Op::Unary(op) => one(elementwise::unary(*op, inputs, context)),
+        Op::Binary(op) => one(elementwise::binary(*op, inputs, context)),
+        Op::Variadic(op) => one(elementwise::variadic(*op, inputs, context)),
+        Op::Elu(op) => one(elementwise::elu(op, inputs, context)),
+        Op::Selu(op) => one(elementwise::selu(op, inputs, context)),
+        Op::Celu(op) => one(elementwise::celu(op, inputs, context)),
+        Op::LeakyRelu(op) => one(elementwise::leaky_relu(op, inputs, context)),
+        Op::HardSigmoid(op) => one(elementwise::hard_sigmoid(op, inputs, context)),
+        Op::ThresholdedRelu(op) => one(elementwise::thresholded_relu(op, inputs, context)),
+        Op::Shrink(op) => one(elementwise::shrink(op, inputs, context)),
+        Op::Gelu(op) => one(elementwise::gelu(op, inputs, context)),
+        Op::Swish(op) => one(elementwise::swish(op, inputs, context)),
+        Op::IsInf(op) => one(elementwise::is_infinite(op, inputs, context)),
+        Op::BitShift(op) => one(elementwise::shift(op, inputs, context)),
+        Op::Mod(op) => one(elementwise::modulo(op, inputs, context)),
+        Op::Clip(_) => one(elementwise::clip(inputs, context)),
+        Op::Where(_) => one(elementwise::select(inputs, context)),
+        Op::Cast(op) => one(elementwise::cast(op.to, &op.into(), inputs, context)),
+        Op::CastLike(op) => one(elementwise::cast_like(op, inputs, context)),
+        Op::BitCast(op) => one(elementwise::bit_cast(op.to, inputs)),
+        Op::Dropout(op) => elementwise::dropout(op, inputs, outputs, context),
+        Op::Concat(op) => one(movement::concat(op, inputs, context)),
+        Op::Split(op) => movement::split(op, inputs, outputs, context),
+        Op::Slice(_) => one(movement::slice(inputs, context)),
+        Op::Gather(op) => one(movement::gather(op, inputs, context)),
+        Op::GatherElements(op) => one(movement::gather_elements(op, inputs, context)),
+        Op::GatherNd(op) => one(movement::gather_nd(op, inputs, context)),
+        Op::ScatterElements(op) => one(movement::scatter_elements(op, inputs, context)),
+        Op::ScatterNd(op) => one(movement::scatter_nd(op, inputs, context)),
+        Op::TensorScatter(op) => one(movement::tensor_scatter(op, inputs, context)),
+        Op::Reshape(op) => one(movement::reshape(op, inputs)),
+        Op::Flatten(op) => one(movement::flatten(op, inputs)),
+        Op::Squeeze(_) => one(movement::squeeze(inputs)),
+        Op::Unsqueeze(_) => one(movement::unsqueeze(inputs)),
+        Op::Transpose(op) => one(movement::transpose(op, inputs, context)),
+        Op::Expand(_) => one(movement::expand(inputs, context)),
+        Op::Tile(_) => one(movement::tile(inputs, context)),
+        Op::Pad(op) => one(movement::pad(op, inputs, context)),
+        Op::DepthToSpace(op) => one(movement::depth_to_space(op, inputs, context)),
+        Op::SpaceToDepth(op) => one(movement::space_to_depth(op, inputs, context)),
+        Op::Shape(op) => one(movement::shape(op, inputs)),
+        Op::Size(_) => one(movement::size(inputs)),
+        Op::ConstantOfShape(op) => one(movement::constant_of_shape(op, inputs, context)),
+        Op::Range(_) => one(movement::range(inputs, context)),
+        Op::OneHot(op) => one(movement::one_hot(op, inputs, context)),
+        Op::NonZero(_) => one(movement::non_zero(inputs, context)),
+        Op::Trilu(op) => one(movement::triangle(op, inputs, context)),
+        Op::EyeLike(op) => one(movement::eye_like(op, inputs, context)),
+        Op::ReverseSequence(op) => one(movement::reverse_sequence(op, inputs, context)),
+        Op::Compress(op) => one(movement::compress(op, inputs, context)),
+        Op::CenterCropPad(op) => one(movement::center_crop_pad(op, inputs, context)),
+        Op::Softmax(op) => one(softmax::softmax(SoftmaxKind::Softmax, op.axis, inputs, context)),
+        Op::LogSoftmax(op) => one(softmax::softmax(SoftmaxKind::LogSoftmax, op.axis, inputs, context)),
+        Op::Hardmax(op) => one(softmax::softmax(SoftmaxKind::Hardmax, op.axis, inputs, context)),
+        Op::BatchNormalization(op) => normalization::batch(op, inputs, context),
+        Op::InstanceNormalization(op) => one(normalization::instance(op, inputs, context)),
+        Op::GroupNormalization(op) => one(normalization::group(op, inputs, context)),
+        Op::Lrn(op) => one(normalization::local_response(op, inputs, context)),
+        Op::LpNormalization(op) => one(normalization::lp(op, inputs, context)),
+        Op::MeanVarianceNormalization(op) => one(normalization::mean_variance(op, inputs, context)),
+        Op::LayerNormalization(op) => layer_norm::layer(op.into(), inputs, outputs, context),
+        Op::RmsNormalization(op) => layer_norm::layer(op.into(), inputs, outputs, context),
+        Op::SimplifiedLayerNormalization(op) => layer_norm::layer(op.into(), inputs, outputs, context),
+        Op::SkipLayerNormalization(op) => layer_norm::skip(op.into(), inputs, outputs, context),
+        Op::SkipSimplifiedLayerNormalization(op) => layer_norm::skip(op.into(), inputs, outputs, context),
+        Op::NegativeLogLikelihoodLoss(op) => one(losses::negative_log_likelihood(op.into(), inputs, context)),
+        Op::SoftmaxCrossEntropyLoss(op) => losses::softmax_cross_entropy(op.into(), inputs, context),
+        Op::Lstm(op) => recurrent::lstm(op, inputs, context),
+        Op::Gru(op) => recurrent::gru(op, inputs, context),
+        Op::Rnn(op) => recurrent::plain(op, inputs, context),
+        Op::Attention(op) => attention::attention(op, inputs, outputs, context),
+        Op::Resize(op) => one(resize::resize(op, inputs, context)),
+        Op::GridSample(op) => one(sampling::grid_sample(op, inputs, context)),
+        Op::AffineGrid(op) => one(sampling::affine_grid(op, inputs, context)),
+        Op::Col2Im(op) => one(columns::col2im(op, inputs, context)),
+        Op::NonMaxSuppression(op) => one(boxes::non_max_suppression(op, inputs, context)),
+        Op::MsGelu(_) => one(elementwise::gelu(&Gelu { approximate: GeluApproximation::None }, inputs, context)),
+        Op::QuickGelu(op) => one(elementwise::swish(&Swish { alpha: op.alpha }, inputs, context)),
+        Op::BiasGelu(_) => one(gelu::biased(false, inputs, context)),
+        Op::FastGelu(_) => one(gelu::biased(true, inputs, context)),
+        Op::RotaryEmbedding(op) => one(rotary::rotary(op, inputs, context)),
+        Op::QuantizeLinear(op) => one(quantization::quantize(&op.into(), inputs, context)),
+        Op::MsQuantizeLinear(op) => one(quantization::quantize(&op.into(), inputs, context)),
+        Op::DequantizeLinear(op) => one(quantization::dequantize(&op.into(), inputs, context)),
+        Op::MsDequantizeLinear(op) => one(quantization::dequantize(&op.into(), inputs, context)),
+        Op::DynamicQuantizeLinear(_) => quantization::dynamic(inputs, context),
+        Op::QLinearAdd(_) => one(quantization::add(inputs, context)),
+        Op::QLinearMul(_) => one(quantization::multiply(inputs, context)),
+        Op::QLinearSigmoid(_) => one(quantization::sigmoid(inputs, context)),
+        Op::QLinearLeakyRelu(op) => one(quantization::leaky_relu(op, inputs, context)),
+        Op::QLinearSoftmax(op) => one(quantization::softmax(op, inputs, context)),
+        Op::QLinearConcat(op) => one(quantization::concat(op, inputs, context)),
+        Op::Conv(op) => one(convolution::conv(op, inputs, context)),
+        Op::FusedConv(op) => one(convolution::fused_conv(op, inputs, context)),
+        Op::ConvTranspose(op) => one(convolution::conv_transpose(op, inputs, context)),
+        Op::MatMul(_) => one(matmul::matmul(inputs, context)),
+        Op::FusedMatMul(op) => one(matmul::fused_matmul(op, inputs, context)),
+        Op::Gemm(op) => one(matmul::gemm(op, inputs, context)),
+        Op::FusedGemm(op) => one(matmul::fused_gemm(op, inputs, context)),
+        Op::Einsum(op) => one(einsum::einsum(op, inputs, context)),
         _ => Err(OpError::Unsupported(format!("the op {}", op.name()))),
     }
 }

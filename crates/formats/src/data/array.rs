@@ -117,7 +117,10 @@ mod tests {
         };
         let records = Array::records(Bytes::from_static(&[9, 1, 2, 9, 3, 4, 9]), 1, 3, &[2]);
         let cases: &[(Array, &[&[u8]])] = &[
-            (dense(DType::U8, &[2, 3], false, &[1, 2, 3, 4, 5, 6]), &[&[1, 2, 3], &[4, 5, 6]]),
+            (
+                dense(DType::U8, &[2, 3], false, &[1, 2, 3, 4, 5, 6]),
+                &[&[1, 2, 3], &[4, 5, 6]],
+            ),
             (dense(DType::I16, &[2], true, &[1, 2, 3, 4]), &[&[2, 1], &[4, 3]]),
             (dense(DType::Bool, &[1, 3], false, &[0, 7, 1]), &[&[0, 1, 1]]),
             (dense(DType::F32, &[0, 3], false, &[]), &[]),

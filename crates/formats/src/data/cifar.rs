@@ -20,7 +20,10 @@ pub enum CifarError {
     )]
     NotCifar { bytes: usize },
     #[error("a CIFAR file has no {member:?}\nhint: use one of: {}", members.join(", "))]
-    Member { member: String, members: Vec<&'static str> },
+    Member {
+        member: String,
+        members: Vec<&'static str>,
+    },
 }
 
 /// The arrays of a CIFAR file.
@@ -36,7 +39,8 @@ pub(crate) fn parse(bytes: &Bytes) -> Result<Cifar, CifarError> {
     let versions: [&[(&'static str, u8)]; 2] = [&[("label", 10)], &[("coarse", 20), ("fine", 100)]];
     let fits = |fields: &&[(&str, u8)]| {
         let stride = fields.len() + PIXELS;
-        bytes.len().is_multiple_of(stride)
+        !bytes.is_empty()
+            && bytes.len().is_multiple_of(stride)
             && bytes.chunks_exact(stride).all(|record| {
                 let mut labels = fields.iter().zip(record);
                 labels.all(|((_, classes), label)| label < classes)
@@ -45,9 +49,10 @@ pub(crate) fn parse(bytes: &Bytes) -> Result<Cifar, CifarError> {
     let fields = versions.into_iter().find(fits);
     let fields = fields.ok_or(CifarError::NotCifar { bytes: bytes.len() })?;
     let stride = fields.len() + PIXELS;
-    let labels = fields.iter().enumerate().map(|(position, (name, _))| {
-        (*name, Array::records(bytes.clone(), position, stride, &[]))
-    });
+    let labels = fields
+        .iter()
+        .enumerate()
+        .map(|(position, (name, _))| (*name, Array::records(bytes.clone(), position, stride, &[])));
     Ok(Cifar {
         images: Array::records(bytes.clone(), fields.len(), stride, &IMAGE),
         labels: labels.rev().collect(),
@@ -96,7 +101,11 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        for bytes in [records(&[&[10]]), records(&[&[20, 0]]), records(&[&[1]]).slice(1..)] {
+        for bytes in [
+            records(&[&[10]]),
+            records(&[&[20, 0]]),
+            records(&[&[1]]).slice(1..),
+        ] {
             assert!(parse(&bytes).is_err());
         }
     }

@@ -43,7 +43,7 @@ pub enum IdxError {
 
 /// True for the first bytes of an IDX file.
 pub(crate) fn is_idx(start: &[u8]) -> bool {
-    matches!(start, [0, 0, code, 1.., ..] if element_type(*code).is_some())
+    matches!(start, [0, 0, code, rank, ..] if *rank > 0 && element_type(*code).is_some())
 }
 
 fn element_type(code: u8) -> Option<DType> {
@@ -146,29 +146,52 @@ mod tests {
     fn bytes_and_big_endian_numbers() {
         let images = [0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6];
         let numbers = [0, 0, 0x0b, 1, 0, 0, 0, 2, 0, 1, 0xff, 0xfe];
-        let cases: &[(&[u8], &[usize], &[i64])] =
-            &[(&images, &[2, 3], &[1, 2, 3, 4, 5, 6]), (&numbers, &[2], &[1, -2])];
+        let cases: &[(&[u8], &[usize], &[i64])] = &[
+            (&images, &[2, 3], &[1, 2, 3, 4, 5, 6]),
+            (&numbers, &[2], &[1, -2]),
+        ];
         for (file, shape, values) in cases {
             assert!(is_idx(file));
             for array in [parse(&Bytes::copy_from_slice(file)), parse_gzip(&gzip(file))] {
                 let tensor = array.unwrap().into_tensor();
-                assert_eq!((tensor.shape(), tensor.to_i64().unwrap().as_slice()), (*shape, *values));
+                assert_eq!(
+                    (tensor.shape(), tensor.to_i64().unwrap().as_slice()),
+                    (*shape, *values)
+                );
             }
         }
     }
 
     #[test]
     fn hostile_files() {
-        let huge = [0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255];
+        let huge = [
+            0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+        ];
         let large = [0, 0, 8, 2, 255, 255, 255, 255, 0, 255, 255, 255, 1, 2];
         let cases: &[(&[u8], &str, &str)] = &[
             (&[], "not an IDX file", "not an IDX file"),
-            (&[0, 0, 7, 1, 0, 0, 0, 0], "starts with [00, 00, 07, 01]", "starts with"),
-            (&[0, 0, 8, 200, 0, 0], "ends inside the IDX header", "ends inside the IDX header"),
+            (
+                &[0, 0, 7, 1, 0, 0, 0, 0],
+                "starts with [00, 00, 07, 01]",
+                "starts with",
+            ),
+            (
+                &[0, 0, 8, 200, 0, 0],
+                "ends inside the IDX header",
+                "ends inside the IDX header",
+            ),
             (&huge, "too large to address", "too large to address"),
             (&large, "the file holds 2", "more than a gzip file of this size"),
-            (&[0, 0, 8, 1, 0, 0, 0, 3, 1, 2], "needs 3 bytes, the file holds 2", "fewer than the 11 bytes"),
-            (&[0, 0, 8, 1, 0, 0, 0, 1, 1, 2], "needs 1 bytes, the file holds 2", "more than the 9 bytes"),
+            (
+                &[0, 0, 8, 1, 0, 0, 0, 3, 1, 2],
+                "needs 3 bytes, the file holds 2",
+                "fewer than the 11 bytes",
+            ),
+            (
+                &[0, 0, 8, 1, 0, 0, 0, 1, 1, 2],
+                "needs 1 bytes, the file holds 2",
+                "more than the 9 bytes",
+            ),
         ];
         for (file, plain, gzipped) in cases {
             let error = parse(&Bytes::copy_from_slice(file)).unwrap_err().to_string();
@@ -177,6 +200,11 @@ mod tests {
             assert!(error.contains(gzipped), "{file:?}: {error}");
         }
         let damaged = gzip(&[0, 0, 8, 1, 0, 0, 0, 1, 1]).slice(..12);
-        assert!(parse_gzip(&damaged).unwrap_err().to_string().contains("cannot unpack"));
+        assert!(
+            parse_gzip(&damaged)
+                .unwrap_err()
+                .to_string()
+                .contains("cannot unpack")
+        );
     }
 }

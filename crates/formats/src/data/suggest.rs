@@ -3,7 +3,10 @@
 /// The candidate closest to `name`, if it is close enough to be a slip of the keyboard.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).max(1);
+    let allowed = match name.chars().count() {
+        0..=2 => 0,
+        characters => (characters / 3).max(1),
+    };
     candidates
         .into_iter()
         .map(|candidate| {
@@ -36,6 +39,7 @@ mod tests {
             ("tran", &["test", "train"], "did you mean \"train\"?"),
             ("Train", &["test", "train"], "did you mean \"train\"?"),
             ("validation", &["test", "train"], "use one of: test, train"),
+            ("x", &["a", "b"], "use one of: a, b"),
             ("x", &[], "there is none"),
         ];
         for (name, candidates, expected) in cases {

@@ -53,9 +53,19 @@ mod tests {
     #[test]
     fn length_is_exact() {
         let data = [1u8, 2, 3];
-        assert_eq!(unpack(&data[..], 3).unwrap(), Bytes::from_static(&data));
-        assert!(unpack(&data[..], 4).unwrap_err().to_string().contains("fewer than the 4 bytes"));
-        assert!(unpack(&data[..], 2).unwrap_err().to_string().contains("more than the 2 bytes"));
+        assert_eq!(unpack(&data[..], 3).unwrap(), &data[..]);
+        assert!(
+            unpack(&data[..], 4)
+                .unwrap_err()
+                .to_string()
+                .contains("fewer than the 4 bytes")
+        );
+        assert!(
+            unpack(&data[..], 2)
+                .unwrap_err()
+                .to_string()
+                .contains("more than the 2 bytes")
+        );
         assert!(is_impossible(10, 1 << 20) && !is_impossible(1 << 20, 1 << 30));
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use bantam_tensor::{DType, Tensor, map_file};
 use bytes::Bytes;
 
-pub(crate) use header::{Header, MAGIC, MAX_PREFIX, parse_header};
+pub(crate) use header::{MAGIC, MAX_PREFIX, parse_header};
 pub use write::write_npy;
 
 use super::DataError;
@@ -143,9 +143,15 @@ mod tests {
     fn arrays_of_every_version_and_spelling() {
         let data = [1u8, 0, 2, 0, 3, 0];
         let cases = [
-            (1, "{'descr': '<i2', 'fortran_order': False, 'shape': (3,), }   \n"),
+            (
+                1,
+                "{'descr': '<i2', 'fortran_order': False, 'shape': (3,), }   \n",
+            ),
             (2, "{\"shape\":(3L,),\"descr\":\"<i2\",\"fortran_order\":True}"),
-            (3, " { 'fortran_order' : False , 'shape' : ( 1 , 3 ) , 'descr' : '<i2' } "),
+            (
+                3,
+                " { 'fortran_order' : False , 'shape' : ( 1 , 3 ) , 'descr' : '<i2' } ",
+            ),
         ];
         for (version, header) in cases {
             let array = parse_npy(&npy(version, header, &data)).unwrap_or_else(|e| panic!("{header}: {e}"));
@@ -164,13 +170,25 @@ mod tests {
             (plain("(18446744073709551615,)"), "too large to address"),
             (plain("(99999999999999999999,)"), "a dimension at byte"),
             (plain("(4294967296, 4294967296)"), "too large to address"),
-            (plain("(1000000000000,)"), "needs 4000000000000 bytes, the file holds 4"),
+            (
+                plain("(1000000000000,)"),
+                "needs 4000000000000 bytes, the file holds 4",
+            ),
             (plain("(-1,)"), "expected a dimension"),
-            (plain(&format!("({})", "1,".repeat(65))), "more than 64 dimensions"),
+            (
+                plain(&format!("({})", "1,".repeat(65))),
+                "more than 64 dimensions",
+            ),
             (plain("(1"), "expected a comma or a closing parenthesis"),
-            (plain("(1,)").replace("False", "True").replace("(1,)", "(1,1)"), "Fortran order"),
+            (
+                plain("(1,)").replace("False", "True").replace("(1,)", "(1,1)"),
+                "Fortran order",
+            ),
             (plain("(1,)").replace("False", "Maybe"), "expected True or False"),
-            (plain("(1,)").replace("shape", "shapes"), "expected one of the keys"),
+            (
+                plain("(1,)").replace("shape", "shapes"),
+                "expected one of the keys",
+            ),
             (plain("(1,)") + "}", "expected the end of the header"),
             (plain("(1,), 'shape': (1,)"), "expected each key once"),
             ("{'descr': '<f4'}".into(), "no \"shape\""),
@@ -200,11 +218,19 @@ mod tests {
         }
         let mut longer = whole.to_vec();
         longer.push(0);
-        assert!(matches!(parse_npy(&longer.into()), Err(NpyError::Length { got: 9, .. })));
-        let huge: Bytes = [MAGIC, &[2, 0, 0xff, 0xff, 0xff, 0xff], &[b' '; 64]].concat().into();
+        assert!(matches!(
+            parse_npy(&longer.into()),
+            Err(NpyError::Length { got: 9, .. })
+        ));
+        let huge: Bytes = [MAGIC, &[2, 0, 0xff, 0xff, 0xff, 0xff], &[b' '; 64]]
+            .concat()
+            .into();
         assert!(matches!(parse_npy(&huge), Err(NpyError::HeaderTooLong { .. })));
         let future: Bytes = [MAGIC, &[9, 1, 0, 0, 0, 0]].concat().into();
-        assert_eq!(parse_npy(&future).unwrap_err(), NpyError::Version { major: 9, minor: 1 });
+        assert_eq!(
+            parse_npy(&future).unwrap_err(),
+            NpyError::Version { major: 9, minor: 1 }
+        );
     }
 
     #[test]
@@ -221,10 +247,16 @@ mod tests {
         for tensor in tensors {
             write_npy(&path, &tensor).unwrap();
             assert_eq!(read_npy(&path).unwrap(), tensor);
-            assert_eq!(std::fs::read(&path).unwrap().len() % 64, tensor.as_bytes().len() % 64);
+            assert_eq!(
+                std::fs::read(&path).unwrap().len() % 64,
+                tensor.as_bytes().len() % 64
+            );
         }
         let brain_float = Tensor::zeros(DType::BF16, &[1]).unwrap();
         let error = write_npy(&path, &brain_float).unwrap_err();
-        assert!(error.to_string().contains("cannot hold elements of type bf16"), "{error}");
+        assert!(
+            error.to_string().contains("cannot hold elements of type bf16"),
+            "{error}"
+        );
     }
 }

@@ -1,0 +1,57 @@
+//! The main job on a small real data set that ships inside: the UCI optical digits and a small residual network.
+
+use std::path::{Path, PathBuf};
+
+use bantam_compress::quantize::{QuantizeSettings, method_by_name};
+use bantam_compress::target::target_by_name;
+use bantam_formats::onnx::SaveOptions;
+
+use crate::jobs::{QuantizeJob, QuantizeReport, quantize};
+use crate::{Error, Progress, write_whole};
+
+/// The files of the demo, as `demo/train.py` made them.
+static FILES: &[(&str, &[u8])] = &[
+    ("digits.onnx", include_bytes!("../demo/digits.onnx")),
+    ("digits.toml", include_bytes!("../demo/digits.toml")),
+    ("train_x.npy", include_bytes!("../demo/train_x.npy")),
+    ("train_y.npy", include_bytes!("../demo/train_y.npy")),
+    ("test_x.npy", include_bytes!("../demo/test_x.npy")),
+    ("test_y.npy", include_bytes!("../demo/test_y.npy")),
+    ("NOTICE", include_bytes!("../demo/NOTICE")),
+];
+
+/// Writes the demo's files into a folder, made if it is absent.
+pub fn write_files(folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|source| Error::File {
+        path: folder.to_owned(),
+        action: "the folder cannot be made",
+        source,
+        hint: "choose another folder with --output",
+    })?;
+    FILES.iter().try_for_each(|(name, contents)| write_whole(&folder.join(name), contents))
+}
+
+/// Quantizes the demo's network to INT8 and scores both on the test images.
+pub fn demo(folder: &Path, progress: &dyn Progress) -> Result<QuantizeReport, Error> {
+    write_files(folder)?;
+    quantize(&job(folder.to_owned()), progress)
+}
+
+fn job(folder: PathBuf) -> QuantizeJob {
+    QuantizeJob {
+        model: folder.join("digits.onnx"),
+        data: Some(folder.join("digits.toml")),
+        method: method_by_name("static").expect("listed"),
+        settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
+        samples: 512,
+        seed: 0,
+        calibration_split: "train".to_owned(),
+        plan: None,
+        plan_out: Some(folder.join("digits-int8.plan.json")),
+        score_split: Some("test".to_owned()),
+        metrics: vec!["top1".to_owned()],
+        limit: usize::MAX,
+        output: folder.join("digits-int8.onnx"),
+        save: SaveOptions::default(),
+    }
+}

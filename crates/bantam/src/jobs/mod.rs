@@ -1,0 +1,98 @@
+//! Whole jobs, as the commands run them: the pipeline's functions put together, with a report at the end.
+
+mod compare;
+mod eval;
+mod quantize;
+
+pub use compare::{CompareJob, CompareReport, compare};
+pub use eval::{EvalJob, EvalReport, eval};
+pub use quantize::{QuantizeJob, QuantizeReport, quantize};
+
+use std::path::{Path, PathBuf};
+
+use bantam_compress::evaluate::{Estimate, Metric, Runner, Scores};
+use serde::Serialize;
+
+use crate::{Error, pipeline, runtime};
+
+/// What runs a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeChoice {
+    /// Our own executor.
+    Bantam,
+    /// Another runtime, if it is present.
+    External(runtime::RuntimeKind),
+}
+
+impl RuntimeChoice {
+    /// The names that users write.
+    pub const NAMES: &[(&str, RuntimeChoice)] = &[
+        ("bantam", RuntimeChoice::Bantam),
+        ("onnxruntime", RuntimeChoice::External(runtime::RuntimeKind::OnnxRuntime)),
+        ("openvino", RuntimeChoice::External(runtime::RuntimeKind::OpenVino)),
+    ];
+
+    /// The runtime with this name.
+    pub fn by_name(name: &str) -> Result<RuntimeChoice, Error> {
+        let found = RuntimeChoice::NAMES.iter().find(|(known, _)| *known == name);
+        let unknown = || Error::unknown_name("runtime", name, RuntimeChoice::NAMES.iter().map(|(name, _)| *name));
+        found.map(|(_, choice)| *choice).ok_or_else(unknown)
+    }
+
+    /// Opens a model for running with `threads` threads.
+    pub fn open(self, model: &Path, threads: usize) -> Result<Box<dyn Runner>, Error> {
+        Ok(match self {
+            RuntimeChoice::Bantam => Box::new(pipeline::compile(&pipeline::load(model)?)?),
+            RuntimeChoice::External(kind) => runtime::open(kind, model, threads)?,
+        })
+    }
+}
+
+
+/// The scores of one model.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScoreReport {
+    /// The file.
+    pub model: PathBuf,
+    /// What ran it.
+    pub runtime: String,
+    /// By metric name.
+    pub metrics: std::collections::BTreeMap<String, Estimate>,
+    /// Number of samples.
+    pub samples: usize,
+    /// Time in the runtime, without reading data.
+    pub seconds: f64,
+    /// Size of the model's file or files.
+    pub bytes: u64,
+}
+
+impl ScoreReport {
+    fn new(model: &Path, runtime: &str, scores: &Scores) -> ScoreReport {
+        let metrics = scores.metrics.iter().map(|(name, estimate, _)| ((*name).to_owned(), *estimate));
+        ScoreReport {
+            model: model.to_owned(),
+            runtime: runtime.to_owned(),
+            metrics: metrics.collect(),
+            samples: scores.samples,
+            seconds: scores.seconds,
+            bytes: model_bytes(model),
+        }
+    }
+}
+
+/// Size of a model on disk, external data included.
+pub fn model_bytes(model: &Path) -> u64 {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let mut data = model.as_os_str().to_owned();
+    data.push(".data");
+    size(model) + size(Path::new(&data))
+}
+
+/// The metrics with these names.
+pub fn metrics_by_name(names: &[String]) -> Result<Vec<&'static dyn Metric>, Error> {
+    use bantam_compress::evaluate::{METRICS, metric_by_name};
+    let find = |name: &String| {
+        metric_by_name(name).ok_or_else(|| Error::unknown_name("metric", name, METRICS.iter().map(|m| m.name())))
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,216 @@
+//! Quantizing one model.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bantam_compress::measure_layer_errors;
+use bantam_compress::plan::{Action, Plan};
+use bantam_compress::quantize::{Method, QuantizeSettings};
+use bantam_compress::stats::Stats;
+use bantam_formats::onnx::SaveOptions;
+use bantam_graph::Model;
+use bantam_tensor::Samples;
+use serde::Serialize;
+
+use super::{CompareJob, CompareReport, EvalJob, RuntimeChoice, compare};
+use crate::{Error, Progress, pipeline};
+
+/// What to quantize and how.
+#[derive(Clone)]
+pub struct QuantizeJob {
+    /// The model's file.
+    pub model: PathBuf,
+    /// The data set; not needed by methods that observe nothing, when nothing is scored.
+    pub data: Option<PathBuf>,
+    /// The method.
+    pub method: &'static dyn Method,
+    /// Its settings.
+    pub settings: QuantizeSettings,
+    /// Number of calibration samples.
+    pub samples: usize,
+    /// Chooses them.
+    pub seed: u64,
+    /// Split to calibrate on.
+    pub calibration_split: String,
+    /// A plan made before, which is applied instead of a new one.
+    pub plan: Option<PathBuf>,
+    /// Where to write the plan.
+    pub plan_out: Option<PathBuf>,
+    /// Score both models on this split.
+    pub score_split: Option<String>,
+    /// Metrics of the scores.
+    pub metrics: Vec<String>,
+    /// Number of scored samples.
+    pub limit: usize,
+    /// Where to write the result.
+    pub output: PathBuf,
+    /// How to write it.
+    pub save: SaveOptions,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Serialize)]
+pub struct QuantizeReport {
+    /// The model's file.
+    pub model: PathBuf,
+    /// The result's file.
+    pub output: PathBuf,
+    /// The method.
+    pub method: String,
+    /// The target.
+    pub target: String,
+    /// Number of calibration samples.
+    pub samples: usize,
+    /// Size of the model in bytes.
+    pub bytes_before: u64,
+    /// Size of the result in bytes.
+    pub bytes_after: u64,
+    /// Time for all but scoring.
+    pub seconds: f64,
+    /// Values and constants that are quantized.
+    pub quantized: usize,
+    /// Nodes that stay in float, with the reason.
+    pub kept: Vec<Kept>,
+    /// What to know before shipping the result.
+    pub warnings: Vec<String>,
+    /// Both models on the test split.
+    pub scores: Option<CompareReport>,
+}
+
+/// A node that stays in float.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kept {
+    /// The node, by its first output.
+    pub node: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Samples that the error of each layer is measured on.
+const ERROR_SAMPLES: usize = 16;
+
+/// Quantizes a model: calibrates, plans, rewrites, writes, and scores both models.
+pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeReport, Error> {
+    let start = Instant::now();
+    super::metrics_by_name(&job.metrics)?;
+    check_writable(&job.output)?;
+    job.plan_out.as_deref().map(check_writable).transpose()?;
+    let model = pipeline::prepare(&pipeline::load(&job.model)?)?;
+    let (plan, samples, rewritten) = match &job.plan {
+        Some(path) => {
+            let plan = read_plan(path)?;
+            let rewritten = pipeline::rewrite(&model, &plan)?;
+            (plan, 0, rewritten)
+        }
+        None => make_plan(job, &model, progress)?,
+    };
+    pipeline::export(&rewritten, &job.output, &job.save)?;
+    if let Some(path) = &job.plan_out {
+        write_plan(&plan, path)?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let scores = job.score_split.as_ref().map(|split| score_both(job, split, progress)).transpose()?;
+    let kept = plan.decisions.iter().filter(|decision| decision.action == Action::Keep);
+    let kept: Vec<Kept> = kept.map(|decision| Kept { node: decision.site.name().to_owned(), why: decision.why.clone() }).collect();
+    Ok(QuantizeReport {
+        model: job.model.clone(),
+        output: job.output.clone(),
+        method: plan.method.clone(),
+        target: plan.target.clone(),
+        samples,
+        bytes_before: super::model_bytes(&job.model),
+        bytes_after: super::model_bytes(&job.output),
+        seconds,
+        quantized: plan.decisions.len() - kept.len(),
+        kept,
+        warnings: warnings(job),
+        scores,
+    })
+}
+
+/// Observes, plans and rewrites; gives the number of samples that were looked at.
+fn make_plan(job: &QuantizeJob, model: &Model, progress: &dyn Progress) -> Result<(Plan, usize, Model), Error> {
+    let graph = &model.graph;
+    let asks_nothing = job.method.requests(graph, &job.settings)?.is_empty();
+    let split = match &job.data {
+        Some(data) if !asks_nothing => Some(pipeline::open_split(data, &job.calibration_split, graph)?),
+        None if !asks_nothing => return Err(missing_data(job.method.name())),
+        _ => None,
+    };
+    let stats = match &split {
+        Some(split) => {
+            pipeline::observe(graph, split, job.method, &job.settings, (job.samples, job.seed), progress)?
+        }
+        None => Stats::default(),
+    };
+    let mut plan = pipeline::plan(graph, &stats, job.method, &job.settings)?;
+    let rewritten = pipeline::rewrite(model, &plan)?;
+    if let (Some(split), Some(_)) = (&split, &job.plan_out) {
+        let count = split.len().min(ERROR_SAMPLES);
+        let (indices, _) = pipeline::batch_size(graph).cut(&Vec::from_iter(0..count)).next().unwrap_or_default();
+        let batch = split.batch(&indices).map_err(bantam_compress::stats::ObserveError::from)?;
+        measure_layer_errors(graph, &rewritten.graph, &mut plan, &batch)?;
+    }
+    Ok((plan, stats.samples, rewritten))
+}
+
+fn missing_data(method: &str) -> Error {
+    Error::Usage {
+        message: format!("the method {method} needs data to calibrate on"),
+        hint: "give --data FILE, or use --dynamic, which needs none".to_owned(),
+    }
+}
+
+fn score_both(job: &QuantizeJob, split: &str, progress: &dyn Progress) -> Result<CompareReport, Error> {
+    let data = job.data.clone().ok_or_else(|| Error::Usage {
+        message: "scoring needs data".to_owned(),
+        hint: "give --data FILE, or --no-eval to skip scoring".to_owned(),
+    })?;
+    let first = EvalJob {
+        model: job.model.clone(),
+        data,
+        split: split.to_owned(),
+        metrics: job.metrics.clone(),
+        runtime: RuntimeChoice::Bantam,
+        limit: job.limit,
+        batch: None,
+        threads: 0,
+    };
+    compare(&CompareJob { first, second: job.output.clone() }, progress)
+}
+
+fn warnings(job: &QuantizeJob) -> Vec<String> {
+    if job.plan.is_some() || job.method.name() != "static" {
+        return Vec::new();
+    }
+    let settings = &job.settings;
+    let warning = settings.target.activation_warning(settings.activations.name(), settings.symmetric_activations);
+    warning.into_iter().collect()
+}
+
+/// Fails early where the result could not be written, instead of after the work.
+fn check_writable(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let probe = tempfile::Builder::new().prefix(".bantam-").tempfile_in(folder);
+    let hint = "choose an output in a folder that exists and can be written";
+    let fail = |source| Error::File { path: path.to_owned(), action: "cannot be written", source, hint };
+    if path.is_dir() {
+        return Err(fail(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+    }
+    probe.map(drop).map_err(fail)
+}
+
+fn read_plan(path: &Path) -> Result<Plan, Error> {
+    let text = std::fs::read(path).map_err(|source| Error::File {
+        path: path.to_owned(),
+        action: "cannot be read",
+        source,
+        hint: "plans are written by `bantam quantize --plan-out`",
+    })?;
+    serde_json::from_slice(&text).map_err(|e| Error::PlanFile { path: path.to_owned(), reason: e.to_string() })
+}
+
+fn write_plan(plan: &Plan, path: &Path) -> Result<(), Error> {
+    let text = serde_json::to_vec_pretty(plan).expect("plans hold nothing that JSON cannot say");
+    crate::write_whole(path, &text)
+}

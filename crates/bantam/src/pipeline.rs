@@ -1,0 +1,126 @@
+//! The pipeline, one function for each arrow:
+//!
+//! ```text
+//! load -> prepare -> observe -> plan -> rewrite -> evaluate -> export
+//! ```
+//!
+//! Every function takes values and gives a value; any of them can be called alone.
+
+use std::path::Path;
+
+use bantam_compress::evaluate::{EvaluateOptions, Metric, Runner, Scores, evaluate as score};
+use bantam_compress::plan::Plan;
+use bantam_compress::quantize::{Method, QuantizeSettings};
+use bantam_compress::stats::{ObserveOptions, Stats, observe as watch};
+use bantam_exec::{CompileOptions, Program};
+use bantam_formats::data::{DataSet, InputSpec, Split, sample_indices};
+use bantam_formats::onnx::{self, SaveOptions};
+use bantam_graph::passes::{PASSES, run_passes};
+use bantam_graph::{Dim, Graph, Model};
+use bantam_tensor::{BatchSize, Samples};
+
+use crate::{Error, Progress};
+
+/// Samples that run at once where the model leaves it open.
+const BATCH: usize = 32;
+
+/// Reads a model. Weights stay in the mapped file until they are looked at.
+pub fn load(path: &Path) -> Result<Model, Error> {
+    Ok(onnx::load(path)?)
+}
+
+/// The model in the form that is compressed: functions inlined, BatchNormalization folded, dead nodes gone.
+pub fn prepare(model: &Model) -> Result<Model, Error> {
+    let mut prepared = onnx::inline_functions(model)?;
+    run_passes(&mut prepared.graph, PASSES)?;
+    Ok(prepared)
+}
+
+/// A split of a data set, checked against the model's inputs.
+pub fn open_split(data: &Path, split: &str, graph: &Graph) -> Result<Split, Error> {
+    Ok(DataSet::open(data)?.split(split)?.for_inputs(&input_specs(graph)?)?)
+}
+
+/// Runs the model on `count` samples chosen by `seed`, and finds out what the method asks.
+pub fn observe(
+    graph: &Graph,
+    samples: &dyn Samples,
+    method: &dyn Method,
+    settings: &QuantizeSettings,
+    (count, seed): (usize, u64),
+    progress: &dyn Progress,
+) -> Result<Stats, Error> {
+    let requests = method.requests(graph, settings)?;
+    let indices = sample_indices(samples.len(), count, seed);
+    progress.start("calibrate", indices.len());
+    let report = |done| progress.at(done);
+    let options = ObserveOptions { indices: &indices, batch_size: batch_size(graph), progress: &report };
+    let stats = watch(graph, samples, &requests, &options);
+    progress.finish();
+    Ok(stats?)
+}
+
+/// Decides what is to be done, and why. Edits nothing.
+pub fn plan(
+    graph: &Graph,
+    stats: &Stats,
+    method: &dyn Method,
+    settings: &QuantizeSettings,
+) -> Result<Plan, Error> {
+    Ok(method.plan(graph, stats, settings)?)
+}
+
+/// Does what the plan says.
+pub fn rewrite(model: &Model, plan: &Plan) -> Result<Model, Error> {
+    let graph = bantam_compress::rewrite(&model.graph, plan)?;
+    Ok(Model { graph, ..model.clone() })
+}
+
+/// Compiles a model for our own executor.
+pub fn compile(model: &Model) -> Result<Program, Error> {
+    Ok(bantam_exec::compile(&onnx::inline_functions(model)?.graph, &CompileOptions::default())?)
+}
+
+/// Scores whatever runs a model on the first `limit` samples of a split.
+pub fn evaluate(
+    runner: &mut dyn Runner,
+    samples: &dyn Samples,
+    metrics: &[&'static dyn Metric],
+    (limit, batch_size): (usize, BatchSize),
+    progress: &dyn Progress,
+) -> Result<Scores, Error> {
+    progress.start("score", samples.len().min(limit));
+    let report = |done| progress.at(done);
+    let scores = score(runner, samples, metrics, &EvaluateOptions { limit, batch_size, progress: &report });
+    progress.finish();
+    Ok(scores?)
+}
+
+/// Writes a model, whole or not at all.
+pub fn export(model: &Model, path: &Path, options: &SaveOptions) -> Result<(), Error> {
+    Ok(onnx::save(model, path, options)?)
+}
+
+/// What a data set must give for the inputs of a graph that have no default.
+pub fn input_specs(graph: &Graph) -> Result<Vec<InputSpec>, Error> {
+    let needed = graph.inputs.iter().map(|id| graph.value(*id)).filter(|value| value.initializer.is_none());
+    let spec = |value: &bantam_graph::Value| {
+        let dtype = value.ty.dtype().ok_or_else(|| Error::UntypedInput { name: value.name.clone() })?;
+        let dims = value.ty.shape().unwrap_or_default();
+        let mut shape: Vec<Option<usize>> = dims.iter().map(Dim::known).collect();
+        if let Some(first) = shape.first_mut() {
+            *first = None;
+        }
+        Ok(InputSpec { name: value.name.clone(), dtype, shape })
+    };
+    needed.map(spec).collect()
+}
+
+/// How many samples run at once: what the model fixes, or [`BATCH`].
+pub fn batch_size(graph: &Graph) -> BatchSize {
+    let first_dim = |id: &bantam_graph::ValueId| graph.value(*id).ty.shape()?.first()?.known();
+    match graph.inputs.iter().find_map(first_dim) {
+        Some(size) if size > 0 => BatchSize::Fixed(size),
+        _ => BatchSize::AtMost(BATCH),
+    }
+}

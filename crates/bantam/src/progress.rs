@@ -1,0 +1,21 @@
+//! Telling the user how far long work is.
+
+/// Hears of progress.
+pub trait Progress: Sync {
+    /// A stage of `total` steps begins.
+    fn start(&self, stage: &str, total: usize);
+    /// So many steps of the stage are done.
+    fn at(&self, done: usize);
+    /// The stage is over.
+    fn finish(&self);
+}
+
+/// Says nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn start(&self, _: &str, _: usize) {}
+    fn at(&self, _: usize) {}
+    fn finish(&self) {}
+}

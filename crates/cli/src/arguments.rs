@@ -1,0 +1,204 @@
+//! The command line, as it is written.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Makes trained neural networks small and fast, and proves that they still work.
+#[derive(Parser)]
+#[command(name = "bantam", version, arg_required_else_help = true, max_term_width = 110)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// The main job on a small real data set that ships inside
+    Demo(Demo),
+    /// Layers, shapes, parameters, MACs, bytes and number formats of a model
+    Inspect(Inspect),
+    /// Quantize a model
+    #[command(after_help = QUANTIZE_EXAMPLES)]
+    Quantize(Box<Quantize>),
+    /// Score a model, with confidence intervals
+    #[command(after_help = EVAL_EXAMPLES)]
+    Eval(Eval),
+    /// Score two models on the same samples, with a paired test
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(Compare),
+    /// What there is: methods, ranges, formats, targets, metrics, runtimes, ops
+    List(List),
+    /// Completions for a shell
+    #[command(after_help = "Example:\n  bantam completions bash > /etc/bash_completion.d/bantam")]
+    Completions(Completions),
+}
+
+const QUANTIZE_EXAMPLES: &str = "Examples:
+  bantam quantize model.onnx --data data.toml -o model-int8.onnx
+  bantam quantize model.onnx --data data.toml --range mse --target openvino -o model-int8.onnx
+  bantam quantize model.onnx --data data.toml --exclude role:last --plan-out plan.json -o model-int8.onnx
+  bantam quantize model.onnx --dynamic --no-eval -o model-dynamic.onnx";
+
+const EVAL_EXAMPLES: &str = "Examples:
+  bantam eval model.onnx --data data.toml --metric top1 --metric top5
+  bantam eval model.onnx --data data.toml --runtime onnxruntime --json";
+
+const COMPARE_EXAMPLES: &str = "Example:
+  bantam compare model.onnx model-int8.onnx --data data.toml";
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Folder for the demo's files and results
+    #[arg(short, long, default_value = "bantam-demo")]
+    pub(crate) output: PathBuf,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// The graph as text, one line for each node
+    #[arg(long)]
+    pub(crate) text: bool,
+    /// The steps that our executor runs, with the kernel of each
+    #[arg(long)]
+    pub(crate) program: bool,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Quantize {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Data set: a TOML manifest, or an array file or image folder
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// Number of calibration samples
+    #[arg(long, default_value_t = 512)]
+    pub(crate) samples: usize,
+    /// Chooses the calibration samples
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Number format of weights [default: the target's]
+    #[arg(long)]
+    pub(crate) weights: Option<String>,
+    /// Number format of activations [default: the target's]
+    #[arg(long)]
+    pub(crate) activations: Option<String>,
+    /// Scales of weights: channel or tensor
+    #[arg(long, default_value = "channel")]
+    pub(crate) granularity: String,
+    /// Range method of activations
+    #[arg(long, default_value = "minmax")]
+    pub(crate) range: String,
+    /// Range method of weights
+    #[arg(long, default_value = "minmax")]
+    pub(crate) weight_range: String,
+    /// Zero points of activations fixed to the middle, or not [default: the target's]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) symmetric_activations: Option<bool>,
+    /// Zero points of weights fixed to the middle, or not [default: the target's]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) symmetric_weights: Option<bool>,
+    /// Runtime that the result is for
+    #[arg(long, default_value = "onnxruntime")]
+    pub(crate) target: String,
+    /// Quantize only these nodes: op:CONV, name:GLOB or role:first|last|depthwise; repeatable
+    #[arg(long)]
+    pub(crate) include: Vec<String>,
+    /// Keep these nodes in float; repeatable
+    #[arg(long)]
+    pub(crate) exclude: Vec<String>,
+    /// Scales of activations found at run time (needs no data)
+    #[arg(long)]
+    pub(crate) dynamic: bool,
+    /// Apply this plan instead of making one
+    #[arg(long, conflicts_with = "dynamic")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Write the plan, with the error of each layer
+    #[arg(long)]
+    pub(crate) plan_out: Option<PathBuf>,
+    /// Do not score the two models
+    #[arg(long)]
+    pub(crate) no_eval: bool,
+    /// Metric of the scores; repeatable
+    #[arg(long, default_value = "top1")]
+    pub(crate) metric: Vec<String>,
+    /// Score on so many samples only
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+    /// Opset of the result [default: the model's, or the lowest that can say it]
+    #[arg(long)]
+    pub(crate) opset: Option<i64>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// File for the result
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+}
+
+/// How scores are made.
+#[derive(Args)]
+pub(crate) struct Scoring {
+    /// Data set: a TOML manifest, or an array file or image folder
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Split of the data set
+    #[arg(long, default_value = "test")]
+    pub(crate) split: String,
+    /// Metric; repeatable
+    #[arg(long, default_value = "top1")]
+    pub(crate) metric: Vec<String>,
+    /// What runs the model: bantam, onnxruntime or openvino
+    #[arg(long, default_value = "bantam")]
+    pub(crate) runtime: String,
+    /// Score on so many samples only
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+    /// Samples that run at once
+    #[arg(long)]
+    pub(crate) batch: Option<usize>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Eval {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) scoring: Scoring,
+}
+
+#[derive(Args)]
+pub(crate) struct Compare {
+    /// ONNX file
+    pub(crate) first: PathBuf,
+    /// ONNX file
+    pub(crate) second: PathBuf,
+    #[command(flatten)]
+    pub(crate) scoring: Scoring,
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    /// methods, ranges, formats, targets, metrics, runtimes, passes or ops
+    pub(crate) what: String,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}

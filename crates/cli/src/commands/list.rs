@@ -1,0 +1,55 @@
+//! `bantam list`.
+
+use bantam::Error;
+use bantam::compress::evaluate::METRICS;
+use bantam::compress::quantize::METHODS;
+use bantam::compress::range::RANGES;
+use bantam::compress::target::TARGETS;
+use bantam::graph::passes::PASSES;
+use bantam::jobs::RuntimeChoice;
+use bantam::tensor::FORMATS;
+use serde::Serialize;
+
+use crate::arguments::List;
+use crate::output;
+
+/// One thing there is.
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    summary: String,
+}
+
+/// The kinds of things, with how to list them.
+const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
+    ("methods", || METHODS.iter().map(|x| entry(x.name(), x.summary())).collect()),
+    ("ranges", || RANGES.iter().map(|x| entry(x.name(), x.summary())).collect()),
+    ("formats", || FORMATS.iter().map(|x| entry(x.name(), x.summary())).collect()),
+    ("targets", || TARGETS.iter().map(|x| entry(x.name, x.summary)).collect()),
+    ("metrics", || METRICS.iter().map(|x| entry(x.name(), x.summary())).collect()),
+    ("runtimes", || RuntimeChoice::NAMES.iter().map(|(name, _)| entry(name, "")).collect()),
+    ("passes", || PASSES.iter().map(|x| entry(x.name, x.summary)).collect()),
+    ("ops", ops),
+];
+
+fn entry(name: &str, summary: &str) -> Entry {
+    Entry { name: name.to_owned(), summary: summary.to_owned() }
+}
+
+fn ops() -> Vec<Entry> {
+    let mut ops = bantam::graph::Op::known();
+    ops.sort_unstable();
+    ops.into_iter().map(|(domain, name)| entry(name, domain)).collect()
+}
+
+pub(crate) fn run(arguments: &List) -> Result<(), Error> {
+    let what = arguments.what.as_str();
+    let kind = KINDS.iter().find(|(name, _)| *name == what);
+    let unknown = || Error::unknown_name("list", what, KINDS.iter().map(|(name, _)| *name));
+    let entries = kind.ok_or_else(unknown)?.1();
+    if arguments.json {
+        return output::json(&std::collections::BTreeMap::from([(what, entries)]));
+    }
+    let rows: Vec<Vec<String>> = entries.into_iter().map(|entry| vec![entry.name, entry.summary]).collect();
+    output::data(&output::table(&rows))
+}

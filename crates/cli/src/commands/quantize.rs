@@ -1,0 +1,104 @@
+//! `bantam quantize`.
+
+use bantam::Error;
+use bantam::compress::quantize::{QuantizeSettings, method_by_name};
+use bantam::compress::range::{RANGES, RangeMethod, range_by_name};
+use bantam::compress::select::Selector;
+use bantam::compress::target::{TARGETS, target_by_name};
+use bantam::formats::onnx::{ExternalData, SaveOptions};
+use bantam::jobs::{self, QuantizeJob, QuantizeReport};
+use bantam::tensor::{FORMATS, FormatKind, Granularity, NumberFormat, format_by_name};
+
+use crate::arguments::Quantize;
+use crate::progress::Bars;
+use crate::{commands, output};
+
+pub(crate) fn run(arguments: &Quantize) -> Result<(), Error> {
+    let report = jobs::quantize(&job(arguments)?, &Bars::new())?;
+    print(&report, arguments.json)
+}
+
+/// Prints what was done.
+pub(crate) fn print(report: &QuantizeReport, json: bool) -> Result<(), Error> {
+    for warning in &report.warnings {
+        output::talk(&format!("warning: {warning}"));
+    }
+    if json {
+        return output::json(report);
+    }
+    output::talk(&format!(
+        "{} -> {}: {} quantization for {} with {} calibration samples in {:.2} s, {} -> {}",
+        report.model.display(),
+        report.output.display(),
+        report.method,
+        report.target,
+        report.samples,
+        report.seconds,
+        output::bytes(report.bytes_before),
+        output::bytes(report.bytes_after),
+    ));
+    for kept in &report.kept {
+        output::talk(&format!("kept in float: {} ({})", kept.node, kept.why));
+    }
+    match &report.scores {
+        Some(scores) => output::data(&commands::comparison(scores)),
+        None => Ok(()),
+    }
+}
+
+fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
+    let method = method_by_name(if arguments.dynamic { "dynamic" } else { "static" }).expect("listed");
+    Ok(QuantizeJob {
+        model: arguments.model.clone(),
+        data: arguments.data.clone(),
+        method,
+        settings: settings(arguments)?,
+        samples: arguments.samples,
+        seed: arguments.seed,
+        calibration_split: "train".to_owned(),
+        plan: arguments.plan.clone(),
+        plan_out: arguments.plan_out.clone(),
+        score_split: (!arguments.no_eval).then(|| "test".to_owned()),
+        metrics: arguments.metric.clone(),
+        limit: arguments.limit.unwrap_or(usize::MAX),
+        output: arguments.output.clone(),
+        save: SaveOptions { opset: arguments.opset, external_data: ExternalData::Auto },
+    })
+}
+
+fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
+    let unknown_target = || Error::unknown_name("target", &arguments.target, TARGETS.iter().map(|target| target.name));
+    let mut settings = QuantizeSettings::for_target(target_by_name(&arguments.target).ok_or_else(unknown_target)?);
+    if let Some(name) = &arguments.activations {
+        settings.activations = integer_format(name)?;
+        // Unsigned codes are there for values of one sign; signed ones are fast only around zero.
+        settings.symmetric_activations = settings.activations.min_code() < 0;
+    }
+    if let Some(name) = &arguments.weights {
+        settings.weights = integer_format(name)?;
+        settings.symmetric_weights = settings.weights.min_code() < 0;
+    }
+    settings.symmetric_activations = arguments.symmetric_activations.unwrap_or(settings.symmetric_activations);
+    settings.symmetric_weights = arguments.symmetric_weights.unwrap_or(settings.symmetric_weights);
+    settings.granularity = match arguments.granularity.as_str() {
+        "channel" => Granularity::Channel,
+        "tensor" => Granularity::Tensor,
+        other => return Err(Error::unknown_name("granularity", other, ["channel", "tensor"].into_iter())),
+    };
+    settings.range = range(&arguments.range)?;
+    settings.weight_range = range(&arguments.weight_range)?;
+    let selectors = |texts: &[String]| texts.iter().map(|text| Selector::parse(text)).collect::<Result<_, _>>();
+    settings.include = selectors(&arguments.include)?;
+    settings.exclude = selectors(&arguments.exclude)?;
+    Ok(settings)
+}
+
+fn range(name: &str) -> Result<&'static dyn RangeMethod, Error> {
+    range_by_name(name).ok_or_else(|| Error::unknown_name("range", name, RANGES.iter().map(|range| range.name())))
+}
+
+fn integer_format(name: &str) -> Result<&'static dyn NumberFormat, Error> {
+    let integers = || FORMATS.iter().filter(|format| format.kind() == FormatKind::Integer).map(|format| format.name());
+    let format = format_by_name(name).filter(|format| format.kind() == FormatKind::Integer);
+    format.ok_or_else(|| Error::unknown_name("integer format", name, integers()))
+}

@@ -1,0 +1,109 @@
+//! [`Plan`]: what is to be done to a model and why, as data that can be printed, compared, saved and applied later.
+
+use bantam_tensor::QParams;
+use serde::{Deserialize, Serialize};
+
+/// Decisions about one model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Version of this form; files of another version are refused.
+    pub version: u32,
+    /// The method that decided.
+    pub method: String,
+    /// The target that it decided for.
+    pub target: String,
+    /// In the order of the graph.
+    pub decisions: Vec<Decision>,
+}
+
+impl Plan {
+    /// The version of the form that this program reads and writes.
+    pub const VERSION: u32 = 1;
+}
+
+/// One thing that is done, or deliberately not done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Where.
+    pub site: Site,
+    /// What.
+    pub action: Action,
+    /// The reason, for people.
+    pub why: String,
+    /// Signal to quantization noise at this site in decibels, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqnr_db: Option<f64>,
+}
+
+/// A place in a graph. Names are those of the prepared graph (BatchNormalization folded).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Site {
+    /// A value, for all its readers.
+    Value(String),
+    /// A value as one node reads it; the node is named by its first output.
+    Input {
+        /// The value.
+        value: String,
+        /// First output of the node.
+        node: String,
+        /// Position among the node's inputs.
+        input: usize,
+    },
+    /// A node, named by its first output.
+    Node(String),
+}
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Action {
+    /// The value passes through QuantizeLinear and DequantizeLinear.
+    QuantizeActivation(QParams),
+    /// The constant is stored as codes of this number format, and read through DequantizeLinear.
+    QuantizeConstant {
+        /// Name of the number format.
+        format: String,
+        /// Scales and zero points.
+        params: QParams,
+    },
+    /// The node multiplies integers: its first input is quantized at run time, its constant weight beforehand.
+    QuantizeDynamically {
+        /// Name of the weight's number format.
+        format: String,
+        /// Scales and zero points of the weight.
+        params: QParams,
+    },
+    /// Nothing: it stays as it is.
+    Keep,
+}
+
+impl Action {
+    /// A few words.
+    pub fn summary(&self) -> String {
+        let scales = |params: &QParams| match params.axis {
+            Some(axis) => format!("{} scales along axis {axis}", params.scale.len()),
+            None => format!("scale {:.6}, zero point {}", params.scale[0], params.zero_point[0]),
+        };
+        match self {
+            Action::QuantizeActivation(params) => format!("{} activation, {}", params.dtype, scales(params)),
+            Action::QuantizeConstant { format, params } if params.dtype == bantam_tensor::DType::I32 => {
+                format!("{format} bias, {} scales", params.scale.len())
+            }
+            Action::QuantizeConstant { format, params } => format!("{format} constant, {}", scales(params)),
+            Action::QuantizeDynamically { format, params } => format!("{format} weight, dynamic input, {}", scales(params)),
+            Action::Keep => "kept in float".to_owned(),
+        }
+    }
+}
+
+impl Site {
+    /// The value or node that it is about.
+    pub fn name(&self) -> &str {
+        match self {
+            Site::Value(name) | Site::Node(name) | Site::Input { value: name, .. } => name,
+        }
+    }
+}

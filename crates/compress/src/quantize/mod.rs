@@ -1,0 +1,51 @@
+//! Quantization methods: each says what it must observe, then decides.
+//!
+//! To add one: a file with an `impl Method`, and a line in [`METHODS`].
+
+mod dynamic;
+mod placement;
+mod post_training;
+mod settings;
+mod weights;
+
+use bantam_graph::Graph;
+
+use crate::plan::Plan;
+use crate::select::SelectorError;
+use crate::stats::{Request, Stats};
+
+pub use settings::QuantizeSettings;
+
+/// A quantization method.
+pub trait Method: Sync {
+    /// The name that users write.
+    fn name(&self) -> &'static str;
+    /// One line for lists.
+    fn summary(&self) -> &'static str;
+    /// What must be observed before it can decide.
+    fn requests(&self, graph: &Graph, settings: &QuantizeSettings) -> Result<Vec<Request>, QuantizeError>;
+    /// Decides. Edits nothing.
+    fn plan(&self, graph: &Graph, stats: &Stats, settings: &QuantizeSettings) -> Result<Plan, QuantizeError>;
+}
+
+/// Every method.
+pub static METHODS: &[&dyn Method] = &[&post_training::PostTraining, &dynamic::Dynamic];
+
+/// The method with this name.
+pub fn method_by_name(name: &str) -> Option<&'static dyn Method> {
+    METHODS.iter().copied().find(|method| method.name() == name)
+}
+
+/// Why nothing could be decided.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum QuantizeError {
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error("the constant `{name}` of node {node} holds {count} values that are infinite or no number\nhint: such a network gives no finite result; find where training went wrong")]
+    NonFiniteWeight { name: String, node: String, count: usize },
+    #[error("the value `{name}` became infinite or no number on the calibration data\nhint: check the data set's preprocessing, or exclude what comes before with --exclude")]
+    NonFiniteActivation { name: String },
+    #[error("there is nothing to quantize for {target}: {reasons}\nhint: `bantam inspect` lists the ops of the model")]
+    Nothing { target: &'static str, reasons: String },
+}

@@ -1,0 +1,73 @@
+//! What a user can ask of quantization.
+
+use bantam_graph::{Graph, NodeId};
+use bantam_tensor::{Granularity, NumberFormat, format_by_name};
+
+use crate::range::{RangeMethod, range_by_name};
+use crate::select::{Selector, SelectorError};
+use crate::target::Target;
+
+/// Settings of a quantization; [`QuantizeSettings::for_target`] gives the defaults.
+#[derive(Clone)]
+pub struct QuantizeSettings {
+    /// The runtime that the result is for.
+    pub target: &'static Target,
+    /// Number format of activations.
+    pub activations: &'static dyn NumberFormat,
+    /// Zero points of activations fixed to the middle.
+    pub symmetric_activations: bool,
+    /// Number format of weights.
+    pub weights: &'static dyn NumberFormat,
+    /// Zero points of weights fixed to the middle.
+    pub symmetric_weights: bool,
+    /// Which weights share a scale: [`Granularity::Tensor`] or [`Granularity::Channel`].
+    pub granularity: Granularity,
+    /// Range method of activations.
+    pub range: &'static dyn RangeMethod,
+    /// Range method of weights.
+    pub weight_range: &'static dyn RangeMethod,
+    /// Only these nodes are quantized; empty means all.
+    pub include: Vec<Selector>,
+    /// These nodes stay in float.
+    pub exclude: Vec<Selector>,
+}
+
+impl QuantizeSettings {
+    /// The defaults that are fast on a target.
+    pub fn for_target(target: &'static Target) -> QuantizeSettings {
+        let format = |name| format_by_name(name).expect("a test checks the tables of targets");
+        QuantizeSettings {
+            target,
+            activations: format(target.activations.format),
+            symmetric_activations: target.activations.symmetric,
+            weights: format(target.weights.format),
+            symmetric_weights: target.weights.symmetric,
+            granularity: Granularity::Channel,
+            range: range_by_name("minmax").expect("listed"),
+            weight_range: range_by_name("minmax").expect("listed"),
+            include: Vec::new(),
+            exclude: Vec::new(),
+        }
+    }
+
+    /// For each node, why the user's selectors keep it in float, if they do.
+    pub(crate) fn kept_by_user(&self, graph: &Graph) -> Result<Vec<Option<&'static str>>, SelectorError> {
+        let chosen = |selectors: &[Selector]| -> Result<Vec<NodeId>, SelectorError> {
+            let mut nodes = Vec::new();
+            for selector in selectors {
+                nodes.extend(selector.select(graph)?);
+            }
+            Ok(nodes)
+        };
+        let mut kept = vec![None; graph.nodes.len()];
+        if !self.include.is_empty() {
+            let included = chosen(&self.include)?;
+            let others = graph.node_ids().filter(|(id, _)| !included.contains(id));
+            others.for_each(|(id, _)| kept[id.index()] = Some("not among the nodes to include"));
+        }
+        for id in chosen(&self.exclude)? {
+            kept[id.index()] = Some("excluded by the user");
+        }
+        Ok(kept)
+    }
+}

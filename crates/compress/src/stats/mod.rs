@@ -1,0 +1,94 @@
+//! What is known of values from data: requests, accumulators, and one pass that serves all of them.
+
+mod histogram;
+mod min_max;
+mod observe;
+
+use serde::{Deserialize, Serialize};
+
+pub use histogram::Histogram;
+pub use min_max::{MinMax, MovingMinMax};
+pub use observe::{ObserveError, ObserveOptions, Stats, observe};
+
+/// What to find out about a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stat {
+    /// Smallest and largest element of all samples.
+    MinMax,
+    /// Exponential moving average of each batch's smallest and largest element.
+    MovingMinMax,
+    /// How often each small interval of values occurs.
+    Histogram,
+}
+
+/// A value and what to find out about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// The value.
+    pub value: bantam_graph::ValueId,
+    /// What to find out.
+    pub stat: Stat,
+}
+
+/// What was found out about one value.
+#[derive(Clone, Debug)]
+pub enum Observed {
+    /// Answer to [`Stat::MinMax`].
+    MinMax(MinMax),
+    /// Answer to [`Stat::MovingMinMax`].
+    MovingMinMax(MovingMinMax),
+    /// Answer to [`Stat::Histogram`].
+    Histogram(Histogram),
+}
+
+impl Observed {
+    /// Nothing observed yet.
+    pub fn new(stat: Stat) -> Observed {
+        match stat {
+            Stat::MinMax => Observed::MinMax(MinMax::default()),
+            Stat::MovingMinMax => Observed::MovingMinMax(MovingMinMax::default()),
+            Stat::Histogram => Observed::Histogram(Histogram::default()),
+        }
+    }
+
+    /// Adds the elements of one batch.
+    pub fn add(&mut self, values: &[f32]) {
+        match self {
+            Observed::MinMax(min_max) => min_max.add(values),
+            Observed::MovingMinMax(moving) => moving.add(values),
+            Observed::Histogram(histogram) => histogram.add(values),
+        }
+    }
+
+    /// Adds what was found out about another value, for values that share a scale.
+    ///
+    /// # Panics
+    /// When the two answer different requests.
+    pub fn merge(&mut self, other: &Observed) {
+        match (self, other) {
+            (Observed::MinMax(a), Observed::MinMax(b)) => a.merge(b),
+            (Observed::MovingMinMax(a), Observed::MovingMinMax(b)) => a.merge(b),
+            (Observed::Histogram(a), Observed::Histogram(b)) => a.merge(b),
+            _ => unreachable!("one step asks one stat of every value"),
+        }
+    }
+
+    /// Smallest and largest finite element.
+    pub fn bounds(&self) -> (f32, f32) {
+        match self {
+            Observed::MinMax(min_max) => min_max.bounds(),
+            Observed::MovingMinMax(moving) => moving.bounds(),
+            Observed::Histogram(histogram) => histogram.bounds(),
+        }
+    }
+
+    /// True when an element was infinite or no number.
+    pub fn has_non_finite(&self) -> bool {
+        match self {
+            Observed::MinMax(min_max) => min_max.non_finite,
+            Observed::MovingMinMax(moving) => moving.non_finite,
+            Observed::Histogram(histogram) => histogram.has_non_finite(),
+        }
+    }
+}

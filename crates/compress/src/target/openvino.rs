@@ -1,0 +1,41 @@
+//! OpenVINO on x86-64 CPUs.
+
+use super::OpRole::{Activation, Arithmetic, Movement, Product};
+use super::{BiasForm, Preference, ResidualAdd, Target};
+
+/// The CPU plugin's low-precision transformations move scales through the graph, so biases stay in float, products
+/// need no quantized output, and an addition after a convolution is fused into it.
+pub(super) static OPENVINO: Target = Target {
+    name: "openvino",
+    summary: "OpenVINO, CPU plugin",
+    activations: Preference { format: "uint8", symmetric: false },
+    activation_formats: &[("uint8", None), ("int8", None), ("uint7", None), ("int7", None)],
+    weights: Preference { format: "int8", symmetric: true },
+    symmetric_only: false,
+    bias: BiasForm::Float,
+    residual_add: ResidualAdd::FusedIntoProduct,
+    roles: &[
+        ("Conv", Product { output: false }),
+        ("ConvTranspose", Product { output: false }),
+        ("Gemm", Product { output: false }),
+        ("MatMul", Product { output: false }),
+        ("Add", Arithmetic),
+        ("Mul", Arithmetic),
+        ("AveragePool", Arithmetic),
+        ("GlobalAveragePool", Arithmetic),
+        ("Concat", Movement),
+        ("MaxPool", Movement),
+        ("Reshape", Movement),
+        ("Flatten", Movement),
+        ("Transpose", Movement),
+        ("Squeeze", Movement),
+        ("Unsqueeze", Movement),
+        ("Slice", Movement),
+        ("Split", Movement),
+        ("Pad", Movement),
+        ("DepthToSpace", Movement),
+        ("SpaceToDepth", Movement),
+        ("Relu", Activation),
+        ("Clip", Activation),
+    ],
+};

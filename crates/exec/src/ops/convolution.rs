@@ -1,0 +1,314 @@
+//! Conv, FusedConv and ConvTranspose.
+
+use std::borrow::Cow;
+
+use bantam_graph::Op;
+use bantam_graph::ops::{Binary, Clip, Conv, ConvTranspose, FusedConv};
+use bantam_kernels::conv::{
+    Epilogue, Geometry, PackedConvolution, Residual, convolve, convolve_transposed,
+};
+use bantam_kernels::{Isa, Real};
+use bantam_tensor::{DType, Tensor};
+use half::{bf16, f16};
+
+use super::floats::{fill, in_real, read, read_optional};
+use super::fused_activation::FusedActivation;
+use super::windows::{LastWindow, Window, WindowAttributes, window_attributes};
+use crate::inputs::{Argument, Inputs};
+use crate::operator::{Operator, Outputs, Site};
+use crate::{Context, OpError};
+
+/// What follows a convolution in the same step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Following {
+    /// Smallest and largest result. Before, input 3 is added if it is present.
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+}
+
+impl Following {
+    /// Nothing but the addition of input 3.
+    pub(crate) const NOTHING: Following = Following { low: f32::NEG_INFINITY, high: f32::INFINITY };
+}
+
+/// A Conv with the inputs x, weights, optional bias, optional addend, whose constant weights are packed.
+struct Convolution {
+    op: Conv,
+    packed: Option<PackedConvolution>,
+    following: Following,
+}
+
+/// Prepares a Conv node. The addend is its input 3, which the standard's Conv does not have.
+pub(crate) fn prepare(site: &Site<'_>, op: &Conv, following: Following) -> Box<dyn Operator> {
+    let bias_is_constant = site.node.input(2).is_none() || site.constant(2).is_some();
+    let packed = site.constant(1).filter(|_| bias_is_constant).and_then(|weights| pack(op, weights, site.constant(2)));
+    Box::new(Convolution { op: op.clone(), packed, following })
+}
+
+/// Packs weights whose shape and dtype are right; what is wrong with others is said when they meet an input.
+fn pack(op: &Conv, weights: &Tensor, bias: Option<&Tensor>) -> Option<PackedConvolution> {
+    let wide_enough = |tensor: &&Tensor| matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16);
+    let (&[out_channels, group_channels, ..], groups) = (weights.shape(), usize::try_from(op.group).ok()?) else {
+        return None;
+    };
+    let taps = weights.len().checked_div(out_channels)?;
+    let bias = match bias {
+        Some(bias) => Some(bias.to_f32().ok().filter(|values| values.len() == out_channels)?),
+        None => None,
+    };
+    let sound = groups > 0 && out_channels.is_multiple_of(groups) && group_channels > 0 && taps > 0;
+    let values = Some(weights).filter(wide_enough).filter(|_| sound)?.to_f32().ok()?;
+    Some(PackedConvolution::new(Isa::best(), groups, taps, &values, bias.as_deref()))
+}
+
+impl Operator for Convolution {
+    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+        let y = convolution(&self.op, self.packed.as_ref(), self.following, inputs, context)?;
+        Ok(vec![Some(y)])
+    }
+
+    fn kernel(&self) -> String {
+        let mut kernel = match &self.packed {
+            Some(packed) => format!("convolution, packed for {}", packed.isa().name()),
+            None => "convolution".to_owned(),
+        };
+        if self.following.low > f32::NEG_INFINITY || self.following.high < f32::INFINITY {
+            kernel += &format!(", clamped to {}..={}", self.following.low, self.following.high);
+        }
+        kernel
+    }
+}
+
+/// Conv without preparation.
+pub(super) fn conv(op: &Conv, inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+    convolution(op, None, Following::NOTHING, inputs, context)
+}
+
+/// ONNX Runtime's Conv, then addition of input 3, then an activation.
+pub(super) fn fused_conv(
+    op: &FusedConv,
+    inputs: &mut Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let conv = Conv {
+        auto_pad: op.auto_pad,
+        dilations: op.dilations.clone(),
+        group: op.group,
+        kernel_shape: op.kernel_shape.clone(),
+        pads: op.pads.clone(),
+        strides: op.strides.clone(),
+    };
+    let activation = FusedActivation::parse(&op.activation, &op.activation_params)?;
+    let following = activation.clamp().map_or(Following::NOTHING, |(low, high)| Following { low, high });
+    let y = convolution(&conv, None, following, inputs, context)?;
+    if activation.clamp().is_some() { Ok(y) } else { activation.apply(y, context) }
+}
+
+fn convolution(
+    op: &Conv,
+    packed: Option<&PackedConvolution>,
+    following: Following,
+    inputs: &mut Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let (x, weights) = (inputs.required(0)?, inputs.required(1)?);
+    let geometry = geometry(window_attributes!(op), op.group, x.shape(), weights.shape())?;
+    check_bias(inputs, geometry.out_channels)?;
+    let shape = output_shape(&geometry);
+    if x.dtype() == DType::F64 || geometry.taps() == 0 {
+        let y = in_real!(x.dtype(), 0, T => generic::<T>(&geometry, &shape, inputs, context))?;
+        return follow(y, following, inputs, context);
+    }
+    if !matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+        return Err(OpError::Type { index: 0, got: x.dtype() });
+    }
+    let packed = match packed {
+        Some(packed) => Cow::Borrowed(packed),
+        None => {
+            let (weights, bias) = (read::<f32>(inputs, 1)?, read_optional::<f32>(inputs, 2)?);
+            let (groups, taps) = (geometry.groups, geometry.taps());
+            Cow::Owned(PackedConvolution::new(Isa::best(), groups, taps, &weights, bias.as_deref()))
+        }
+    };
+    fast(&geometry, &shape, &packed, following, inputs, context)
+}
+
+/// By the packed kernel, in `f32`.
+fn fast(
+    geometry: &Geometry,
+    shape: &[usize],
+    packed: &PackedConvolution,
+    following: Following,
+    inputs: &mut Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let dtype = inputs.required(0)?.dtype();
+    let Following { low, high } = following;
+    let fits = |tensor: &Tensor| tensor.shape() == shape && tensor.dtype() == DType::F32;
+    let addend_fits = dtype == DType::F32 && inputs.optional(3).is_some_and(fits);
+    if inputs.optional(3).is_some() && !addend_fits {
+        let x = read::<f32>(inputs, 0)?;
+        let y = fill(context, dtype, shape, |y| packed.run(geometry, &x, Epilogue::default(), y))?;
+        return follow(y, following, inputs, context);
+    }
+    if let Some(mut y) = if addend_fits { inputs.take_last(3) } else { None } {
+        let x = read::<f32>(inputs, 0)?;
+        packed.run(geometry, &x, Epilogue { residual: Residual::Output, low, high }, y.values_mut()?);
+        return Ok(y);
+    }
+    let x = read::<f32>(inputs, 0)?;
+    let addend = if addend_fits { read_optional::<f32>(inputs, 3)? } else { None };
+    let residual = addend.as_deref().map_or(Residual::None, Residual::Values);
+    fill(context, dtype, shape, |y| packed.run(geometry, &x, Epilogue { residual, low, high }, y))
+}
+
+/// By the definition.
+fn generic<T: Real>(
+    geometry: &Geometry,
+    shape: &[usize],
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let (x, weights, bias) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?, read_optional::<T>(inputs, 2)?);
+    fill(context, inputs.required(0)?.dtype(), shape, |y| convolve(geometry, &x, &weights, bias.as_deref(), y))
+}
+
+/// The addition of input 3 and the clamp, by the operators for them.
+fn follow(
+    y: Tensor,
+    following: Following,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let y = match inputs.optional(3) {
+        Some(addend) => {
+            one(Binary::Add.into(), vec![Some(Argument::Last(y)), Some(Argument::Shared(addend))], context)?
+        }
+        None => y,
+    };
+    clamped(y, following.low, following.high, context)
+}
+
+/// The only output of an op.
+fn one(op: Op, arguments: Vec<Option<Argument<'_>>>, context: &Context) -> Result<Tensor, OpError> {
+    let outputs = super::evaluate(&op, &mut Inputs::new(arguments), 1, context)?;
+    outputs.into_iter().next().flatten().ok_or_else(|| OpError::value("an op without a result"))
+}
+
+/// `x`, its elements not below `low` and not above `high`.
+pub(super) fn clamped(x: Tensor, low: f32, high: f32, context: &Context) -> Result<Tensor, OpError> {
+    if low == f32::NEG_INFINITY && high == f32::INFINITY {
+        return Ok(x);
+    }
+    let bounds = (scalar(low, x.dtype()), scalar(high, x.dtype()));
+    one(
+        Clip {}.into(),
+        vec![Some(Argument::Last(x)), Some(Argument::Last(bounds.0)), Some(Argument::Last(bounds.1))],
+        context,
+    )
+}
+
+fn scalar(value: f32, dtype: DType) -> Tensor {
+    match dtype {
+        DType::F64 => Tensor::scalar(f64::from(value)),
+        DType::F16 => Tensor::scalar(f16::from_f32(value)),
+        DType::BF16 => Tensor::scalar(bf16::from_f32(value)),
+        _ => Tensor::scalar(value),
+    }
+}
+
+/// The sizes of a convolution of `x` by `weights`.
+pub(super) fn geometry(
+    attributes: WindowAttributes<'_>,
+    group: i64,
+    x: &[usize],
+    weights: &[usize],
+) -> Result<Geometry, OpError> {
+    let (&[batch, channels, ref input @ ..], &[out_channels, group_channels, ref kernel @ ..]) = (x, weights) else {
+        return Err(OpError::shape(format!("a convolution of {x:?} by {weights:?}: at least 3 dimensions are needed")));
+    };
+    let groups = groups(group)?;
+    if group_channels.checked_mul(groups) != Some(channels) || !out_channels.is_multiple_of(groups) {
+        return Err(OpError::shape(format!(
+            "weights {weights:?} in {groups} groups do not fit an input of {channels} channels"
+        )));
+    }
+    if x.len() != weights.len() {
+        return Err(OpError::shape(format!("an input of rank {} and weights of rank {}", x.len(), weights.len())));
+    }
+    let windows = attributes.windows(input, Some(kernel), LastWindow::Dropped)?;
+    Ok(with_windows(batch, channels, out_channels, groups, &windows))
+}
+
+fn with_windows(
+    batch: usize,
+    channels: usize,
+    out_channels: usize,
+    groups: usize,
+    windows: &[Window],
+) -> Geometry {
+    Geometry {
+        batch,
+        channels,
+        out_channels,
+        groups,
+        input: Window::each(windows, |window| window.input),
+        kernel: Window::each(windows, |window| window.kernel),
+        strides: Window::each(windows, |window| window.stride),
+        dilations: Window::each(windows, |window| window.dilation),
+        pads: Window::each(windows, |window| window.before),
+        output: Window::each(windows, |window| window.output),
+    }
+}
+
+pub(super) fn groups(group: i64) -> Result<usize, OpError> {
+    let groups = usize::try_from(group).ok().filter(|&groups| groups > 0);
+    groups.ok_or_else(|| OpError::value(format!("group of {group} is not positive")))
+}
+
+fn output_shape(geometry: &Geometry) -> Vec<usize> {
+    [&[geometry.batch, geometry.out_channels], geometry.output.as_slice()].concat()
+}
+
+/// Fails unless input 2 is left out or has one value for each output channel.
+pub(super) fn check_bias(inputs: &Inputs<'_>, out_channels: usize) -> Result<(), OpError> {
+    match inputs.optional(2).map(Tensor::shape) {
+        Some(shape) if shape != [out_channels] => {
+            Err(OpError::shape(format!("a bias of shape {shape:?} for {out_channels} output channels")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// x `[N, C, ...]`, weights `[C, M / group, ...]`, optional bias `[M]`.
+pub(super) fn conv_transpose(
+    op: &ConvTranspose,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let (x, weights) = (inputs.required(0)?, inputs.required(1)?);
+    let (&[batch, channels, ref input @ ..], &[rows, group_out_channels, ref kernel @ ..]) =
+        (x.shape(), weights.shape())
+    else {
+        return Err(OpError::shape("a transposed convolution needs at least 3 dimensions"));
+    };
+    let groups = groups(op.group)?;
+    if rows != channels || !channels.is_multiple_of(groups) || kernel.len() != input.len() {
+        let (x, weights) = (x.shape(), weights.shape());
+        return Err(OpError::shape(format!("weights {weights:?} in {groups} groups do not fit an input {x:?}")));
+    }
+    let out_channels = group_out_channels
+        .checked_mul(groups)
+        .ok_or_else(|| OpError::shape(format!("{groups} groups of {group_out_channels} channels are too many")))?;
+    check_bias(inputs, out_channels)?;
+    let windows =
+        window_attributes!(op).transposed(input, kernel, &op.output_padding, &op.output_shape)?;
+    let geometry = with_windows(batch, channels, out_channels, groups, &windows);
+    let shape = output_shape(&geometry);
+    in_real!(x.dtype(), 0, T => {
+        let (x, weights, bias) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?, read_optional::<T>(inputs, 2)?);
+        fill(context, inputs.required(0)?.dtype(), &shape, |y| {
+            convolve_transposed(&geometry, &x, &weights, bias.as_deref(), y);
+        })
+    })
+}

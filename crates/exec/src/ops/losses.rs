@@ -1,0 +1,125 @@
+//! Losses: negative log-likelihood, and softmax with it.
+
+use std::borrow::Cow;
+
+use bantam_graph::ops::{NegativeLogLikelihoodLoss, SoftmaxCrossEntropyLoss};
+use bantam_kernels::Real;
+use bantam_kernels::softmax::{SoftmaxKind, softmax};
+use bantam_tensor::Tensor;
+
+use super::axes::count;
+use super::floats::{fill, in_real, read, read_optional};
+use crate::inputs::Inputs;
+use crate::operator::Outputs;
+use crate::{Context, OpError};
+
+/// What the two losses share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss<'a> {
+    pub(super) ignore_index: Option<i64>,
+    pub(super) reduction: &'a str,
+}
+
+impl<'a> From<&'a NegativeLogLikelihoodLoss> for Loss<'a> {
+    fn from(op: &'a NegativeLogLikelihoodLoss) -> Loss<'a> {
+        Loss { ignore_index: op.ignore_index, reduction: &op.reduction }
+    }
+}
+
+impl<'a> From<&'a SoftmaxCrossEntropyLoss> for Loss<'a> {
+    fn from(op: &'a SoftmaxCrossEntropyLoss) -> Loss<'a> {
+        Loss { ignore_index: op.ignore_index, reduction: &op.reduction }
+    }
+}
+
+/// The view `[N, C, positions]` of scores.
+struct Sizes {
+    classes: usize,
+    positions: usize,
+}
+
+fn sizes(inputs: &Inputs<'_>) -> Result<Sizes, OpError> {
+    let (scores, targets) = (inputs.required(0)?.shape(), inputs.required(1)?.shape());
+    let fits = scores.len() >= 2
+        && targets.len() == scores.len() - 1
+        && targets[0] == scores[0]
+        && targets[1..] == scores[2..];
+    if !fits {
+        let shapes = format!("scores of shape {scores:?} do not fit targets of shape {targets:?}");
+        return Err(OpError::shape(format!("{shapes}: [N, C, ...] and [N, ...] are needed")));
+    }
+    let classes = scores[1];
+    if let Some(weights) = inputs.optional(2).filter(|weights| weights.shape() != [classes]) {
+        return Err(OpError::shape(format!("weights must have shape [{classes}], got {:?}", weights.shape())));
+    }
+    Ok(Sizes { classes, positions: count(&scores[2..]) })
+}
+
+/// log-probabilities, targets, optional class weights.
+pub(super) fn negative_log_likelihood(
+    loss: Loss<'_>,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let sizes = sizes(inputs)?;
+    in_real!(inputs.required(0)?.dtype(), 0, T => {
+        reduce::<T>(loss, &read(inputs, 0)?, &sizes, inputs, context)
+    })
+}
+
+/// Scores, labels, optional class weights. Outputs: the loss, and the log-probabilities.
+pub(super) fn softmax_cross_entropy(
+    loss: Loss<'_>,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Outputs, OpError> {
+    let sizes = sizes(inputs)?;
+    let scores = inputs.required(0)?;
+    in_real!(scores.dtype(), 0, T => {
+        let values: Cow<'_, [T]> = read(inputs, 0)?;
+        let mut wide = vec![T::ZERO; values.len()];
+        softmax(SoftmaxKind::LogSoftmax, &values, &mut wide, sizes.classes, sizes.positions);
+        let reduced = reduce::<T>(loss, &wide, &sizes, inputs, context)?;
+        let probabilities = fill(context, scores.dtype(), scores.shape(), |out: &mut [T]| out.copy_from_slice(&wide))?;
+        Ok(vec![Some(reduced), Some(probabilities)])
+    })
+}
+
+fn reduce<T: Real>(
+    loss: Loss<'_>,
+    log_probabilities: &[T],
+    sizes: &Sizes,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let targets = inputs.integers(1)?.ok_or(OpError::MissingInput { index: 1 })?;
+    let weights = read_optional::<T>(inputs, 2)?;
+    let (mut losses, mut total, mut total_weight) = (Vec::with_capacity(targets.len()), 0.0, 0.0);
+    for (i, &target) in targets.iter().enumerate() {
+        if Some(target) == loss.ignore_index {
+            losses.push(T::ZERO);
+            continue;
+        }
+        let class = usize::try_from(target).ok().filter(|&class| class < sizes.classes);
+        let class = class.ok_or_else(|| {
+            OpError::value(format!("target {target} is not one of the {} classes", sizes.classes))
+        })?;
+        let weight = weights.as_ref().map_or(1.0, |weights| weights[class].to_f64());
+        let (sample, position) = (i / sizes.positions, i % sizes.positions);
+        let chosen = log_probabilities[(sample * sizes.classes + class) * sizes.positions + position];
+        let value = -weight * chosen.to_f64();
+        losses.push(T::from_f64(value));
+        total += value;
+        total_weight += weight;
+    }
+    let dtype = inputs.required(0)?.dtype();
+    let scalar = |value: f64| fill(context, dtype, &[], |out: &mut [T]| out.fill(T::from_f64(value)));
+    match loss.reduction {
+        "none" => {
+            fill(context, dtype, inputs.required(1)?.shape(), |out: &mut [T]| out.copy_from_slice(&losses))
+        }
+        "sum" => scalar(total),
+        "mean" => scalar(total / total_weight),
+        other => Err(OpError::value(format!("reduction must be none, sum or mean, got `{other}`"))),
+    }
+}

@@ -1,0 +1,233 @@
+//! Resize.
+
+mod axis;
+
+use std::borrow::Cow;
+
+use bantam_graph::ops::{KeepAspectRatio, Resize, ResizeMode, ResizeTransform};
+use bantam_kernels::Real;
+use bantam_kernels::resize::{Filter, Taps, resize_axis};
+use bantam_tensor::{DType, Tensor};
+
+use self::axis::Axis;
+use super::axes::{axis as resolve, split_at_axis};
+use super::floats::{fill, read};
+use super::units::{Unit, in_unit};
+use crate::inputs::Inputs;
+use crate::{Context, OpError};
+
+/// x, optional region of interest, optional scales, optional sizes.
+pub(super) fn resize(op: &Resize, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+    let x = inputs.required(0)?;
+    let axes = plan(op, inputs)?;
+    let shape: Vec<usize> = axes.iter().map(|axis| axis.output).collect();
+    if x.is_empty() && !shape.contains(&0) {
+        return Err(OpError::shape(format!("an input of shape {:?} cannot be resized to {shape:?}", x.shape())));
+    }
+    let filter = match op.mode {
+        ResizeMode::Nearest if op.antialias => {
+            return Err(OpError::value("antialias needs mode linear or cubic"));
+        }
+        ResizeMode::Nearest => {
+            return in_unit!(x.dtype(), U => nearest::<U>(op, x, &axes, &shape, context));
+        }
+        ResizeMode::Linear => Filter::Linear,
+        ResizeMode::Cubic => Filter::Cubic(f64::from(op.cubic_coeff_a)),
+    };
+    match x.dtype() {
+        DType::F32 | DType::F16 | DType::BF16 => {
+            let values = read::<f32>(inputs, 0)?;
+            let resized = interpolate(op, filter, values, x.shape(), &axes);
+            fill(context, x.dtype(), &shape, |y: &mut [f32]| y.copy_from_slice(&resized))
+        }
+        DType::F64 => {
+            let resized = interpolate(op, filter, read::<f64>(inputs, 0)?, x.shape(), &axes);
+            fill(context, x.dtype(), &shape, |y: &mut [f64]| y.copy_from_slice(&resized))
+        }
+        dtype if dtype.is_integer() => {
+            let resized = interpolate(op, filter, Cow::Owned(x.to_f64()?), x.shape(), &axes);
+            Ok(Tensor::from_i64(dtype, &shape, &saturate(dtype, &resized))?)
+        }
+        got => Err(OpError::Type { index: 0, got }),
+    }
+}
+
+/// The sizes of every axis.
+fn plan(op: &Resize, inputs: &Inputs<'_>) -> Result<Vec<Axis>, OpError> {
+    let shape = inputs.required(0)?.shape();
+    let resized: Vec<usize> = match &op.axes {
+        Some(axes) => axes.iter().map(|&axis| resolve(axis, shape.len())).collect::<Result<_, _>>()?,
+        None => (0..shape.len()).collect(),
+    };
+    if (1..resized.len()).any(|i| resized[..i].contains(&resized[i])) {
+        return Err(OpError::value(format!("axes {:?} contain an axis twice", op.axes)));
+    }
+    let mut axes: Vec<Axis> =
+        shape.iter().map(|&input| Axis { input, output: input, scale: 1.0, region: [0.0, 1.0] }).collect();
+    let given = |index: usize| inputs.optional(index).filter(|tensor| !tensor.is_empty());
+    match (given(2), given(3)) {
+        (Some(scales), None) => set_scales(&mut axes, &resized, &scales.to_f32()?)?,
+        (None, Some(_)) => set_sizes(op, &mut axes, &resized, &inputs.integers(3)?.unwrap_or_default())?,
+        (None, None) if resized.is_empty() => {}
+        _ => return Err(OpError::value("exactly one of scales and sizes is needed")),
+    }
+    if op.coordinate_transformation_mode == ResizeTransform::TfCropAndResize {
+        let region = given(1).ok_or(OpError::MissingInput { index: 1 })?.to_f64()?;
+        check_count("region of interest", region.len(), 2 * resized.len())?;
+        for (i, &axis) in resized.iter().enumerate() {
+            axes[axis].region = [region[i], region[resized.len() + i]];
+        }
+    }
+    Ok(axes)
+}
+
+fn check_count(what: &str, got: usize, expected: usize) -> Result<(), OpError> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(OpError::shape(format!("{got} elements in the {what}, expected {expected}")))
+}
+
+fn set_scales(axes: &mut [Axis], resized: &[usize], scales: &[f32]) -> Result<(), OpError> {
+    check_count("scales", scales.len(), resized.len())?;
+    for (&axis, &scale) in resized.iter().zip(scales) {
+        if !(scale > 0.0 && scale.is_finite()) {
+            return Err(OpError::value(format!("scale {scale} is not positive")));
+        }
+        // The specification's shape inference multiplies in `f32`.
+        axes[axis].output = (axes[axis].input as f32 * scale).floor() as usize;
+        axes[axis].scale = f64::from(scale);
+    }
+    Ok(())
+}
+
+fn set_sizes(op: &Resize, axes: &mut [Axis], resized: &[usize], sizes: &[i64]) -> Result<(), OpError> {
+    check_count("sizes", sizes.len(), resized.len())?;
+    for (&axis, &size) in resized.iter().zip(sizes) {
+        axes[axis].output =
+            usize::try_from(size).map_err(|_| OpError::value(format!("size {size} is negative")))?;
+        axes[axis].scale = axes[axis].output as f64 / axes[axis].input as f64;
+    }
+    let scales = resized.iter().map(|&axis| axes[axis].scale);
+    let scale = match op.keep_aspect_ratio_policy {
+        KeepAspectRatio::Stretch => return Ok(()),
+        KeepAspectRatio::NotLarger => scales.fold(f64::INFINITY, f64::min),
+        KeepAspectRatio::NotSmaller => scales.fold(0.0, f64::max),
+    };
+    for &axis in resized {
+        axes[axis].output = (scale * axes[axis].input as f64 + 0.5).floor() as usize;
+        axes[axis].scale = scale;
+    }
+    Ok(())
+}
+
+/// The axes that change, those that shrink first, so that what lies between is never larger than the input and the output.
+fn changing(axes: &[Axis], transform: ResizeTransform) -> Vec<usize> {
+    let mut changing: Vec<usize> = (0..axes.len()).filter(|&axis| !axes[axis].is_identity(transform)).collect();
+    let growth = |&axis: &usize| axes[axis].output as f64 / axes[axis].input as f64;
+    // Later axes first among equals: their elements lie closer together.
+    changing.reverse();
+    changing.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
+    changing
+}
+
+/// Linear or cubic interpolation, one axis after the other.
+fn interpolate<'a, T: Real>(
+    op: &Resize,
+    filter: Filter,
+    x: Cow<'a, [T]>,
+    shape: &[usize],
+    axes: &[Axis],
+) -> Cow<'a, [T]> {
+    let transform = op.coordinate_transformation_mode;
+    if axes.iter().any(|axis| axis.output == 0) {
+        return Cow::Owned(Vec::new());
+    }
+    let (mut current, mut shape) = (x, shape.to_vec());
+    for index in changing(axes, transform) {
+        let axis = &axes[index];
+        let (outer, input, inner) = split_at_axis(&shape, index);
+        let coordinates = axis.coordinates(transform);
+        let stretch = if op.antialias { axis.scale.recip().max(1.0) } else { 1.0 };
+        let taps = Taps::new(filter, &coordinates, input, stretch, op.exclude_outside);
+        let mut next = vec![T::ZERO; outer * axis.output * inner];
+        resize_axis(&current, &mut next, input, inner, &taps);
+        let outside = coordinates.iter().map(|&coordinate| axis.is_outside(transform, coordinate));
+        for (position, _) in outside.enumerate().filter(|(_, outside)| *outside) {
+            for block in next.chunks_exact_mut(axis.output * inner) {
+                block[position * inner..][..inner].fill(T::from_f64(f64::from(op.extrapolation_value)));
+            }
+        }
+        shape[index] = axis.output;
+        current = Cow::Owned(next);
+    }
+    current
+}
+
+/// Copies the nearest elements, one axis after the other.
+fn nearest<U: Unit>(
+    op: &Resize,
+    x: &Tensor,
+    axes: &[Axis],
+    shape: &[usize],
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let transform = op.coordinate_transformation_mode;
+    let (mut current, mut sizes) = (U::read(x)?, x.shape().to_vec());
+    let extrapolation = extrapolation::<U>(op, x.dtype())?;
+    let order = if shape.contains(&0) { Vec::new() } else { changing(axes, transform) };
+    for index in order {
+        let axis = &axes[index];
+        let (outer, input, inner) = split_at_axis(&sizes, index);
+        let source = |&coordinate: &f64| {
+            (!axis.is_outside(transform, coordinate)).then(|| axis.nearest(op.nearest_mode, coordinate))
+        };
+        let sources: Vec<Option<usize>> = axis.coordinates(transform).iter().map(source).collect();
+        let mut next = Vec::with_capacity(outer * axis.output * inner);
+        for block in current.chunks_exact(input * inner) {
+            for source in &sources {
+                match source {
+                    Some(source) => next.extend_from_slice(&block[source * inner..][..inner]),
+                    None => next.resize(next.len() + inner, extrapolation.clone()),
+                }
+            }
+        }
+        sizes[index] = axis.output;
+        current = Cow::Owned(next);
+    }
+    U::build(context, x.dtype(), shape, |y| {
+        // Nothing to copy when the output is empty.
+        y.iter_mut().zip(current.iter()).for_each(|(y, x)| y.clone_from(x));
+        Ok(())
+    })
+}
+
+/// The extrapolation value as an element; zero for types that have no numbers.
+fn extrapolation<U: Unit>(op: &Resize, dtype: DType) -> Result<U, OpError> {
+    let value = f64::from(op.extrapolation_value);
+    let tensor = match dtype {
+        DType::F32 => Tensor::scalar(op.extrapolation_value),
+        DType::F64 => Tensor::scalar(value),
+        DType::F16 => Tensor::scalar(half::f16::from_f64(value)),
+        DType::BF16 => Tensor::scalar(half::bf16::from_f64(value)),
+        dtype if dtype.is_integer() => Tensor::from_i64(dtype, &[], &saturate(dtype, &[value]))?,
+        _ => return Ok(U::default()),
+    };
+    Ok(U::read(&tensor)?.first().cloned().unwrap_or_default())
+}
+
+/// Values rounded to integers (ties to even) within the range of a dtype.
+fn saturate(dtype: DType, values: &[f64]) -> Vec<i64> {
+    let bits = dtype.bits() as i32;
+    let (low, high) = if dtype.is_signed_integer() {
+        (-(2f64.powi(bits - 1)), 2f64.powi(bits - 1) - 1.0)
+    } else {
+        (0.0, 2f64.powi(bits) - 1.0)
+    };
+    values.iter().map(|value| saturated(value.round_ties_even().clamp(low, high))).collect()
+}
+
+/// The integer, wrapped around to `i64` beyond its range (for `u64`).
+fn saturated(value: f64) -> i64 {
+    if value > i64::MAX as f64 { value as u64 as i64 } else { value as i64 }
+}

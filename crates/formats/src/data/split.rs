@@ -1,0 +1,211 @@
+//! One split of a data set: reads any of its samples on request.
+
+use std::path::PathBuf;
+
+use bantam_tensor::{Batch, Buffer, Samples, SamplesError, Tensor};
+use rayon::prelude::*;
+
+use super::DataError;
+use super::preprocess::Preprocess;
+use super::source::Source;
+use super::transform::Transform;
+
+/// A split of a data set. Files are mapped or, for images, listed; samples are read when they are asked for, so memory
+/// is proportional to the batch.
+#[derive(Clone, Debug)]
+pub struct Split {
+    pub(super) name: String,
+    pub(super) inputs: Vec<Input>,
+    pub(super) labels: Option<Input>,
+    /// True when the data do not say the input's name (a bare npy file or folder).
+    pub(super) is_unnamed: bool,
+}
+
+/// An input or the labels.
+#[derive(Clone, Debug)]
+pub(super) struct Input {
+    pub(super) name: String,
+    /// The first of its files, for messages.
+    pub(super) path: PathBuf,
+    pub(super) source: Source,
+    pub(super) preprocess: Preprocess,
+    pub(super) transform: Transform,
+}
+
+impl Input {
+    /// Samples of `source`, made as `preprocess` says.
+    pub(super) fn new(
+        name: &str,
+        path: PathBuf,
+        source: Source,
+        preprocess: Preprocess,
+    ) -> Result<Input, DataError> {
+        let is_array = matches!(source, Source::Arrays(_));
+        if is_array && preprocess.has_image_keys() {
+            return Err(DataError::ImageKeys {
+                input: name.to_owned(),
+                path,
+            });
+        }
+        let (dtype, row_shape) = (source.dtype(), source.row_shape());
+        match Transform::new(dtype, &row_shape, source.fixed_layout(), &preprocess) {
+            Ok(transform) => Ok(Input {
+                name: name.to_owned(),
+                path,
+                source,
+                preprocess,
+                transform,
+            }),
+            Err(problem) => Err(DataError::Transform {
+                input: name.to_owned(),
+                path,
+                problem: Box::new(problem),
+            }),
+        }
+    }
+
+    /// The samples with these indices, `[indices, ...]`.
+    fn gather(&self, indices: &[usize]) -> Result<Tensor, DataError> {
+        let samples = self.source.rows();
+        if let Some(&index) = indices.iter().find(|&&index| index >= samples) {
+            return Err(DataError::Index { index, samples });
+        }
+        let too_large = || DataError::TooLarge {
+            samples: indices.len(),
+            what: self.name.clone(),
+        };
+        let row_bytes = self.transform.row_bytes().ok_or_else(too_large)?;
+        let bytes = row_bytes.checked_mul(indices.len()).ok_or_else(too_large)?;
+        let mut buffer = Buffer::zeroed(bytes);
+        let rows = buffer.as_bytes_mut();
+        match &self.source {
+            Source::Arrays(_) => {
+                let mut rows = rows.chunks_exact_mut(row_bytes).zip(indices);
+                rows.try_for_each(|(out, &index)| self.read(index, out))?;
+            }
+            // Decoding is slow enough to be worth threads; each image has its place, so their number does not show.
+            Source::Images(_) => {
+                let rows = rows.par_chunks_exact_mut(row_bytes).zip(indices);
+                rows.try_for_each(|(out, &index)| self.read(index, out))?;
+            }
+        }
+        let shape = [&[indices.len()], self.transform.row_shape.as_slice()].concat();
+        Tensor::from_buffer(self.transform.target, &shape, buffer).map_err(|_| too_large())
+    }
+
+    fn read(&self, index: usize, out: &mut [u8]) -> Result<(), DataError> {
+        let sample = self.source.row(index)?;
+        self.transform
+            .apply(&sample, out)
+            .map_err(|value| DataError::Value {
+                input: self.name.clone(),
+                path: self.path.clone(),
+                sample: index,
+                value,
+                dtype: self.transform.target,
+            })
+    }
+}
+
+impl Split {
+    /// Name of the split: `train`, `test`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Name, type and shape of each input of a batch of `samples`.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, bantam_tensor::DType, &[usize])> {
+        self.inputs.iter().map(|input| {
+            let transform = &input.transform;
+            (
+                input.name.as_str(),
+                transform.target,
+                transform.row_shape.as_slice(),
+            )
+        })
+    }
+
+    /// Every input and the labels have to have as many samples as the first input.
+    pub(super) fn check_rows(self) -> Result<Split, DataError> {
+        let first = &self.inputs[0];
+        let first_rows = first.source.rows();
+        let mut all = self.inputs.iter().chain(&self.labels);
+        let Some(other) = all.find(|other| other.source.rows() != first_rows) else {
+            return Ok(self);
+        };
+        let is_labels = self
+            .labels
+            .as_ref()
+            .is_some_and(|labels| std::ptr::eq(labels, other));
+        Err(DataError::RowCount {
+            split: self.name.clone(),
+            what: if is_labels {
+                "labels".to_owned()
+            } else {
+                format!("input {:?}", other.name)
+            },
+            path: other.path.clone(),
+            rows: other.source.rows(),
+            first_path: first.path.clone(),
+            first_rows,
+        })
+    }
+}
+
+impl Samples for Split {
+    fn len(&self) -> usize {
+        self.inputs[0].source.rows()
+    }
+
+    fn has_labels(&self) -> bool {
+        self.labels.is_some()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<Batch, SamplesError> {
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| Ok((input.name.clone(), input.gather(indices)?)));
+        let inputs = inputs.collect::<Result<_, DataError>>()?;
+        let labels = self
+            .labels
+            .as_ref()
+            .map(|labels| labels.gather(indices))
+            .transpose()?;
+        Ok(Batch { inputs, labels })
+    }
+}
+
+/// Index of the first element that is NaN or infinite; `None` too for tensors of integers.
+pub fn first_non_finite(tensor: &Tensor) -> Option<usize> {
+    match tensor.values::<f32>() {
+        Ok(values) => {
+            let mut blocks = values.chunks(1024).enumerate();
+            // Without an early exit inside a block, so that it is a few vector instructions.
+            let is_bad = |block: &[f32]| block.iter().fold(false, |bad, value| bad | !value.is_finite());
+            let (block, values) = blocks.find(|(_, block)| is_bad(block))?;
+            Some(block * 1024 + values.iter().position(|value| !value.is_finite())?)
+        }
+        Err(_) if tensor.dtype().is_float() => {
+            tensor.to_f64().ok()?.iter().position(|value| !value.is_finite())
+        }
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn non_finite_elements_are_found() {
+        let mut values = vec![0f32; 3000];
+        assert_eq!(first_non_finite(&Tensor::from_vec1(&values)), None);
+        for position in [2999, 1024, 0] {
+            values[position] = f32::INFINITY;
+            assert_eq!(first_non_finite(&Tensor::from_vec1(&values)), Some(position));
+        }
+        assert_eq!(first_non_finite(&Tensor::from_vec1(&[0.0, f64::NAN])), Some(1));
+        assert_eq!(first_non_finite(&Tensor::from_vec1(&[1i32])), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! Upsample and the forms of Resize.
+
+use bantam_tensor::Tensor;
+
+use super::known::Facts;
+use super::{DAMAGED, Fault, Lifted, Lifter, RawNode};
+
+/// Upsample before 9: scales were an attribute.
+pub(super) fn upsample_scales(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
+    let Some(scales) = raw.take::<Vec<f32>>("scales")? else {
+        return Err(Fault { fact: "attribute `scales` is missing".to_owned(), hint: DAMAGED });
+    };
+    let id = lifter.constant(raw, "scales", Tensor::from_vec1(&scales));
+    raw.set_input(1, id);
+    Ok(Lifted::Node)
+}
+
+/// Upsample, which 10 replaced by Resize.
+pub(super) fn upsample(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
+    raw.op = "Resize".to_owned();
+    // Below 11 the next rule does the rest; files of later opsets should not have the op, but some do.
+    if lifter.opset.is_some_and(|opset| opset >= 11) {
+        return resize_10(lifter, raw);
+    }
+    Ok(Lifted::Node)
+}
+
+/// Resize of opset 10: x and scales; coordinates map by the scale alone. Where it enlarges, the nearest element is
+/// the one before; where it shrinks, the one after (as ONNX Runtime computes it; the standard left it open).
+pub(super) fn resize_10(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
+    let (x, scales) = (raw.required(0)?, raw.required(1)?);
+    let constant = lifter.constant_of(scales).and_then(|scales| scales.to_f32().ok());
+    let shrinks = constant.is_some_and(|scales| {
+        scales.iter().any(|&scale| scale < 1.0) && scales.iter().all(|&scale| scale <= 1.0)
+    });
+    raw.inputs = vec![Some(x), None, Some(scales)];
+    raw.set("coordinate_transformation_mode", &"asymmetric".to_owned());
+    raw.set("nearest_mode", &if shrinks { "ceil" } else { "floor" }.to_owned());
+    if raw.take::<String>("mode")?.is_some_and(|mode| mode != "nearest") {
+        raw.set("mode", &"linear".to_owned());
+    }
+    Ok(Lifted::Node)
+}
+
+/// Inputs that older files must fill with empty tensors are absent.
+pub(super) fn empty_inputs(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
+    for input in raw.inputs.iter_mut().skip(1) {
+        *input = input.filter(|&id| lifter.constant_of(id).is_none_or(|tensor| !tensor.is_empty()));
+    }
+    Ok(Lifted::Node)
+}

@@ -1,0 +1,80 @@
+//! ONNX files.
+//!
+//! [`load`] maps a file and gives a [`Model`] in canonical form; weights stay slices of the map. [`save`] writes a
+//! model whole or not at all, at the opset asked for or the lowest that can say it.
+//!
+//! The way in: bytes are split into messages ([`proto`], [`wire`]) and names turned into ids (`read`), then nodes
+//! are lifted from the opset of the file to canonical form (`lift`). The way out is the reverse: `lower`, `write`.
+//!
+//! # Untrusted files
+//!
+//! A file may be damaged or made to harm. Reading it never panics, never follows data out of the model's folder,
+//! never recurses without bound, and never allocates more than a small multiple of the file's size at once.
+
+mod encoded;
+mod error;
+mod external;
+mod lift;
+mod lower;
+mod proto;
+mod read;
+mod save;
+mod wire;
+mod write;
+
+use std::path::Path;
+
+use bantam_graph::Model;
+use bantam_tensor::{Tensor, map_file};
+use bytes::Bytes;
+
+pub use error::OnnxError;
+pub use save::{ExternalData, SaveOptions, encode, encode_tensor, save};
+
+use external::External;
+use read::Reader;
+use wire::Budget;
+
+/// Reads an ONNX file. The file stays mapped as long as a tensor of the model refers to it.
+///
+/// # Errors
+/// When the file or a data file beside it cannot be read, breaks a rule of the format, or uses an opset that is not
+/// known; the error names the file.
+pub fn load(path: &Path) -> Result<Model, OnnxError> {
+    let read = || {
+        let file = map_file(path).map_err(|source| OnnxError::Io {
+            action: "opening the file",
+            source,
+            hint: "check the path and its permissions",
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        read_with(&file, &External::beside(folder, Some(path)))
+    };
+    read().map_err(|error| error.at(path))
+}
+
+/// Reads a model from bytes; `folder` is where its external data lies, if it has any.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(bytes: &Bytes, folder: Option<&Path>) -> Result<Model, OnnxError> {
+    let external = folder.map_or_else(External::none, |folder| External::beside(folder, None));
+    read_with(bytes, &external)
+}
+
+/// Reads an encoded `TensorProto`, as the test data of the ONNX standard has them: its name and the tensor.
+///
+/// # Errors
+/// As [`load`].
+pub fn read_tensor(bytes: &Bytes) -> Result<(String, Tensor), OnnxError> {
+    let reader = Reader { budget: Budget::of(bytes), external: &External::none() };
+    let named = reader.tensor(bytes)?;
+    Ok((named.name, named.tensor))
+}
+
+fn read_with(bytes: &Bytes, external: &External) -> Result<Model, OnnxError> {
+    let reader = Reader { budget: Budget::of(bytes), external };
+    let mut model = reader.model(bytes)?;
+    lift::lift_model(&mut model)?;
+    Ok(model)
+}

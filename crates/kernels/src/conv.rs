@@ -1,0 +1,18 @@
+//! Convolution.
+//!
+//! [`convolve`] is the definition, written out; [`PackedConvolution`] is the fast form for `f32`.
+
+mod expand;
+mod geometry;
+mod naive;
+mod packed;
+#[cfg(test)]
+mod tests;
+mod tile;
+mod transposed;
+
+pub use geometry::Geometry;
+pub(crate) use geometry::advance;
+pub use naive::convolve;
+pub use transposed::convolve_transposed;
+pub use packed::{Epilogue, PackedConvolution, Residual};

@@ -1,0 +1,133 @@
+//! The fast form against the definition.
+
+use super::*;
+use crate::Isa;
+
+/// A small generator of numbers (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+    fn values(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+    }
+}
+
+/// Computes `geometry` with every instruction set and with the definition.
+fn check(geometry: &Geometry, random: &mut Random) {
+    let x = random.values(geometry.batch * geometry.channels * geometry.input_plane());
+    let weights = random.values(geometry.out_channels * geometry.taps());
+    let bias = random.values(geometry.out_channels);
+    let residual = random.values(geometry.batch * geometry.out_channels * geometry.output_plane());
+    let mut expected = vec![f32::NAN; residual.len()];
+    convolve(geometry, &x, &weights, Some(&bias), &mut expected);
+    let tolerance = 1e-6 * (geometry.taps() as f32 + 4.0);
+    let compare = |got: &[f32], expected: &[f32], what: &str| {
+        for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
+            assert!((got - expected).abs() <= tolerance, "{what} [{index}]: {got} for {expected}, {geometry:?}");
+        }
+    };
+    for isa in Isa::available() {
+        let packed = PackedConvolution::new(isa, geometry.groups, geometry.taps(), &weights, Some(&bias));
+        let mut y = vec![f32::NAN; expected.len()];
+        packed.run(geometry, &x, Epilogue::default(), &mut y);
+        compare(&y, &expected, isa.name());
+
+        let clamped: Vec<f32> =
+            expected.iter().zip(&residual).map(|(a, b)| (a + b).clamp(-0.5, 0.75)).collect();
+        let epilogue = Epilogue { residual: Residual::Values(&residual), low: -0.5, high: 0.75 };
+        packed.run(geometry, &x, epilogue, &mut y);
+        compare(&y, &clamped, "with a residual");
+        y.copy_from_slice(&residual);
+        packed.run(geometry, &x, Epilogue { residual: Residual::Output, ..epilogue }, &mut y);
+        compare(&y, &clamped, "onto a residual");
+    }
+}
+
+/// A geometry whose output is as large as the padding allows.
+fn geometry(
+    [batch, groups, group_channels, group_out_channels]: [usize; 4],
+    axes: &[[usize; 6]],
+) -> Option<Geometry> {
+    let list = |index: usize| axes.iter().map(|axis| axis[index]).collect::<Vec<_>>();
+    let output = axes.iter().map(|&[input, kernel, stride, dilation, before, after]| {
+        Some((input + before + after).checked_sub((kernel - 1) * dilation + 1)? / stride + 1)
+    });
+    Some(Geometry {
+        batch,
+        channels: groups * group_channels,
+        out_channels: groups * group_out_channels,
+        groups,
+        input: list(0),
+        kernel: list(1),
+        strides: list(2),
+        dilations: list(3),
+        pads: list(4),
+        output: output.collect::<Option<_>>()?,
+    })
+}
+
+#[test]
+fn named_shapes() {
+    // batch, groups, channels, out channels; then for each axis input, kernel, stride, dilation, pads.
+    let cases: &[(&str, [usize; 4], &[[usize; 6]])] = &[
+        ("3x3", [2, 1, 16, 16], &[[32, 3, 1, 1, 1, 1]; 2]),
+        ("3x3 on 8x8", [2, 1, 5, 12], &[[8, 3, 1, 1, 1, 1]; 2]),
+        ("stride 2", [2, 1, 16, 32], &[[32, 3, 2, 1, 1, 1]; 2]),
+        ("stride 3 of kernel 2", [1, 1, 3, 9], &[[20, 2, 3, 1, 0, 0]; 2]),
+        ("1x1", [2, 1, 7, 9], &[[7, 1, 1, 1, 0, 0]; 2]),
+        ("1x1 with stride", [2, 1, 7, 9], &[[9, 1, 2, 1, 0, 0]; 2]),
+        ("1x1 with padding", [2, 1, 3, 4], &[[9, 1, 1, 1, 1, 0]; 2]),
+        ("depthwise", [2, 24, 1, 1], &[[14, 3, 1, 1, 1, 1]; 2]),
+        ("depthwise, two each", [1, 6, 1, 2], &[[14, 5, 2, 1, 2, 1]; 2]),
+        ("groups", [2, 3, 4, 10], &[[12, 3, 1, 1, 1, 1]; 2]),
+        ("dilated", [1, 1, 3, 5], &[[20, 3, 1, 4, 4, 4]; 2]),
+        ("dilated with stride", [1, 1, 3, 5], &[[20, 4, 2, 3, 4, 1]; 2]),
+        ("one side padded", [1, 1, 2, 3], &[[9, 3, 1, 1, 0, 2], [5, 3, 1, 1, 2, 0]]),
+        ("padding wider than the input", [1, 1, 2, 3], &[[2, 3, 1, 1, 5, 5], [3, 2, 2, 1, 4, 4]]),
+        ("size 1", [1, 1, 1, 1], &[[1, 1, 1, 1, 0, 0]; 2]),
+        ("no image", [0, 1, 3, 4], &[[8, 3, 1, 1, 1, 1]; 2]),
+        ("no channel", [2, 1, 0, 4], &[[8, 3, 1, 1, 1, 1]; 2]),
+        ("1-D", [2, 1, 4, 6], &[[40, 5, 2, 1, 2, 1]]),
+        ("3-D", [1, 1, 3, 9], &[[6, 3, 2, 1, 1, 1], [7, 3, 1, 1, 1, 0], [9, 2, 1, 2, 0, 1]]),
+        ("3-D 1x1x1", [1, 2, 3, 4], &[[3, 1, 1, 1, 0, 0]; 3]),
+        ("bands", [1, 1, 64, 16], &[[130, 3, 1, 1, 1, 1], [70, 3, 1, 1, 1, 1]]),
+        ("bands with gaps in rows", [1, 1, 48, 8], &[[131, 3, 2, 1, 1, 1], [200, 3, 2, 1, 1, 1]]),
+        ("few rows and many channels", [1, 1, 300, 70], &[[7, 3, 1, 1, 1, 1]; 2]),
+        ("many weights", [1, 1, 512, 300], &[[5, 1, 1, 1, 0, 0]; 2]),
+    ];
+    let mut random = Random(1);
+    for (name, channels, axes) in cases {
+        let geometry = geometry(*channels, axes).unwrap_or_else(|| panic!("{name} has no output"));
+        check(&geometry, &mut random);
+    }
+}
+
+#[test]
+fn random_shapes() {
+    let mut random = Random(7);
+    let mut checked = 0;
+    while checked < 300 {
+        let rank = 1 + random.below(3);
+        let channels = [random.below(3), 1 + random.below(3), 1 + random.below(6), 1 + random.below(19)];
+        let axes: Vec<[usize; 6]> = (0..rank)
+            .map(|axis| {
+                let largest = if axis + 1 == rank { 40 } else { 9 };
+                let (kernel, stride) = (1 + random.below(4), 1 + random.below(3));
+                [1 + random.below(largest), kernel, stride, 1 + random.below(3), random.below(4), random.below(4)]
+            })
+            .collect();
+        if let Some(geometry) = geometry(channels, &axes) {
+            check(&geometry, &mut random);
+            checked += 1;
+        }
+    }
+}
