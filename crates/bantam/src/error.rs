@@ -25,6 +25,8 @@ pub enum Error {
     #[error(transparent)]
     Passes(#[from] PassError),
     #[error(transparent)]
+    Infer(#[from] bantam_graph::InferError),
+    #[error(transparent)]
     Observe(#[from] ObserveError),
     #[error(transparent)]
     Quantize(#[from] QuantizeError),

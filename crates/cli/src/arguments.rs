@@ -61,11 +61,14 @@ pub(crate) struct Demo {
 pub(crate) struct Inspect {
     /// ONNX file
     pub(crate) model: PathBuf,
+    /// Samples that costs are counted for
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: usize,
     /// The graph as text, one line for each node
     #[arg(long)]
     pub(crate) text: bool,
     /// The steps that our executor runs, with the kernel of each
-    #[arg(long)]
+    #[arg(long, conflicts_with = "text")]
     pub(crate) program: bool,
     /// One JSON object on standard output
     #[arg(long)]
@@ -106,6 +109,9 @@ pub(crate) struct Quantize {
     /// Zero points of weights fixed to the middle, or not [default: the target's]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) symmetric_weights: Option<bool>,
+    /// Do not correct biases for the mean error of quantized weights
+    #[arg(long)]
+    pub(crate) no_bias_correction: bool,
     /// Runtime that the result is for
     #[arg(long, default_value = "onnxruntime")]
     pub(crate) target: String,
@@ -184,6 +190,9 @@ pub(crate) struct Compare {
     pub(crate) first: PathBuf,
     /// ONNX file
     pub(crate) second: PathBuf,
+    /// What runs the second model [default: what runs the first]
+    #[arg(long)]
+    pub(crate) second_runtime: Option<String>,
     #[command(flatten)]
     pub(crate) scoring: Scoring,
 }

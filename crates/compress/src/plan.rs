@@ -76,6 +76,8 @@ pub enum Action {
         /// Scales and zero points of the weight.
         params: QParams,
     },
+    /// These numbers are added to the constant, before it is quantized.
+    ShiftConstant(Vec<f32>),
     /// Nothing: it stays as it is.
     Keep,
 }
@@ -94,6 +96,10 @@ impl Action {
             }
             Action::QuantizeConstant { format, params } => format!("{format} constant, {}", scales(params)),
             Action::QuantizeDynamically { format, params } => format!("{format} weight, dynamic input, {}", scales(params)),
+            Action::ShiftConstant(by) => {
+                let largest = by.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+                format!("constant shifted by at most {largest:.6}")
+            }
             Action::Keep => "kept in float".to_owned(),
         }
     }

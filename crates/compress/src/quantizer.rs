@@ -40,16 +40,23 @@ pub fn quantize_constant(constant: &Tensor, format: &str, params: &QParams) -> R
 /// # Errors
 /// When the constant is no numeric tensor.
 pub fn constant_sqnr(constant: &Tensor, format: &str, params: &QParams) -> Result<f64, TensorError> {
+    let power = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>();
+    let noise = power(&quantization_error(constant, format, params)?);
+    Ok(sqnr_db(power(&constant.to_f64()?), noise))
+}
+
+/// What quantization adds to each element of a constant.
+///
+/// # Errors
+/// When the constant is no numeric tensor.
+pub fn quantization_error(constant: &Tensor, format: &str, params: &QParams) -> Result<Vec<f64>, TensorError> {
     let codes = quantize_constant(constant, format, params)?.to_i64()?;
     let inner = inner_length(constant.shape(), params.axis).max(1);
-    let (mut signal, mut noise) = (0.0, 0.0);
-    for (index, (x, code)) in constant.to_f32()?.iter().zip(codes).enumerate() {
+    let error = |(index, (x, code)): (usize, (f64, i64))| {
         let channel = if params.axis.is_some() { index / inner % params.scale.len() } else { 0 };
-        let real = (code - i64::from(params.zero_point[channel])) as f64 * f64::from(params.scale[channel]);
-        signal += f64::from(*x).powi(2);
-        noise += (f64::from(*x) - real).powi(2);
-    }
-    Ok(sqnr_db(signal, noise))
+        (code - i64::from(params.zero_point[channel])) as f64 * f64::from(params.scale[channel]) - x
+    };
+    Ok(constant.to_f64()?.into_iter().zip(codes).enumerate().map(error).collect())
 }
 
 /// Decibels of a ratio of powers.

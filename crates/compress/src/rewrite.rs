@@ -23,6 +23,8 @@ pub enum RewriteError {
     Scales { name: String, got: usize, zero_points: usize, expected: usize },
     #[error("the plan has the scale {scale} for `{name}`; scales are finite and above zero")]
     Scale { name: String, scale: f32 },
+    #[error("the plan adds {got} numbers to `{name}`, which has {expected}")]
+    Shift { name: String, got: usize, expected: usize },
     #[error("the plan names the number format `{format}`, which does not exist\nhint: `bantam list formats`")]
     Format { format: String },
     #[error("the plan quantizes node `{node}` dynamically, which is possible for MatMul with a constant matrix only")]
@@ -41,13 +43,36 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
     if plan.version != Plan::VERSION {
         return Err(RewriteError::Version { got: plan.version, expected: Plan::VERSION });
     }
-    let mut rewriter = Rewriter { graph, patch: Patch::new(graph), shared: HashMap::new(), seen: BTreeSet::new() };
+    let mut shifted = graph.clone();
+    shift_constants(&mut shifted, plan)?;
+    let patch = {
+        let (patch, shared, seen) = (Patch::new(&shifted), HashMap::new(), BTreeSet::new());
+        let mut rewriter = Rewriter { graph: &shifted, patch, shared, seen };
+        for decision in &plan.decisions {
+            rewriter.apply(decision)?;
+        }
+        rewriter.patch
+    };
+    patch.apply(&mut shifted)?;
+    Ok(shifted)
+}
+
+/// Adds to constants what the plan says; nothing else has looked at them yet.
+fn shift_constants(graph: &mut Graph, plan: &Plan) -> Result<(), RewriteError> {
+    let mut patch = Patch::new(graph);
     for decision in &plan.decisions {
-        rewriter.apply(decision)?;
+        let (Action::ShiftConstant(by), Site::Value(name)) = (&decision.action, &decision.site) else { continue };
+        let value = graph.value_by_name(name).ok_or_else(|| RewriteError::Unknown { name: name.clone() })?;
+        let constant = graph.value(value).initializer.as_ref();
+        let constant = constant.ok_or_else(|| RewriteError::NotConstant { name: name.clone() })?;
+        let values = constant.to_f32()?;
+        if values.len() != by.len() {
+            return Err(RewriteError::Shift { name: name.clone(), got: by.len(), expected: values.len() });
+        }
+        let sums: Vec<f32> = values.iter().zip(by).map(|(value, by)| value + by).collect();
+        patch.set_initializer(value, Tensor::from_slice(constant.shape(), &sums)?);
     }
-    let mut rewritten = graph.clone();
-    rewriter.patch.apply(&mut rewritten)?;
-    Ok(rewritten)
+    Ok(patch.apply(graph)?)
 }
 
 struct Rewriter<'a> {
@@ -65,7 +90,7 @@ impl Rewriter<'_> {
             return Ok(());
         }
         match (&decision.action, &decision.site) {
-            (Action::Keep, _) => Ok(()),
+            (Action::Keep, _) | (Action::ShiftConstant(_), Site::Value(_)) => Ok(()),
             (Action::QuantizeActivation(params), Site::Value(name)) => self.activation(name, params),
             (Action::QuantizeConstant { format, params }, Site::Input { value, node, input }) => {
                 self.constant(value, node, *input, format, params)

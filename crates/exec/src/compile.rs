@@ -6,7 +6,7 @@ use bantam_graph::{Graph, ValueId};
 
 use crate::operator::{Site, prepare};
 use crate::program::{Program, Step};
-use crate::{CompileError, Context};
+use crate::{CompileError, Context, fuse};
 
 /// What a program is for.
 #[derive(Clone, Debug, Default)]
@@ -29,10 +29,14 @@ pub(crate) fn compile_with_captures(
     captures: &[String],
     options: &CompileOptions,
 ) -> Result<Program, CompileError> {
-    let _ = options;
+    let fusions = fuse::find(graph, &options.observed);
     let mut steps = Vec::with_capacity(graph.nodes.len());
     let names = graph.names();
-    for node in &graph.nodes {
+    for (id, node) in graph.node_ids().filter(|(id, _)| !fusions.absorbs(*id)) {
+        if let Some(step) = fusions.step(graph, id) {
+            steps.push(step);
+            continue;
+        }
         let mut inputs = node.inputs.clone();
         for name in node.op.subgraphs().into_iter().flat_map(Graph::captured_names) {
             let captured = names.get(name.as_str()).copied();

@@ -7,6 +7,7 @@
 mod compile;
 mod context;
 mod error;
+mod fuse;
 mod inputs;
 mod operator;
 mod ops;

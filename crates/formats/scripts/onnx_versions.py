@@ -21,13 +21,19 @@ pub(in crate::onnx) struct Versions {
     pub(in crate::onnx) settled: i64,
     /// From which opset on which data types are allowed; bit `n` stands for ONNX's data type code `n`.
     pub(in crate::onnx) dtypes: &'static [(i64, u64)],
+    /// The same for the first input alone, where that is fewer.
+    pub(in crate::onnx) first_dtypes: &'static [(i64, u64)],
+    /// From which opset on sequences are allowed, or [`NEVER`].
+    pub(in crate::onnx) sequences: i64,
+    /// From which opset on optionals are allowed, or [`NEVER`].
+    pub(in crate::onnx) optionals: i64,
     /// Attributes that came later than the op.
     pub(in crate::onnx) attributes: &'static [(&'static str, i64)],
     /// From which opset on how many inputs are allowed.
     pub(in crate::onnx) inputs: &'static [(i64, usize)],
 }
 
-/// An op that came after opset 6.
+/// Not up to the newest opset.
 const NEVER: i64 = i64::MAX;
 
 /// What is known of an op.
@@ -43,10 +49,30 @@ def code(text):
     return CODES.get(name)
 
 
-def mask(schema):
-    texts = [text for constraint in schema.type_constraints for text in constraint.allowed_type_strs]
-    texts += [value.type_str for value in [*schema.inputs, *schema.outputs] if "(" in value.type_str]
-    return sum(1 << c for c in {code(text) for text in texts} if c is not None)
+def types(schema, values):
+    """Every type that these inputs and outputs may have."""
+    constraints = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+    return [text for value in values for text in constraints.get(value.type_str, [value.type_str])]
+
+
+def mask(schema, values):
+    return sum(1 << c for c in {code(text) for text in types(schema, values)} if c is not None)
+
+
+def masks(history, values_of, name_of):
+    """(version, mask) wherever the mask of these values grew."""
+    grown, seen = [], 0
+    for schema in history:
+        if mask(schema, values_of(schema)) | seen != seen:
+            seen |= mask(schema, values_of(schema))
+            grown.append((name_of(schema), seen))
+    return grown
+
+
+def first_with(history, prefix, name_of):
+    """First version in which any value may be of a type with this prefix."""
+    found = [s for s in history if any(t.startswith(prefix) for t in types(s, [*s.inputs, *s.outputs]))]
+    return name_of(found[0]) if found else "NEVER"
 
 
 def main():
@@ -62,11 +88,10 @@ def main():
         history = [by_op[op][v] for v in versions if v >= first]
         name_of = lambda schema: 1 if schema.since_version <= 7 else schema.since_version
         settled = max((v for v in versions if v <= 6), default="NEVER")
-        dtypes, seen = [], 0
-        for schema in history:
-            if mask(schema) | seen != seen:
-                seen |= mask(schema)
-                dtypes.append((name_of(schema), seen))
+        dtypes = masks(history, lambda schema: [*schema.inputs, *schema.outputs], name_of)
+        first = masks(history, lambda schema: list(schema.inputs[:1]), name_of)
+        first = [] if first == dtypes else first
+        sequences, optionals = (first_with(history, prefix, name_of) for prefix in ("seq(", "optional("))
         attributes, known = [], set(history[0].attributes)
         for schema in history[1:]:
             attributes += [(name, schema.since_version) for name in sorted(set(schema.attributes) - known)]
@@ -76,12 +101,13 @@ def main():
             if schema.max_input > most:
                 most = schema.max_input
                 inputs.append((name_of(schema), most))
-        dtypes = ", ".join(f"({v}, {m:#x})" for v, m in dtypes)
+        dtypes, first = (", ".join(f"({v}, {m:#x})" for v, m in grown) for grown in (dtypes, first))
         attributes = ", ".join(f'("{a}", {v})' for a, v in attributes)
         unlimited = 2**31 - 1
         inputs = ", ".join(f"({v}, {'usize::MAX' if n >= unlimited else n})" for v, n in inputs)
         print(
             f'    Versions {{ op: "{op}", since: {name_of(history[0])}, settled: {settled}, dtypes: &[{dtypes}], '
+            f"first_dtypes: &[{first}], sequences: {sequences}, optionals: {optionals}, "
             f"attributes: &[{attributes}], inputs: &[{inputs}] }},"
         )
     print("];")

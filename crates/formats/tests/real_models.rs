@@ -1,13 +1,15 @@
 //! Inference, cost and passes on models that others trained.
 
+#![expect(clippy::print_stderr, reason = "says what was checked, or why nothing was")]
+
 use std::path::{Path, PathBuf};
 
 use bantam_formats::onnx;
 use bantam_graph::passes::{PASSES, run_passes};
-use bantam_graph::{Graph, InferOptions, cost, infer_shapes, verify};
+use bantam_graph::{Dim, Graph, InferOptions, cost, infer_shapes, verify};
 
-/// A model of the data folder, with a batch of one; `None` where there is no such folder.
-fn model(name: &str) -> Option<Graph> {
+/// A model of the data folder as its file has it; `None` where there is no such folder.
+fn read(name: &str) -> Option<Graph> {
     let beside_the_workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let folder = std::env::var_os("BANTAM_DATA").map_or_else(beside_the_workspace, PathBuf::from);
     let path = folder.join("models").join(name);
@@ -15,11 +17,33 @@ fn model(name: &str) -> Option<Graph> {
         eprintln!("skipped: no {}; set BANTAM_DATA", path.display());
         return None;
     }
-    let mut graph = onnx::load(&path).unwrap().graph;
+    let graph = onnx::load(&path).unwrap().graph;
     verify(&graph).unwrap();
+    Some(graph)
+}
+
+/// A model with its types, for a batch of one.
+fn model(name: &str) -> Option<Graph> {
+    let mut graph = read(name)?;
     let batch = InferOptions::default().with_input_shapes(&[("input", vec![1, 3, 32, 32])]);
     infer_shapes(&mut graph, &batch).unwrap();
     Some(graph)
+}
+
+#[test]
+fn a_symbolic_batch_reaches_the_outputs() {
+    let Some(mut graph) = read("resnet20.onnx") else {
+        return;
+    };
+    infer_shapes(&mut graph, &InferOptions::default()).unwrap();
+    for value in &graph.values {
+        let shape = value
+            .ty
+            .shape()
+            .unwrap_or_else(|| panic!("{} has no shape", value.name));
+        assert!(!shape.contains(&Dim::Unknown), "{}: {}", value.name, value.ty);
+    }
+    assert_eq!(graph.value(graph.outputs[0]).ty.to_string(), "f32[N,10]");
 }
 
 #[test]

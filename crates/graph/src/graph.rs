@@ -1,5 +1,10 @@
 //! [`Graph`]: values, and nodes in topological order.
 
+mod error;
+mod order;
+
+pub use error::GraphError;
+
 use std::collections::HashMap;
 
 use bantam_tensor::{DType, Tensor};
@@ -93,48 +98,6 @@ impl Node {
     /// Output `index`, if it is present.
     pub fn output(&self, index: usize) -> Option<ValueId> {
         self.outputs.get(index).copied().flatten()
-    }
-}
-
-/// Why a graph is not well-formed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages are the documentation")]
-pub enum GraphError {
-    #[error("node {node} has an output `{value}` that already has a producer")]
-    TwoProducers { node: String, value: String },
-    #[error("two values are named `{name}`")]
-    DuplicateName { name: String },
-    #[error("node {node} reads `{value}`, which nothing defines")]
-    Undefined { node: String, value: String },
-    #[error("the graph's output `{value}` is defined by nothing")]
-    UndefinedOutput { value: String },
-    #[error("the nodes form a cycle through {node}")]
-    Cycle { node: String },
-    #[error("node {node} refers to a value outside of its graph")]
-    DanglingId { node: String },
-    #[error("`{value}` is a constant or an input and is also the output of {node}")]
-    ProducedConstant { node: String, value: String },
-    #[error("a value has no name")]
-    EmptyName,
-    #[error("node {node} reads `{value}`, which a later node defines")]
-    ReadTooEarly { node: String, value: String },
-    #[error("node {node} has {got} {what}, not {}", between(*min, *max))]
-    Arity {
-        node: String,
-        what: &'static str,
-        got: usize,
-        min: usize,
-        max: usize,
-    },
-    #[error("node {node} lacks its required input {position} (counted from 0)")]
-    MissingInput { node: String, position: usize },
-}
-
-fn between(min: usize, max: usize) -> String {
-    match max {
-        usize::MAX => format!("at least {min}"),
-        _ if min == max => min.to_string(),
-        _ => format!("{min} to {max}"),
     }
 }
 
@@ -274,16 +237,12 @@ impl Graph {
         for id in reads.chain(&self.outputs).filter(|id| !defined[id.index()]) {
             names.push(self.value(*id).name.clone());
         }
-        for name in self
-            .nodes
-            .iter()
-            .flat_map(|node| node.op.subgraphs())
-            .flat_map(Graph::captured_names)
-        {
-            let defined_here = self.value_by_name(&name).is_some_and(|id| defined[id.index()]);
-            if !defined_here {
-                names.push(name);
-            }
+        let nested = self.nodes.iter().flat_map(|node| node.op.subgraphs());
+        let mut nested = nested.flat_map(Graph::captured_names).peekable();
+        if nested.peek().is_some() {
+            let own = self.names();
+            let defined_here = |name: &String| own.get(name.as_str()).is_some_and(|id| defined[id.index()]);
+            names.extend(nested.filter(|name| !defined_here(name)));
         }
         names.sort();
         names.dedup();
@@ -342,82 +301,6 @@ impl Graph {
         });
         self.nodes.push(Node::new(name, op.into(), inputs, &[output]));
         output
-    }
-
-    /// Stable topological sort of the nodes.
-    ///
-    /// # Errors
-    /// [`GraphError::Cycle`] when there is no order.
-    pub fn sort(&mut self) -> Result<(), GraphError> {
-        let consumers = self.consumers();
-        let mut waiting = vec![0usize; self.nodes.len()];
-        let producers = self.producers();
-        for (value, readers) in consumers.iter().enumerate() {
-            if producers[value].is_some() {
-                readers.iter().for_each(|(node, _)| waiting[node.index()] += 1);
-            }
-        }
-        let mut ready: std::collections::BTreeSet<usize> =
-            (0..self.nodes.len()).filter(|&node| waiting[node] == 0).collect();
-        let mut order = Vec::with_capacity(self.nodes.len());
-        let mut released = vec![false; self.values.len()];
-        while let Some(node) = ready.pop_first() {
-            order.push(node);
-            for output in self.nodes[node].outputs.iter().flatten() {
-                // A malformed graph may produce a value twice; that is for `verify` to say.
-                if std::mem::replace(&mut released[output.index()], true) {
-                    continue;
-                }
-                for (reader, _) in &consumers[output.index()] {
-                    waiting[reader.index()] -= 1;
-                    if waiting[reader.index()] == 0 {
-                        ready.insert(reader.index());
-                    }
-                }
-            }
-        }
-        if order.len() < self.nodes.len() {
-            let stuck = (0..self.nodes.len())
-                .find(|&node| waiting[node] > 0)
-                .expect("some node is left");
-            return Err(GraphError::Cycle {
-                node: self.describe(&self.nodes[stuck]),
-            });
-        }
-        let mut nodes: Vec<Option<Node>> = std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
-        self.nodes = order
-            .into_iter()
-            .map(|node| nodes[node].take().expect("each node once"))
-            .collect();
-        Ok(())
-    }
-
-    /// Drops values that no node, input or output refers to, and renumbers the rest.
-    pub fn drop_unused_values(&mut self) {
-        let consumers = self.consumers();
-        let mut used: Vec<bool> = consumers.iter().map(|readers| !readers.is_empty()).collect();
-        let outputs = self.nodes.iter().flat_map(|node| node.outputs.iter().flatten());
-        for id in self.inputs.iter().chain(&self.outputs).chain(outputs) {
-            used[id.index()] = true;
-        }
-        let mut renumbered = vec![None; self.values.len()];
-        let mut kept = Vec::new();
-        for (index, value) in std::mem::take(&mut self.values).into_iter().enumerate() {
-            if used[index] {
-                renumbered[index] = Some(ValueId::new(kept.len()));
-                kept.push(value);
-            }
-        }
-        self.values = kept;
-        let renumber = |id: &mut ValueId| *id = renumbered[id.index()].expect("a used value");
-        self.inputs.iter_mut().chain(&mut self.outputs).for_each(renumber);
-        for node in &mut self.nodes {
-            node.inputs
-                .iter_mut()
-                .chain(&mut node.outputs)
-                .flatten()
-                .for_each(renumber);
-        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod arity;
 mod attributes;
 pub mod cost;
+mod functions;
 mod graph;
 pub mod infer;
 mod model;
@@ -21,6 +22,7 @@ mod verify;
 pub use arity::Arity;
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes, OpAttributes};
 pub use cost::{Cost, NodeCost, cost};
+pub use functions::{InlineError, inline_functions};
 pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
 pub use infer::{InferError, InferOptions, infer_shapes};
 pub use model::{Function, Model, OperatorSet};

@@ -38,6 +38,8 @@ macro_rules! ops {
         }
 
         $(impl From<$op> for Op { fn from(op: $op) -> Op { Op::$op(op) } })*
+        impl From<Reduce> for Op { fn from(op: Reduce) -> Op { Op::Reduce(op) } }
+        impl From<ArgReduce> for Op { fn from(op: ArgReduce) -> Op { Op::ArgReduce(op) } }
 
         impl Op {
             /// The op of this domain and name at [`crate::CANONICAL_OPSET`]; takes the attributes it knows and leaves

@@ -227,7 +227,7 @@ fn replace_output(graph: &mut Graph, old: ValueId, new: ValueId) -> Option<Node>
 
 /// Renames the values that a subgraph captures from outside, all at once. Captured values that get one name become
 /// one value.
-fn rename_captured(graph: &mut Graph, names: &HashMap<String, String>) {
+pub(crate) fn rename_captured(graph: &mut Graph, names: &HashMap<String, String>) {
     let captured = graph.captured_names().into_iter();
     let names: HashMap<String, String> = captured
         .filter_map(|name| {

@@ -21,7 +21,11 @@ pub struct Heads<'a, T> {
 impl<'a, T: Real> Heads<'a, T> {
     fn head(&self, sample: usize, head: usize, rows: std::ops::Range<usize>, width: usize) -> Strided<'a, T> {
         let start = sample * self.strides[0] + head * self.strides[1] + rows.start * self.strides[2];
-        let values = if rows.is_empty() { &[] } else { &self.values[start..] };
+        let values = if rows.is_empty() {
+            &[]
+        } else {
+            &self.values[start..]
+        };
         Strided::new(values, rows.len(), width, self.strides[2])
     }
 }
@@ -40,17 +44,38 @@ pub struct AttentionMask<'a, T> {
 /// The keys that the queries of one sample may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Visible {
-    /// With causal masking, query `i` sees keys `0 ..= i + offset`.
-    pub causal_offset: Option<i64>,
     /// Number of keys that are not padding.
     pub keys: usize,
+    /// Query `i` stands at the place of key `i + offset`.
+    pub offset: i64,
+    /// How far back a query sees.
+    pub before: Option<i64>,
+    /// How far ahead a query sees; 0 for causal attention.
+    pub after: Option<i64>,
 }
 
 impl Visible {
-    /// Number of keys that query `query` sees.
-    fn to(self, query: usize) -> usize {
-        let causal = self.causal_offset.map(|offset| (query as i64).saturating_add(offset).saturating_add(1));
-        causal.map_or(self.keys, |keys| self.keys.min(usize::try_from(keys).unwrap_or(0)))
+    /// All keys.
+    pub fn all(keys: usize) -> Visible {
+        Visible {
+            keys,
+            offset: 0,
+            before: None,
+            after: None,
+        }
+    }
+
+    /// The keys that query `query` sees.
+    fn range(self, query: usize) -> std::ops::Range<usize> {
+        let place = (query as i64).saturating_add(self.offset);
+        let inside = |key: i64| usize::try_from(key).unwrap_or(0).min(self.keys);
+        let end = self.after.map_or(self.keys, |after| {
+            inside(place.saturating_add(after).saturating_add(1))
+        });
+        let start = self
+            .before
+            .map_or(0, |before| inside(place.saturating_sub(before)));
+        start.min(end)..end
     }
 }
 
@@ -107,20 +132,28 @@ const BLOCK: usize = 64;
 /// # Panics
 /// When a slice is too short for the sizes.
 pub fn attention<T: Real>(args: &Attention<'_, T>, y: &mut [T], scores: Option<(ScoreStage, &mut [T])>) {
-    let &Attention { query_heads, queries, keys, value_width, .. } = args;
+    let &Attention {
+        query_heads,
+        queries,
+        keys,
+        value_width,
+        ..
+    } = args;
     if queries == 0 || query_heads == 0 || value_width == 0 {
         return;
     }
     let heads = y.par_chunks_mut(queries * value_width).enumerate();
     match scores {
         Some((stage, scores)) if keys > 0 => {
-            heads.zip(scores.par_chunks_mut(queries * keys)).for_each(|((index, y), scores)| {
-                one_head(args, index, y, |at, row, of_row| {
-                    if at == stage {
-                        scores[row * keys..][..keys].copy_from_slice(of_row);
-                    }
+            heads
+                .zip(scores.par_chunks_mut(queries * keys))
+                .for_each(|((index, y), scores)| {
+                    one_head(args, index, y, |at, row, of_row| {
+                        if at == stage {
+                            scores[row * keys..][..keys].copy_from_slice(of_row);
+                        }
+                    });
                 });
-            });
         }
         _ => heads.for_each(|(index, y)| one_head(args, index, y, |_, _, _| {})),
     }
@@ -133,7 +166,13 @@ fn one_head<T: Real>(
     y: &mut [T],
     mut see: impl FnMut(ScoreStage, usize, &[T]),
 ) {
-    let &Attention { queries, keys, width, value_width, .. } = args;
+    let &Attention {
+        queries,
+        keys,
+        width,
+        value_width,
+        ..
+    } = args;
     let (sample, head) = (index / args.query_heads, index % args.query_heads);
     let key_head = head / (args.query_heads / args.key_heads);
     let k = args.k.head(sample, key_head, 0..keys, width);
@@ -152,7 +191,9 @@ fn one_head<T: Real>(
             }
             see(ScoreStage::Capped, query, row);
             fill_bias(args, sample, head, query, &mut bias);
-            row.iter_mut().zip(&bias).for_each(|(score, &bias)| *score += bias);
+            row.iter_mut()
+                .zip(&bias)
+                .for_each(|(score, &bias)| *score += bias);
             see(ScoreStage::Masked, query, row);
             if maximum(&bias) == T::NEG_INFINITY || maximum(row) == T::NEG_INFINITY {
                 row.fill(T::ZERO);
@@ -162,7 +203,14 @@ fn one_head<T: Real>(
             see(ScoreStage::Probabilities, query, row);
         }
         let probabilities = Strided::new(&scores, rows.len(), keys, keys);
-        multiply(probabilities, v, &mut y[first * value_width..], value_width, T::ONE, false);
+        multiply(
+            probabilities,
+            v,
+            &mut y[first * value_width..],
+            value_width,
+            T::ONE,
+            false,
+        );
     }
 }
 
@@ -174,13 +222,16 @@ fn soft_cap<T: Real>(row: &mut [T], cap: T) {
 
 /// What all masks together add to the scores of one query.
 fn fill_bias<T: Real>(args: &Attention<'_, T>, sample: usize, head: usize, query: usize, bias: &mut [T]) {
-    let visible = args.visible[sample].to(query).min(bias.len());
-    let (seen, hidden) = bias.split_at_mut(visible);
-    hidden.fill(T::NEG_INFINITY);
-    let Some(mask) = &args.mask else { return seen.fill(T::ZERO) };
+    let visible = args.visible[sample].range(query);
+    bias[visible.end..].fill(T::NEG_INFINITY);
+    bias[..visible.start].fill(T::NEG_INFINITY);
+    let seen = &mut bias[visible.clone()];
+    let Some(mask) = &args.mask else {
+        return seen.fill(T::ZERO);
+    };
     let start = sample * mask.strides[0] + head * mask.strides[1] + query * mask.strides[2];
-    let covered = mask.keys.min(seen.len());
-    seen[..covered].copy_from_slice(&mask.values[start..start + covered]);
+    let covered = mask.keys.clamp(visible.start, visible.end) - visible.start;
+    seen[..covered].copy_from_slice(&mask.values[start + visible.start..][..covered]);
     seen[covered..].fill(T::NEG_INFINITY);
 }
 
@@ -191,7 +242,9 @@ mod tests {
     const SIZES: (usize, usize, usize, usize, usize, usize, usize) = (2, 4, 2, 70, 5, 3, 2);
 
     fn samples(count: usize, seed: usize) -> Vec<f64> {
-        (0..count).map(|i| ((i * 73 + seed * 31) % 89) as f64 / 44.0 - 1.0).collect()
+        (0..count)
+            .map(|i| ((i * 73 + seed * 31) % 89) as f64 / 44.0 - 1.0)
+            .collect()
     }
 
     /// Attention by its formula; the scores are those after softmax.
@@ -207,20 +260,36 @@ mod tests {
             let kv = h * args.key_heads / args.query_heads;
             let exponentials: Vec<f64> = (0..args.keys)
                 .map(|j| {
-                    let product: f64 = (0..args.width).map(|e| at(&args.q, h, i, e) * at(&args.k, kv, j, e)).sum();
+                    let product: f64 = (0..args.width)
+                        .map(|e| at(&args.q, h, i, e) * at(&args.k, kv, j, e))
+                        .sum();
                     let score = product * args.scale;
                     let score = args.soft_cap.map_or(score, |cap| cap * (score / cap).tanh());
-                    let causal = args.visible[b].causal_offset.is_none_or(|offset| j as i64 <= i as i64 + offset);
+                    let (visible, ahead) = (args.visible[b], j as i64 - i as i64 - args.visible[b].offset);
+                    let seen = visible.after.is_none_or(|after| ahead <= after)
+                        && visible.before.is_none_or(|before| -ahead <= before)
+                        && j < visible.keys;
                     let mask = args.mask.map_or(0.0, |m| {
-                        if j < m.keys { m.values[b * m.strides[0] + h * m.strides[1] + i * m.strides[2] + j] } else { f64::NEG_INFINITY }
+                        if j < m.keys {
+                            m.values[b * m.strides[0] + h * m.strides[1] + i * m.strides[2] + j]
+                        } else {
+                            f64::NEG_INFINITY
+                        }
                     });
-                    if causal && j < args.visible[b].keys { (score + mask).exp() } else { 0.0 }
+                    if seen { (score + mask).exp() } else { 0.0 }
                 })
                 .collect();
             let sum: f64 = exponentials.iter().sum();
-            let weights: Vec<f64> = exponentials.iter().map(|e| if sum == 0.0 { 0.0 } else { e / sum }).collect();
+            let weights: Vec<f64> = exponentials
+                .iter()
+                .map(|e| if sum == 0.0 { 0.0 } else { e / sum })
+                .collect();
             y.extend((0..args.value_width).map(|e| {
-                weights.iter().enumerate().map(|(j, weight)| weight * at(&args.v, kv, j, e)).sum::<f64>()
+                weights
+                    .iter()
+                    .enumerate()
+                    .map(|(j, weight)| weight * at(&args.v, kv, j, e))
+                    .sum::<f64>()
             }));
             all.extend(weights);
         }
@@ -235,21 +304,49 @@ mod tests {
             samples(batch * key_heads * keys * width, 2),
             samples(batch * key_heads * keys * value_width, 3),
         );
-        let mask: Vec<f64> =
-            samples(queries * 4, 4).iter().map(|&m| if m > 0.5 { f64::NEG_INFINITY } else { m }).collect();
+        let mask: Vec<f64> = samples(queries * 4, 4)
+            .iter()
+            .map(|&m| if m > 0.5 { f64::NEG_INFINITY } else { m })
+            .collect();
         let heads = |values, count: usize, rows: usize, width: usize| Heads {
             values,
             strides: [count * rows * width, rows * width, width],
         };
-        let all = Visible { causal_offset: None, keys };
+        let all = Visible::all(keys);
+        let causal = |offset| Visible {
+            offset,
+            after: Some(0),
+            ..all
+        };
         let visible = [
             [all, all],
-            [Visible { causal_offset: Some(0), keys }, Visible { causal_offset: Some(-3), keys }],
-            [Visible { causal_offset: None, keys: 0 }, Visible { causal_offset: Some(2), keys: 4 }],
+            [causal(0), causal(-3)],
+            [Visible::all(0), Visible { keys: 4, ..causal(2) }],
+            [
+                Visible {
+                    before: Some(1),
+                    ..causal(0)
+                },
+                Visible {
+                    offset: -2,
+                    before: Some(2),
+                    after: Some(1),
+                    ..all
+                },
+            ],
         ];
-        let masks = [None, Some(AttentionMask { values: mask.as_slice(), strides: [0, 0, 4], keys: 4 })];
-        for ((visible, mask), soft_cap) in
-            visible.iter().flat_map(|v| masks.map(|m| (v, m))).flat_map(|pair| [None, Some(0.5)].map(|cap| (pair, cap)))
+        let masks = [
+            None,
+            Some(AttentionMask {
+                values: mask.as_slice(),
+                strides: [0, 0, 4],
+                keys: 4,
+            }),
+        ];
+        for ((visible, mask), soft_cap) in visible
+            .iter()
+            .flat_map(|v| masks.map(|m| (v, m)))
+            .flat_map(|pair| [None, Some(0.5)].map(|cap| (pair, cap)))
         {
             let args = Attention {
                 q: heads(&q, query_heads, queries, width),
@@ -271,7 +368,10 @@ mod tests {
             attention(&args, &mut y, Some((ScoreStage::Probabilities, &mut scores)));
             let (expected, probabilities) = naive(&args, batch);
             let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
-            assert!(close(&y, &expected) && close(&scores, &probabilities), "{visible:?} {soft_cap:?}");
+            assert!(
+                close(&y, &expected) && close(&scores, &probabilities),
+                "{visible:?} {soft_cap:?}"
+            );
         }
     }
 }

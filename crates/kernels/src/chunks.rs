@@ -16,13 +16,18 @@ pub fn for_chunks<T: Send>(y: &mut [T], work: impl Fn(usize, &mut [T]) + Sync) {
 
 /// As [`for_chunks`], with chunks of whole rows of `row` elements.
 pub fn for_rows<T: Send>(y: &mut [T], row: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    // The machinery of threads is compiled once for each element type, not for each piece of work.
+    for_rows_dynamic(y, row.max(1), &work);
+}
+
+fn for_rows_dynamic<T: Send>(y: &mut [T], row: usize, work: &(dyn Fn(usize, &mut [T]) + Sync)) {
     if y.is_empty() {
         return;
     }
     if y.len() < PARALLEL {
         return work(0, y);
     }
-    let chunk = (GRAIN / row.max(1)).max(1) * row.max(1);
+    let chunk = (GRAIN / row).max(1) * row;
     y.par_chunks_mut(chunk).enumerate().for_each(|(index, y)| work(index * chunk, y));
 }
 

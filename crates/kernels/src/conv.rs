@@ -2,6 +2,7 @@
 //!
 //! [`convolve`] is the definition, written out; [`PackedConvolution`] is the fast form for `f32`.
 
+mod deformable;
 mod expand;
 mod geometry;
 mod naive;
@@ -11,6 +12,7 @@ mod tests;
 mod tile;
 mod transposed;
 
+pub use deformable::{Deformation, convolve_deformable};
 pub use geometry::Geometry;
 pub(crate) use geometry::advance;
 pub use naive::convolve;

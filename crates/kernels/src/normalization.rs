@@ -43,7 +43,10 @@ pub fn normalize_rows<T: Real>(
     assert!(affine.bias.is_none_or(|bias| bias.len() == affine.scale.len()));
     let periods = affine.scale.len() / row;
     let work = |first: usize, y: &mut [T], statistics: &mut [[T; 2]]| {
-        let rows = y.chunks_exact_mut(row).zip(x[first * row..].chunks_exact(row)).zip(statistics);
+        let rows = y
+            .chunks_exact_mut(row)
+            .zip(x[first * row..].chunks_exact(row))
+            .zip(statistics);
         for (i, ((y, x), statistics)) in rows.enumerate() {
             let start = (first + i) % periods * row;
             let scale = &affine.scale[start..start + row];
@@ -61,7 +64,10 @@ pub fn normalize_rows<T: Real>(
     if y.len() <= rows * row {
         return work(0, y, statistics);
     }
-    let chunks = y.par_chunks_mut(rows * row).zip(statistics.par_chunks_mut(rows)).enumerate();
+    let chunks = y
+        .par_chunks_mut(rows * row)
+        .zip(statistics.par_chunks_mut(rows))
+        .enumerate();
     chunks.for_each(|(chunk, (y, statistics))| work(chunk * rows, y, statistics));
 }
 
@@ -80,6 +86,12 @@ vectorized! {
         let [mean, inverse] = statistics;
         for (((y, &x), &scale), &bias) in y.iter_mut().zip(x).zip(scale).zip(bias) {
             *y = (x - mean) * inverse * scale + bias;
+        }
+    }
+
+    fn scale_and_shift_in_place<T: Real>(x: &mut [T], scale: &[T], bias: &[T]) {
+        for ((x, &scale), &bias) in x.iter_mut().zip(scale).zip(bias) {
+            *x = *x * scale + bias;
         }
     }
 
@@ -111,8 +123,21 @@ vectorized! {
 
 /// `y = x * factors[c] + summands[c]` for every channel row of `inner` elements, `c` counting round the channels.
 pub fn scale_channels<T: Real>(x: &[T], y: &mut [T], inner: usize, factors: &[T], summands: &[T]) {
+    if inner == 1 {
+        let rows = |start: usize, y: &mut [T]| {
+            let rows = y
+                .chunks_exact_mut(factors.len())
+                .zip(x[start..].chunks_exact(factors.len()));
+            rows.for_each(|(y, x)| scale_and_shift(x, y, [T::ZERO, T::ONE], factors, summands));
+        };
+        return for_rows(y, factors.len(), rows);
+    }
     for_rows(y, inner, |start, y| {
-        for (i, (y, x)) in y.chunks_exact_mut(inner).zip(x[start..].chunks_exact(inner)).enumerate() {
+        for (i, (y, x)) in y
+            .chunks_exact_mut(inner)
+            .zip(x[start..].chunks_exact(inner))
+            .enumerate()
+        {
             let channel = (start / inner + i) % factors.len();
             affine_row(x, y, factors[channel], summands[channel]);
         }
@@ -121,6 +146,13 @@ pub fn scale_channels<T: Real>(x: &[T], y: &mut [T], inner: usize, factors: &[T]
 
 /// As [`scale_channels`], over `x` itself.
 pub fn scale_channels_in_place<T: Real>(x: &mut [T], inner: usize, factors: &[T], summands: &[T]) {
+    if inner == 1 {
+        let rows = |_: usize, x: &mut [T]| {
+            x.chunks_exact_mut(factors.len())
+                .for_each(|x| scale_and_shift_in_place(x, factors, summands));
+        };
+        return for_rows(x, factors.len(), rows);
+    }
     for_rows(x, inner, |start, x| {
         for (i, x) in x.chunks_exact_mut(inner).enumerate() {
             let channel = (start / inner + i) % factors.len();
@@ -131,7 +163,11 @@ pub fn scale_channels_in_place<T: Real>(x: &mut [T], inner: usize, factors: &[T]
 
 /// Mean and variance of each channel of `x`, viewed as `[batch, channels, inner]`, in `f64`.
 pub fn channel_moments<T: Real>(x: &[T], channels: usize, inner: usize) -> Vec<(f64, f64)> {
-    let rows = |channel: usize| x.chunks_exact(inner.max(1)).skip(channel).step_by(channels.max(1));
+    let rows = |channel: usize| {
+        x.chunks_exact(inner.max(1))
+            .skip(channel)
+            .step_by(channels.max(1))
+    };
     (0..channels)
         .into_par_iter()
         .map(|channel| {
@@ -167,7 +203,11 @@ pub fn normalize_groups<T: Real>(
     }
     let channels_per_group = group / inner;
     for_rows(y, group, |start, y| {
-        for (run, (y, x)) in y.chunks_exact_mut(group).zip(x[start..].chunks_exact(group)).enumerate() {
+        for (run, (y, x)) in y
+            .chunks_exact_mut(group)
+            .zip(x[start..].chunks_exact(group))
+            .enumerate()
+        {
             let (mean, variance) = row_moments(x);
             let inverse = 1.0 / (variance + epsilon).sqrt();
             for (i, (y, x)) in y.chunks_exact_mut(inner).zip(x.chunks_exact(inner)).enumerate() {
@@ -191,7 +231,10 @@ pub fn local_response<T: Real>(x: &[T], y: &mut [T], inner: usize, size: usize, 
     for_rows(y, inner, |start, y| {
         for (i, y) in y.chunks_exact_mut(inner).enumerate() {
             let channel = start / inner + i;
-            let (first, last) = (channel.saturating_sub(before), channel.saturating_add(after).min(channels - 1));
+            let (first, last) = (
+                channel.saturating_sub(before),
+                channel.saturating_add(after).min(channels - 1),
+            );
             y.fill(T::ZERO);
             for neighbour in first..=last {
                 add_squares(&x[neighbour * inner..][..inner], y);
@@ -221,7 +264,10 @@ mod tests {
 
     fn mean_and_variance(x: &[f64]) -> (f64, f64) {
         let mean = x.iter().sum::<f64>() / x.len() as f64;
-        (mean, x.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / x.len() as f64)
+        (
+            mean,
+            x.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / x.len() as f64,
+        )
     }
 
     #[test]
@@ -230,7 +276,10 @@ mod tests {
             let x = samples(rows * row);
             let (scale, bias) = (samples(periods * row), samples(periods * row));
             let (mut y, mut statistics) = (vec![f64::NAN; x.len()], vec![[0.0; 2]; rows]);
-            let affine = RowAffine { scale: &scale, bias: Some(&bias) };
+            let affine = RowAffine {
+                scale: &scale,
+                bias: Some(&bias),
+            };
             normalize_rows(RowNorm::Standard, &x, &mut y, &mut statistics, row, 1e-5, affine);
             for r in 0..rows {
                 let (mean, variance) = mean_and_variance(&x[r * row..][..row]);
@@ -247,8 +296,19 @@ mod tests {
     #[test]
     fn root_mean_square_leaves_the_mean() {
         let mut y = [0.0f32; 2];
-        let affine = RowAffine { scale: &[1.0, 2.0], bias: None };
-        normalize_rows(RowNorm::RootMeanSquare, &[3.0, 4.0], &mut y, &mut [[0.0; 2]], 2, 0.0, affine);
+        let affine = RowAffine {
+            scale: &[1.0, 2.0],
+            bias: None,
+        };
+        normalize_rows(
+            RowNorm::RootMeanSquare,
+            &[3.0, 4.0],
+            &mut y,
+            &mut [[0.0; 2]],
+            2,
+            0.0,
+            affine,
+        );
         let root = 12.5f32.sqrt();
         assert!((y[0] - 3.0 / root).abs() < 1e-6 && (y[1] - 8.0 / root).abs() < 1e-6);
     }
@@ -270,9 +330,29 @@ mod tests {
             }
         }
         for (channel, (mean, variance)) in channel_moments(&x, channels, inner).into_iter().enumerate() {
-            let of_channel: Vec<f64> = (0..x.len()).filter(|i| i / inner % channels == channel).map(|i| x[i]).collect();
+            let of_channel: Vec<f64> = (0..x.len())
+                .filter(|i| i / inner % channels == channel)
+                .map(|i| x[i])
+                .collect();
             let expected = mean_and_variance(&of_channel);
             assert!((mean - expected.0).abs() < 1e-12 && (variance - expected.1).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn channels_are_scaled_by_their_own_factors() {
+        let x = samples(24);
+        for (channels, inner) in [(3, 4), (3, 1), (1, 6)] {
+            let (factors, summands) = (samples(channels), samples(2 * channels)[channels..].to_vec());
+            let expected: Vec<f64> = (0..24)
+                .map(|i| x[i] * factors[i / inner % channels] + summands[i / inner % channels])
+                .collect();
+            let mut y = vec![f64::NAN; 24];
+            scale_channels(&x, &mut y, inner, &factors, &summands);
+            assert_eq!(y, expected);
+            y.copy_from_slice(&x);
+            scale_channels_in_place(&mut y, inner, &factors, &summands);
+            assert_eq!(y, expected);
         }
     }
 
@@ -283,6 +363,9 @@ mod tests {
         local_response(&x, &mut y, 1, 2, 2.0, 1.0, 0.0);
         // Size 2: the channel itself and the next one.
         let expected = [1.0 / 5.0, 2.0 / 13.0, 3.0 / 25.0, 4.0 / 16.0];
-        assert!(y.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{y:?}");
+        assert!(
+            y.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12),
+            "{y:?}"
+        );
     }
 }

@@ -21,8 +21,17 @@ impl<'a, T: Real> Strided<'a, T> {
     /// # Panics
     /// When the last element lies outside of `values`.
     pub(crate) fn new(values: &'a [T], rows: usize, columns: usize, stride: usize) -> Strided<'a, T> {
-        assert!(fits(values.len(), rows, columns, stride), "a {rows} x {columns} matrix outside of its slice");
-        Strided { values, rows, columns, row_stride: stride, column_stride: 1 }
+        assert!(
+            fits(values.len(), rows, columns, stride),
+            "a {rows} x {columns} matrix outside of its slice"
+        );
+        Strided {
+            values,
+            rows,
+            columns,
+            row_stride: stride,
+            column_stride: 1,
+        }
     }
 
     /// The same elements, rows as columns.
@@ -40,7 +49,10 @@ impl<'a, T: Real> Strided<'a, T> {
 fn fits(length: usize, rows: usize, columns: usize, stride: usize) -> bool {
     rows == 0
         || columns == 0
-        || (rows - 1).checked_mul(stride).and_then(|start| start.checked_add(columns)).is_some_and(|end| end <= length)
+        || (rows - 1)
+            .checked_mul(stride)
+            .and_then(|start| start.checked_add(columns))
+            .is_some_and(|end| end <= length)
 }
 
 /// `c = alpha * a * b`, or `c += alpha * a * b` when `accumulate`; `c` is row-major, `c_stride` from row to row.
@@ -57,7 +69,10 @@ pub(crate) fn multiply<T: Real>(
 ) {
     let (rows, columns, depth) = (a.rows, b.columns, a.columns);
     assert_eq!(depth, b.rows, "inner sizes of a product");
-    assert!(c_stride >= columns && fits(c.len(), rows, columns, c_stride), "the result of a product outside of its slice");
+    assert!(
+        c_stride >= columns && fits(c.len(), rows, columns, c_stride),
+        "the result of a product outside of its slice"
+    );
     if rows == 0 || columns == 0 {
         return;
     }
@@ -95,14 +110,28 @@ mod tests {
 
     #[test]
     fn strided_products_match_sums() {
-        for (rows, columns, depth) in [(1, 1, 1), (3, 5, 2), (17, 33, 40), (1, 64, 16), (4, 1, 9), (2, 3, 0)] {
+        for (rows, columns, depth) in [
+            (1, 1, 1),
+            (3, 5, 2),
+            (17, 33, 40),
+            (1, 64, 16),
+            (4, 1, 9),
+            (2, 3, 0),
+        ] {
             let (a_stride, c_stride) = (depth + 2, columns + 1);
             let a: Vec<f32> = (0..rows * a_stride).map(|i| (i % 7) as f32 - 3.0).collect();
             let b: Vec<f32> = (0..columns * depth).map(|i| (i % 5) as f32 - 2.0).collect();
             for accumulate in [false, true] {
                 let mut c = vec![1.0f32; rows * c_stride];
                 let right = Strided::new(&b, columns, depth, depth).transposed();
-                multiply(Strided::new(&a, rows, depth, a_stride), right, &mut c, c_stride, 2.0, accumulate);
+                multiply(
+                    Strided::new(&a, rows, depth, a_stride),
+                    right,
+                    &mut c,
+                    c_stride,
+                    2.0,
+                    accumulate,
+                );
                 for (r, j) in (0..rows).flat_map(|r| (0..columns).map(move |j| (r, j))) {
                     let sum: f32 = (0..depth).map(|k| a[r * a_stride + k] * b[j * depth + k]).sum();
                     assert_eq!(c[r * c_stride + j], 2.0 * sum + f32::from(u8::from(accumulate)));

@@ -80,14 +80,14 @@ vectorized! {
         }
     }
 
-    /// Sums of products to codes: `round(sum * scale) + zero_point`.
-    pub fn requantize<T: crate::quantize::Code>(sums: &[i32], grid: &Grid, codes: &mut [T]) {
+    /// Sums of products to codes: `round((sum + bias) * scale) + zero_point`.
+    pub fn requantize<T: crate::quantize::Code>(sums: &[i32], bias: i32, grid: &Grid, codes: &mut [T]) {
         for (code, sum) in codes.iter_mut().zip(sums) {
-            *code = T::from_i32(to_code(*sum as f32 * grid.scale, grid));
+            *code = T::from_i32(to_code(sum.wrapping_add(bias) as f32 * grid.scale, grid));
         }
     }
 
-    /// As [`requantize`], with one scale per element (the columns of a product).
+    /// As [`requantize`] without bias, with one scale per element (the columns of a product).
     pub fn requantize_columns<T: crate::quantize::Code>(sums: &[i32], scales: &[f32], grid: &Grid, codes: &mut [T]) {
         for ((code, sum), scale) in codes.iter_mut().zip(sums).zip(scales) {
             *code = T::from_i32(to_code(*sum as f32 * scale, grid));
@@ -205,9 +205,9 @@ mod tests {
 
     #[test]
     fn sums_become_codes() {
-        let sums = [i32::MIN, -1000, -5, -3, 0, 3, 5, 1000, i32::MAX];
+        let sums = [i32::MIN + 2, -1002, -7, -5, -2, 1, 3, 998, i32::MAX - 2];
         let mut codes = [0u8; 9];
-        requantize(&sums, &Grid::of::<u8>(0.5, 10), &mut codes);
+        requantize(&sums, 2, &Grid::of::<u8>(0.5, 10), &mut codes);
         assert_eq!(codes, [0, 0, 8, 8, 10, 12, 12, 255, 255]);
     }
 

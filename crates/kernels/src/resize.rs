@@ -46,7 +46,13 @@ pub struct Taps<T> {
 impl<T: Real> Taps<T> {
     /// Taps at coordinates of an axis of `length > 0` elements. `stretch >= 1` widens the filter against aliasing.
     /// Neighbours outside of the axis are those at its border, or weigh nothing when `exclude_outside`.
-    pub fn new(filter: Filter, coordinates: &[f64], length: usize, stretch: f64, exclude_outside: bool) -> Taps<T> {
+    pub fn new(
+        filter: Filter,
+        coordinates: &[f64],
+        length: usize,
+        stretch: f64,
+        exclude_outside: bool,
+    ) -> Taps<T> {
         let radius = (filter.radius() * stretch).ceil().min(4.0 * length as f64 + 4.0) as i64;
         let count = 2 * radius as usize;
         let mut taps = Taps {
@@ -61,13 +67,23 @@ impl<T: Real> Taps<T> {
             let neighbours = (0..2 * radius).map(|i| first.saturating_add(i));
             let weights = neighbours.clone().map(|index| {
                 let outside = exclude_outside && (index < 0 || index > last);
-                if outside { 0.0 } else { filter.weight((index as f64 - coordinate) / stretch) }
+                if outside {
+                    0.0
+                } else {
+                    filter.weight((index as f64 - coordinate) / stretch)
+                }
             });
             let weights: Vec<f64> = weights.collect();
             let sum: f64 = weights.iter().sum();
-            let scale = if (stretch > 1.0 || exclude_outside) && sum != 0.0 { 1.0 / sum } else { 1.0 };
-            taps.indices.extend(neighbours.map(|index| index.clamp(0, last) as usize));
-            taps.weights.extend(weights.iter().map(|weight| T::from_f64(weight * scale)));
+            let scale = if (stretch > 1.0 || exclude_outside) && sum != 0.0 {
+                1.0 / sum
+            } else {
+                1.0
+            };
+            taps.indices
+                .extend(neighbours.map(|index| index.clamp(0, last) as usize));
+            taps.weights
+                .extend(weights.iter().map(|weight| T::from_f64(weight * scale)));
         }
         taps
     }
@@ -89,22 +105,32 @@ pub fn resize_axis<T: Real>(x: &[T], y: &mut [T], input: usize, inner: usize, ta
     let (from, to) = (input * inner, taps.outputs() * inner);
     assert!(x.len() / from == y.len() / to && x.len().is_multiple_of(from) && y.len().is_multiple_of(to));
     if inner == 1 {
-        let blocks = y.par_chunks_exact_mut(to).zip(x.par_chunks_exact(from)).with_min_len((4096 / to).max(1));
+        let blocks = y
+            .par_chunks_exact_mut(to)
+            .zip(x.par_chunks_exact(from))
+            .with_min_len((4096 / to).max(1));
         return blocks.for_each(|(y, x)| resize_row(x, y, taps.count, &taps.indices, &taps.weights));
     }
-    y.par_chunks_exact_mut(inner).with_min_len((4096 / inner).max(1)).enumerate().for_each(|(row, y)| {
-        let (block, position) = (row / taps.outputs(), row % taps.outputs());
-        let x = &x[block * from..][..from];
-        let range = position * taps.count..(position + 1) * taps.count;
-        y.fill(T::ZERO);
-        for (&index, &weight) in taps.indices[range.clone()].iter().zip(&taps.weights[range]) {
-            add_scaled(&x[index * inner..][..inner], y, weight);
-        }
-    });
+    y.par_chunks_exact_mut(inner)
+        .with_min_len((4096 / inner).max(1))
+        .enumerate()
+        .for_each(|(row, y)| {
+            let (block, position) = (row / taps.outputs(), row % taps.outputs());
+            let x = &x[block * from..][..from];
+            let range = position * taps.count..(position + 1) * taps.count;
+            y.fill(T::ZERO);
+            for (&index, &weight) in taps.indices[range.clone()].iter().zip(&taps.weights[range]) {
+                add_scaled(&x[index * inner..][..inner], y, weight);
+            }
+        });
 }
 
 fn resize_row<T: Real>(x: &[T], y: &mut [T], count: usize, indices: &[usize], weights: &[T]) {
-    for ((y, indices), weights) in y.iter_mut().zip(indices.chunks_exact(count)).zip(weights.chunks_exact(count)) {
+    for ((y, indices), weights) in y
+        .iter_mut()
+        .zip(indices.chunks_exact(count))
+        .zip(weights.chunks_exact(count))
+    {
         *y = T::ZERO;
         for (&index, &weight) in indices.iter().zip(weights) {
             *y += x[index] * weight;
@@ -127,11 +153,19 @@ mod tests {
     fn check(filter: Filter, coordinate: f64, stretch: f64, exclude: bool, expected: &[(usize, f64)]) {
         let taps = Taps::<f64>::new(filter, &[coordinate], 4, stretch, exclude);
         let mut weights = [0.0; 4];
-        taps.indices.iter().zip(&taps.weights).for_each(|(&index, &weight)| weights[index] += weight);
+        taps.indices
+            .iter()
+            .zip(&taps.weights)
+            .for_each(|(&index, &weight)| weights[index] += weight);
         let mut wanted = [0.0; 4];
-        expected.iter().for_each(|&(index, weight)| wanted[index] = weight);
+        expected
+            .iter()
+            .for_each(|&(index, weight)| wanted[index] = weight);
         let close = weights.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12);
-        assert!(close, "{filter:?} at {coordinate}: {weights:?}, expected {wanted:?}");
+        assert!(
+            close,
+            "{filter:?} at {coordinate}: {weights:?}, expected {wanted:?}"
+        );
     }
 
     #[test]
@@ -141,9 +175,21 @@ mod tests {
         check(Filter::Linear, -0.25, 1.0, false, &[(0, 1.0)]);
         check(Filter::Linear, 3.25, 1.0, true, &[(3, 1.0)]);
         // Keys' cubic half-way, with a = -0.75.
-        check(Filter::Cubic(-0.75), 1.5, 1.0, false, &[(0, -0.09375), (1, 0.59375), (2, 0.59375), (3, -0.09375)]);
+        check(
+            Filter::Cubic(-0.75),
+            1.5,
+            1.0,
+            false,
+            &[(0, -0.09375), (1, 0.59375), (2, 0.59375), (3, -0.09375)],
+        );
         // Stretched by 2: distances halve, weights are normalized.
-        check(Filter::Linear, 1.5, 2.0, false, &[(0, 0.125), (1, 0.375), (2, 0.375), (3, 0.125)]);
+        check(
+            Filter::Linear,
+            1.5,
+            2.0,
+            false,
+            &[(0, 0.125), (1, 0.375), (2, 0.375), (3, 0.125)],
+        );
     }
 
     #[test]

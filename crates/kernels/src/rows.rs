@@ -20,7 +20,9 @@ pub(crate) fn maximum<T: Real>(x: &[T]) -> T {
     for (lane, &value) in lanes.iter_mut().zip(rest) {
         *lane = value.larger(*lane);
     }
-    lanes.iter().fold(T::NEG_INFINITY, |best, &lane| lane.larger(best))
+    lanes
+        .iter()
+        .fold(T::NEG_INFINITY, |best, &lane| lane.larger(best))
 }
 
 /// The sum of `term` over the elements: in `T` within blocks, in `f64` across them.
@@ -68,7 +70,14 @@ mod tests {
             let x: Vec<f32> = (0..length).map(|i| i as f32).collect();
             let expected = (0..length).map(|i| i as f64).sum::<f64>();
             assert_eq!(sum_of(&x, |v| v), expected);
-            assert_eq!(maximum(&x), if length == 0 { f32::NEG_INFINITY } else { (length - 1) as f32 });
+            assert_eq!(
+                maximum(&x),
+                if length == 0 {
+                    f32::NEG_INFINITY
+                } else {
+                    (length - 1) as f32
+                }
+            );
         }
     }
 
@@ -76,7 +85,10 @@ mod tests {
     fn variance_survives_a_large_mean() {
         let x: Vec<f32> = (0..50_000).map(|i| 1000.0 + (i % 2) as f32).collect();
         let (mean, variance) = moments(&x);
-        assert!((mean - 1000.5).abs() < 1e-3 && (variance - 0.25).abs() < 1e-5, "{mean} {variance}");
+        assert!(
+            (mean - 1000.5).abs() < 1e-3 && (variance - 0.25).abs() < 1e-5,
+            "{mean} {variance}"
+        );
     }
 
     #[test]

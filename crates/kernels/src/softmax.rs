@@ -132,15 +132,24 @@ mod tests {
 
     /// Checks all kinds on `[2, axis, inner]` against the formulas in `f64`.
     fn check(axis: usize, inner: usize) {
-        let x: Vec<f32> = (0..2 * axis * inner).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.3).collect();
+        let x: Vec<f32> = (0..2 * axis * inner)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.3)
+            .collect();
         let mut y = vec![f32::NAN; x.len()];
         let at = |o: usize, a: usize, i: usize| (o * axis + a) * inner + i;
-        for kind in [SoftmaxKind::Softmax, SoftmaxKind::LogSoftmax, SoftmaxKind::Hardmax] {
+        for kind in [
+            SoftmaxKind::Softmax,
+            SoftmaxKind::LogSoftmax,
+            SoftmaxKind::Hardmax,
+        ] {
             softmax(kind, &x, &mut y, axis, inner);
             for (o, i) in (0..2).flat_map(|o| (0..inner).map(move |i| (o, i))) {
                 let column: Vec<f64> = (0..axis).map(|a| f64::from(x[at(o, a, i)])).collect();
                 let sum: f64 = column.iter().map(|v| v.exp()).sum();
-                let first = (0..axis).rev().max_by(|&a, &b| column[a].total_cmp(&column[b])).unwrap();
+                let first = (0..axis)
+                    .rev()
+                    .max_by(|&a, &b| column[a].total_cmp(&column[b]))
+                    .unwrap();
                 for a in 0..axis {
                     let expected = match kind {
                         SoftmaxKind::Softmax => column[a].exp() / sum,
@@ -148,7 +157,10 @@ mod tests {
                         SoftmaxKind::Hardmax => f64::from(u8::from(a == first)),
                     };
                     let got = f64::from(y[at(o, a, i)]);
-                    assert!((got - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{kind:?} {got} {expected}");
+                    assert!(
+                        (got - expected).abs() <= 1e-6 * expected.abs().max(1.0),
+                        "{kind:?} {got} {expected}"
+                    );
                 }
             }
         }
@@ -164,7 +176,13 @@ mod tests {
     #[test]
     fn large_scores_do_not_overflow() {
         let mut y = [0.0f32; 3];
-        softmax(SoftmaxKind::Softmax, &[10_000.0, 10_000.0, -10_000.0], &mut y, 3, 1);
+        softmax(
+            SoftmaxKind::Softmax,
+            &[10_000.0, 10_000.0, -10_000.0],
+            &mut y,
+            3,
+            1,
+        );
         assert_eq!(y, [0.5, 0.5, 0.0]);
     }
 }

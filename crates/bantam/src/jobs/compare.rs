@@ -6,7 +6,7 @@ use bantam_compress::evaluate::{Comparison, compare as pair};
 use serde::Serialize;
 
 use super::eval::score;
-use super::{EvalJob, ScoreReport};
+use super::{EvalJob, RuntimeChoice, ScoreReport};
 use crate::{Error, Progress};
 
 /// What to compare: the second model under the same conditions as the first.
@@ -16,6 +16,8 @@ pub struct CompareJob {
     pub first: EvalJob,
     /// The second model's file.
     pub second: PathBuf,
+    /// What runs it.
+    pub second_runtime: RuntimeChoice,
 }
 
 /// What was found.
@@ -32,6 +34,7 @@ pub struct CompareReport {
 /// Scores two models on the same samples.
 pub fn compare(job: &CompareJob, progress: &dyn Progress) -> Result<CompareReport, Error> {
     let (first, first_scores) = score(&job.first, progress)?;
-    let (second, second_scores) = score(&EvalJob { model: job.second.clone(), ..job.first.clone() }, progress)?;
+    let second = EvalJob { model: job.second.clone(), runtime: job.second_runtime, ..job.first.clone() };
+    let (second, second_scores) = score(&second, progress)?;
     Ok(CompareReport { first, second, comparison: pair(&first_scores, &second_scores)? })
 }

@@ -2,10 +2,12 @@
 
 mod compare;
 mod eval;
+mod inspect;
 mod quantize;
 
 pub use compare::{CompareJob, CompareReport, compare};
 pub use eval::{EvalJob, EvalReport, eval};
+pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use quantize::{QuantizeJob, QuantizeReport, quantize};
 
 use std::path::{Path, PathBuf};

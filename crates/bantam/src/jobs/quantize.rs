@@ -176,7 +176,8 @@ fn score_both(job: &QuantizeJob, split: &str, progress: &dyn Progress) -> Result
         batch: None,
         threads: 0,
     };
-    compare(&CompareJob { first, second: job.output.clone() }, progress)
+    let (second, second_runtime) = (job.output.clone(), RuntimeChoice::Bantam);
+    compare(&CompareJob { first, second, second_runtime }, progress)
 }
 
 fn warnings(job: &QuantizeJob) -> Vec<String> {

@@ -5,10 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bantam_exec::{CompileOptions, Taps, compile};
-use bantam_graph::Graph;
+use bantam_formats::onnx::{SaveOptions, save};
+use bantam_graph::{Graph, Model};
 use bantam_tensor::Tensor;
 
-use crate::comparison::{Tolerance, compare};
+use crate::comparison::{Tolerance, compare, same_model};
 use crate::protobuf;
 
 const KINDS: &[&str] = &["node", "simple", "pytorch-converted", "pytorch-operator", "light"];
@@ -44,8 +45,35 @@ impl Case {
 
     /// Loads, compiles and runs the model on each data set and compares the outputs.
     pub(crate) fn run(&self) -> Result<(), String> {
-        let graph = crate::throwaway::load(&self.model_path())?;
+        let graph = load(&self.model_path())?.graph;
         self.data_sets()?.iter().try_for_each(|data_set| self.check(&graph, data_set))
+    }
+
+    /// Loads, saves and loads the model: both must say the same, and give the same outputs where the first gives any.
+    pub(crate) fn round_trip(&self) -> Result<(), String> {
+        let first = load(&self.model_path())?;
+        let second = self.save_and_load(&first)?;
+        same_model(&first, &second)?;
+        // What Bantam has written once it writes again without any change.
+        if self.save_and_load(&second)? != second {
+            return Err("the model changed when it was saved again".to_owned());
+        }
+        for data_set in self.data_sets()? {
+            let Ok(inputs) = tensors(&data_set, "input") else { continue };
+            let Ok(expected) = run(&first.graph, inputs.clone()) else { continue };
+            if run(&second.graph, inputs)? != expected {
+                return Err("the outputs changed".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn save_and_load(&self, model: &Model) -> Result<Model, String> {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.onnx", self.name));
+        let saved = save(model, &path, &SaveOptions::default()).map_err(|error| error.to_string());
+        let again = saved.and_then(|()| load(&path));
+        let _ = fs::remove_file(&path);
+        again
     }
 
     /// The folders of inputs and outputs.
@@ -74,6 +102,10 @@ impl Case {
         let number = |key: &str, default| json[key].as_f64().unwrap_or(default);
         Ok(Tolerance { relative: number("rtol", 1e-3), absolute: number("atol", 1e-7) })
     }
+}
+
+fn load(path: &Path) -> Result<Model, String> {
+    bantam_formats::onnx::load(path).map_err(|error| error.to_string())
 }
 
 /// Compiles and runs a graph on inputs in the graph's order.

@@ -9,7 +9,6 @@ mod comparison;
 mod coverage;
 mod protobuf;
 mod report;
-mod throwaway;
 
 use std::path::PathBuf;
 
@@ -53,4 +52,18 @@ fn cases_give_the_expected_outputs() {
     }
     report.print();
     assert_eq!(report.failed(), 0, "cases failed");
+}
+
+#[test]
+fn models_survive_saving_and_loading() {
+    let Some(cases) = cases() else { return };
+    let mut failures = Vec::new();
+    for case in &cases {
+        if let Err(why) = guarded(|| case.round_trip()) {
+            failures.push(format!("FAILED {}: {}", case.name, why.replace('\n', " ")));
+        }
+    }
+    failures.iter().for_each(|failure| println!("{failure}"));
+    println!("round trip: {} of {} models", cases.len() - failures.len(), cases.len());
+    assert!(failures.is_empty(), "{} models did not survive", failures.len());
 }

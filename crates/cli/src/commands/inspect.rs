@@ -1,13 +1,58 @@
 //! `bantam inspect`.
 
 use bantam::Error;
+use bantam::jobs::{self, InspectReport};
 use bantam::pipeline;
 
 use crate::arguments::Inspect;
 use crate::output;
 
 pub(crate) fn run(arguments: &Inspect) -> Result<(), Error> {
-    let model = pipeline::load(&arguments.model)?;
-    let _ = &model;
-    output::data("")
+    let (report, graph) = jobs::inspect(&arguments.model, arguments.batch)?;
+    if arguments.json {
+        return output::json(&report);
+    }
+    if arguments.text {
+        return output::data(&graph.to_string());
+    }
+    if arguments.program {
+        let program = pipeline::compile(&pipeline::load(&arguments.model)?)?;
+        let step = |step: bantam::exec::StepInfo| vec![step.node, step.kernel];
+        let heading = vec!["node".to_owned(), "kernel".to_owned()];
+        let rows: Vec<Vec<String>> = std::iter::once(heading).chain(program.steps().into_iter().map(step)).collect();
+        return output::data(&output::table(&rows));
+    }
+    output::data(&text(&report))
+}
+
+fn text(report: &InspectReport) -> String {
+    let heading = ["node", "op", "output", "weights", "parameters", "MACs", "bytes"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for node in &report.nodes {
+        rows.push(vec![
+            node.name.clone(),
+            node.op.clone(),
+            node.output.clone(),
+            node.weights.clone().unwrap_or_default(),
+            node.parameters.to_string(),
+            node.macs.map_or("?".to_owned(), |macs| macs.to_string()),
+            node.weight_bytes.to_string(),
+        ]);
+    }
+    let ports = |ports: &[jobs::Port]| {
+        ports.iter().map(|port| format!("{}: {}", port.name, port.r#type)).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "{}\n{}: {}, opset {}, {} -> {}\n{} parameters, {:.2} M MACs, weights {}, {:.1}% of them zero\n",
+        output::table(&rows),
+        report.model.display(),
+        output::bytes(report.bytes),
+        report.opset.map_or("unknown".to_owned(), |opset| opset.to_string()),
+        ports(&report.inputs),
+        ports(&report.outputs),
+        report.parameters,
+        report.macs as f64 / 1e6,
+        output::bytes(report.weight_bytes),
+        report.sparsity * 100.0,
+    )
 }

@@ -87,6 +87,7 @@ fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
     };
     settings.range = range(&arguments.range)?;
     settings.weight_range = range(&arguments.weight_range)?;
+    settings.bias_correction = !arguments.no_bias_correction;
     let selectors = |texts: &[String]| texts.iter().map(|text| Selector::parse(text)).collect::<Result<_, _>>();
     settings.include = selectors(&arguments.include)?;
     settings.exclude = selectors(&arguments.exclude)?;

@@ -2,6 +2,7 @@
 //!
 //! To add one: a file with an `impl Method`, and a line in [`METHODS`].
 
+mod bias_correction;
 mod dynamic;
 mod placement;
 mod post_training;

@@ -3,7 +3,8 @@
 use bantam_graph::{Graph, Node, Op, ValueId};
 use bantam_tensor::QParams;
 
-use super::placement::{Placement, place, product_inputs};
+use super::bias_correction::{correction, input_means};
+use super::placement::{Placement, ProductInputs, place, product_inputs};
 use super::weights::{bias_params, finite_values, weight_params};
 use super::{Method, QuantizeError, QuantizeSettings};
 use crate::plan::{Action, Decision, Plan, Site};
@@ -27,8 +28,12 @@ impl Method for PostTraining {
     fn requests(&self, graph: &Graph, settings: &QuantizeSettings) -> Result<Vec<Request>, QuantizeError> {
         let placement = place(graph, settings.target, settings.kept_by_user(graph)?);
         let stat = settings.range.stat();
-        let requests = observed_values(graph, settings, &placement);
-        Ok(requests.into_iter().map(|value| Request { value, stat }).collect())
+        let ranges = observed_values(graph, settings, &placement);
+        let mut requests: Vec<Request> = ranges.into_iter().map(|value| Request { value, stat }).collect();
+        if settings.bias_correction {
+            requests.extend(corrected_inputs(graph, settings, &placement));
+        }
+        Ok(requests)
     }
 
     fn plan(&self, graph: &Graph, stats: &Stats, settings: &QuantizeSettings) -> Result<Plan, QuantizeError> {
@@ -40,7 +45,8 @@ impl Method for PostTraining {
             return Err(QuantizeError::Nothing { target: settings.target.name, reasons: reasons.join("; ") });
         }
         let scales = activation_params(graph, stats, settings, &placement)?;
-        let mut planner = Planner { graph, settings, placement: &placement, scales: &scales, decisions: Vec::new() };
+        let decisions = Vec::new();
+        let mut planner = Planner { graph, stats, settings, placement: &placement, scales: &scales, decisions };
         planner.activations(&graph.inputs);
         for (id, node) in graph.node_ids() {
             planner.node(node, placement.kept[id.index()].as_deref())?;
@@ -60,6 +66,16 @@ fn observed_values(graph: &Graph, settings: &QuantizeSettings, placement: &Place
         })
     };
     placement.quantized.iter().copied().filter(|value| !is_moved(value)).collect()
+}
+
+/// Means of the inputs of products that have a bias.
+fn corrected_inputs(graph: &Graph, settings: &QuantizeSettings, placement: &Placement) -> Vec<Request> {
+    let is_corrected = |node: &Node, kept: &Option<String>| {
+        let product = matches!(settings.target.role(&node.op), OpRole::Product { .. });
+        kept.is_none() && product && product_inputs(graph, node).is_some_and(|inputs| inputs.bias.is_some())
+    };
+    let nodes = graph.nodes.iter().zip(&placement.kept).filter(|(node, kept)| is_corrected(node, kept));
+    nodes.filter_map(|(node, _)| Some(Request { value: node.input(0)?, stat: input_means(&node.op) })).collect()
 }
 
 /// Scale and zero point of every quantized value, by value.
@@ -94,6 +110,7 @@ fn activation_params(
 
 struct Planner<'a> {
     graph: &'a Graph,
+    stats: &'a Stats,
     settings: &'a QuantizeSettings,
     placement: &'a Placement,
     scales: &'a [Option<QParams>],
@@ -153,10 +170,25 @@ impl Planner<'_> {
             _ => None,
         };
         let format = self.settings.weights.name();
+        let corrected = self.corrected_bias(node, &inputs, &params);
         let why = format!("range by {} of the weight", self.settings.weight_range.name());
         self.constant(node, inputs.weight, weight, format, params, why);
         self.decisions.extend(bias);
+        self.decisions.extend(corrected);
         Ok(())
+    }
+
+    /// The correction of a bias that only this node reads.
+    fn corrected_bias(&self, node: &Node, inputs: &ProductInputs, params: &QParams) -> Option<Decision> {
+        let bias = node.input(inputs.bias.filter(|_| self.settings.bias_correction)?)?;
+        let readers = self.graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
+        let tensor = self.graph.constant(bias).filter(|tensor| tensor.rank() == 1)?;
+        let by = correction(self.graph, node, inputs, (self.settings.weights.name(), params), self.stats)?;
+        if readers.filter(|value| **value == bias).count() != 1 || by.len() != tensor.len() {
+            return None;
+        }
+        let why = "takes back the mean of what quantized weights add".to_owned();
+        Some(Decision { site: Site::Value(self.name(bias)), action: Action::ShiftConstant(by), why, sqnr_db: None })
     }
 
     fn bias_decision(

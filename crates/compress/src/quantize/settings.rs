@@ -26,6 +26,8 @@ pub struct QuantizeSettings {
     pub range: &'static dyn RangeMethod,
     /// Range method of weights.
     pub weight_range: &'static dyn RangeMethod,
+    /// Correct biases for the mean of what the quantization of weights changes.
+    pub bias_correction: bool,
     /// Only these nodes are quantized; empty means all.
     pub include: Vec<Selector>,
     /// These nodes stay in float.
@@ -45,6 +47,7 @@ impl QuantizeSettings {
             granularity: Granularity::Channel,
             range: range_by_name("minmax").expect("listed"),
             weight_range: range_by_name("minmax").expect("listed"),
+            bias_correction: true,
             include: Vec::new(),
             exclude: Vec::new(),
         }

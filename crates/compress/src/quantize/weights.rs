@@ -26,7 +26,7 @@ pub(super) fn weight_params(
     let mut params = QParams { dtype: settings.weights.storage(), axis, scale: Vec::new(), zero_point: Vec::new() };
     for channel in channels(&values, tensor.shape(), axis) {
         let mut observed = Observed::new(settings.weight_range.stat());
-        observed.add(&channel);
+        observed.add(&channel, &[channel.len()]);
         let (low, high) = settings.weight_range.range(&observed, goal);
         let (scale, zero_point) = QParams::for_range(goal.format, goal.symmetric, low, high);
         params.scale.push(scale);

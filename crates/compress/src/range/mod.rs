@@ -74,7 +74,7 @@ mod tests {
 
     fn observed(stat: Stat, values: &[f32]) -> Observed {
         let mut observed = Observed::new(stat);
-        observed.add(values);
+        observed.add(values, &[values.len()]);
         observed
     }
 

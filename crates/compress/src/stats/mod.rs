@@ -1,12 +1,14 @@
 //! What is known of values from data: requests, accumulators, and one pass that serves all of them.
 
 mod histogram;
+mod means;
 mod min_max;
 mod observe;
 
 use serde::{Deserialize, Serialize};
 
 pub use histogram::Histogram;
+pub use means::Means;
 pub use min_max::{MinMax, MovingMinMax};
 pub use observe::{ObserveError, ObserveOptions, Stats, observe};
 
@@ -20,6 +22,10 @@ pub enum Stat {
     MovingMinMax,
     /// How often each small interval of values occurs.
     Histogram,
+    /// Mean for each index of axis 1 (channels of images).
+    ChannelMeans,
+    /// Mean for each index of the last axis (features).
+    FeatureMeans,
 }
 
 /// A value and what to find out about it.
@@ -40,6 +46,8 @@ pub enum Observed {
     MovingMinMax(MovingMinMax),
     /// Answer to [`Stat::Histogram`].
     Histogram(Histogram),
+    /// Answer to [`Stat::ChannelMeans`] and [`Stat::FeatureMeans`].
+    Means(Means),
 }
 
 impl Observed {
@@ -49,15 +57,18 @@ impl Observed {
             Stat::MinMax => Observed::MinMax(MinMax::default()),
             Stat::MovingMinMax => Observed::MovingMinMax(MovingMinMax::default()),
             Stat::Histogram => Observed::Histogram(Histogram::default()),
+            Stat::ChannelMeans => Observed::Means(Means::of_axis(1)),
+            Stat::FeatureMeans => Observed::Means(Means::of_last_axis()),
         }
     }
 
-    /// Adds the elements of one batch.
-    pub fn add(&mut self, values: &[f32]) {
+    /// Adds the elements of one batch, `values` being those of a tensor of this shape.
+    pub fn add(&mut self, values: &[f32], shape: &[usize]) {
         match self {
             Observed::MinMax(min_max) => min_max.add(values),
             Observed::MovingMinMax(moving) => moving.add(values),
             Observed::Histogram(histogram) => histogram.add(values),
+            Observed::Means(means) => means.add(values, shape),
         }
     }
 
@@ -70,6 +81,7 @@ impl Observed {
             (Observed::MinMax(a), Observed::MinMax(b)) => a.merge(b),
             (Observed::MovingMinMax(a), Observed::MovingMinMax(b)) => a.merge(b),
             (Observed::Histogram(a), Observed::Histogram(b)) => a.merge(b),
+            (Observed::Means(a), Observed::Means(b)) => a.merge(b),
             _ => unreachable!("one step asks one stat of every value"),
         }
     }
@@ -80,6 +92,7 @@ impl Observed {
             Observed::MinMax(min_max) => min_max.bounds(),
             Observed::MovingMinMax(moving) => moving.bounds(),
             Observed::Histogram(histogram) => histogram.bounds(),
+            Observed::Means(means) => means.bounds(),
         }
     }
 
@@ -89,6 +102,7 @@ impl Observed {
             Observed::MinMax(min_max) => min_max.non_finite,
             Observed::MovingMinMax(moving) => moving.non_finite,
             Observed::Histogram(histogram) => histogram.has_non_finite(),
+            Observed::Means(means) => means.means().iter().any(|mean| !mean.is_finite()),
         }
     }
 }

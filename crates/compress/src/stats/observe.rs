@@ -99,10 +99,10 @@ pub fn observe(
 fn add(cell: &Mutex<Vec<Observed>>, tensor: &Tensor) {
     let mut observed = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match tensor.values::<f32>() {
-        Ok(values) => observed.iter_mut().for_each(|observed| observed.add(&values)),
+        Ok(values) => observed.iter_mut().for_each(|observed| observed.add(&values, tensor.shape())),
         Err(_) => {
             let Ok(values) = tensor.to_f32() else { return };
-            observed.iter_mut().for_each(|observed| observed.add(&values));
+            observed.iter_mut().for_each(|observed| observed.add(&values, tensor.shape()));
         }
     }
 }

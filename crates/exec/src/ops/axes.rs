@@ -4,7 +4,11 @@ use crate::OpError;
 
 /// The position of `axis` in a shape of `rank` dimensions.
 pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, OpError> {
-    let from_start = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
+    let from_start = if axis < 0 {
+        axis.checked_add(rank as i64)
+    } else {
+        Some(axis)
+    };
     from_start
         .and_then(|axis| usize::try_from(axis).ok())
         .filter(|&axis| axis < rank)

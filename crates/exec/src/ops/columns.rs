@@ -37,12 +37,16 @@ pub(super) fn col2im(op: &Col2Im, inputs: &Inputs<'_>, context: &Context) -> Res
     let product = |of: fn(&Dimension) -> usize| count(&dimensions.iter().map(of).collect::<Vec<_>>());
     let (block, positions) = (product(|d| d.block), product(|d| d.positions));
     let fits = |shape: &[usize]| match *shape {
-        [batch, rows, columns] if columns == positions && rows.is_multiple_of(block) => Some((batch, rows / block)),
+        [batch, rows, columns] if columns == positions && rows.is_multiple_of(block) => {
+            Some((batch, rows / block))
+        }
         _ => None,
     };
     let (batch, channels) = fits(x.shape()).ok_or_else(|| {
         let shape = x.shape();
-        OpError::shape(format!("columns of shape {shape:?}, [N, C * {block}, {positions}] is needed"))
+        OpError::shape(format!(
+            "columns of shape {shape:?}, [N, C * {block}, {positions}] is needed"
+        ))
     })?;
     let image: Vec<usize> = dimensions.iter().map(|dimension| dimension.image).collect();
     let shape = [&[batch, channels], image.as_slice()].concat();
@@ -64,15 +68,30 @@ fn dimensions(op: &Col2Im, inputs: &Inputs<'_>) -> Result<Vec<Dimension>, OpErro
     let (image, block) = (list(1)?, list(2)?);
     let rank = image.len();
     let or_default = |given: &[i64], default: i64, length: usize| {
-        if given.is_empty() { vec![default; length] } else { given.to_vec() }
+        if given.is_empty() {
+            vec![default; length]
+        } else {
+            given.to_vec()
+        }
     };
-    let (dilations, strides) = (or_default(&op.dilations, 1, rank), or_default(&op.strides, 1, rank));
+    let (dilations, strides) = (
+        or_default(&op.dilations, 1, rank),
+        or_default(&op.strides, 1, rank),
+    );
     let pads = or_default(&op.pads, 0, 2 * rank);
     if rank == 0 || [block.len(), dilations.len(), strides.len()] != [rank; 3] || pads.len() != 2 * rank {
-        return Err(OpError::shape(format!("image of {rank} dimensions, other parameters of other lengths")));
+        return Err(OpError::shape(format!(
+            "image of {rank} dimensions, other parameters of other lengths"
+        )));
     }
     (0..rank)
-        .map(|i| dimension([image[i], block[i]], [strides[i], dilations[i]], [pads[i], pads[rank + i]]))
+        .map(|i| {
+            dimension(
+                [image[i], block[i]],
+                [strides[i], dilations[i]],
+                [pads[i], pads[rank + i]],
+            )
+        })
         .collect()
 }
 
@@ -115,5 +134,73 @@ fn add_columns<T: Real>(dimensions: &[Dimension], columns: &[T], positions: usiz
         if let Some(target) = target {
             image[target] += value;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{run, run_one};
+
+    fn op(strides: &[i64], dilations: &[i64], pads: &[i64]) -> Col2Im {
+        Col2Im {
+            dilations: dilations.to_vec(),
+            pads: pads.to_vec(),
+            strides: strides.to_vec(),
+        }
+    }
+
+    fn inputs(shape: &[usize], image: &[i64], block: &[i64]) -> [Tensor; 3] {
+        let count: usize = shape.iter().product();
+        let values: Vec<f32> = (1..=count).map(|value| value as f32).collect();
+        [
+            Tensor::from_slice(shape, &values).unwrap(),
+            Tensor::from_vec1(image),
+            Tensor::from_vec1(block),
+        ]
+    }
+
+    #[test]
+    fn overlapping_blocks_add_up() {
+        // One channel, blocks of 2 at 3 positions: rows are the elements of the block.
+        let y = run_one(op(&[], &[], &[]), &inputs(&[1, 2, 3], &[4], &[2]));
+        assert_eq!(
+            y,
+            Tensor::from_slice(&[1, 1, 4], &[1.0f32, 2.0 + 4.0, 3.0 + 5.0, 6.0]).unwrap()
+        );
+        // Dilated by 2 at 2 positions.
+        let y = run_one(op(&[], &[2], &[]), &inputs(&[1, 2, 2], &[4], &[2]));
+        assert_eq!(y.to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+        // Padded by 1 in front, stride 2: positions start at -1 and 1.
+        let y = run_one(op(&[2], &[], &[1, 0]), &inputs(&[1, 2, 2], &[3], &[2]));
+        assert_eq!(y.to_f32().unwrap(), [3.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn blocks_of_two_dimensions_tile_an_image() {
+        let y = run_one(op(&[1, 2], &[], &[]), &inputs(&[1, 4, 2], &[1, 4], &[1, 2]));
+        assert_eq!(
+            y,
+            Tensor::from_slice(&[1, 2, 1, 4], &[1.0f32, 3.0, 2.0, 4.0, 5.0, 7.0, 6.0, 8.0]).unwrap()
+        );
+    }
+
+    #[test]
+    fn impossible_sizes_are_errors() {
+        let cases: [(&[i64], &[i64]); 5] = [
+            (&[5], &[2]),
+            (&[4], &[0]),
+            (&[-4], &[2]),
+            (&[i64::MAX], &[2]),
+            (&[4, 4], &[2]),
+        ];
+        for (image, block) in cases {
+            assert!(
+                run(op(&[], &[], &[]), &inputs(&[1, 2, 3], image, block)).is_err(),
+                "{image:?} {block:?}"
+            );
+        }
+        assert!(run(op(&[0], &[], &[]), &inputs(&[1, 2, 3], &[4], &[2])).is_err());
+        assert!(run(op(&[], &[i64::MAX], &[]), &inputs(&[1, 2, 3], &[4], &[2])).is_err());
     }
 }

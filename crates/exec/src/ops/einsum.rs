@@ -6,7 +6,7 @@
 mod equation;
 
 use bantam_graph::ops::Einsum;
-use bantam_kernels::matmul::{Number, Onto, Product, multiply_batch};
+use bantam_kernels::matmul::{Onto, Product, multiply_batch};
 use bantam_tensor::{DType, Tensor};
 
 use self::equation::{Equation, Label};

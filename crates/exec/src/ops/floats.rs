@@ -33,7 +33,10 @@ pub(crate) use in_real;
 /// The elements of input `index` in the type to compute in.
 pub(crate) fn read<'a, T: Real>(inputs: &'a Inputs<'_>, index: usize) -> Result<Cow<'a, [T]>, OpError> {
     let tensor = inputs.required(index)?;
-    elements(tensor).map_err(|_| OpError::Type { index, got: tensor.dtype() })
+    elements(tensor).map_err(|_| OpError::Type {
+        index,
+        got: tensor.dtype(),
+    })
 }
 
 /// As [`read`], for inputs that may be left out.
@@ -53,7 +56,10 @@ fn elements<T: Real>(tensor: &Tensor) -> Result<Cow<'_, [T]>, OpError> {
         DType::BF16 => tensor.values::<bf16>()?.to_f32_vec(),
         _ => return Ok(tensor.to_f64()?.into_iter().map(T::from_f64).collect()),
     };
-    Ok(narrow.into_iter().map(|value| T::from_f64(f64::from(value))).collect())
+    Ok(narrow
+        .into_iter()
+        .map(|value| T::from_f64(f64::from(value)))
+        .collect())
 }
 
 /// A new tensor of a floating-point dtype, filled through a slice of the type to compute in.
@@ -90,6 +96,9 @@ fn narrowed<T: Real, N: Element>(
 ) -> Result<Tensor, OpError> {
     let values = wide.values::<T>()?;
     context.fill(wide.shape(), |narrow: &mut [N]| {
-        narrow.iter_mut().zip(values.iter()).for_each(|(narrow, value)| *narrow = from_f64(value.to_f64()));
+        narrow
+            .iter_mut()
+            .zip(values.iter())
+            .for_each(|(narrow, value)| *narrow = from_f64(value.to_f64()));
     })
 }

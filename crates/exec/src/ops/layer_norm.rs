@@ -50,7 +50,9 @@ pub(super) fn layer(
 ) -> Result<Outputs, OpError> {
     let x = inputs.required(0)?;
     let axis = resolve(op.axis, x.rank())?;
-    let code = i32::try_from(op.stash_type).ok().and_then(bantam_graph::dtype_from_code);
+    let code = i32::try_from(op.stash_type)
+        .ok()
+        .and_then(bantam_graph::dtype_from_code);
     let stash = code.filter(|dtype| dtype.is_float());
     let stash = stash.ok_or_else(|| OpError::Unsupported(format!("stash_type {}", op.stash_type)))?;
     in_real!(x.dtype(), 0, T => {
@@ -103,19 +105,36 @@ fn normalize<T: Real>(
     context: &Context,
 ) -> Result<Normalized<T>, OpError> {
     if values.is_empty() {
-        return Ok(Normalized { y: fill(context, x.dtype(), x.shape(), |_: &mut [T]| {})?, statistics: Vec::new() });
+        return Ok(Normalized {
+            y: fill(context, x.dtype(), x.shape(), |_: &mut [T]| {})?,
+            statistics: Vec::new(),
+        });
     }
     let row = count(&x.shape()[axis..]);
     let mut statistics = vec![[T::ZERO; 2]; values.len() / row];
     let mut shapes = vec![inputs.required(affine[0])?.shape()];
     shapes.extend(inputs.optional(affine[1]).map(Tensor::shape));
     let target = affine_shape(x.shape(), axis, &shapes)?;
-    let (scale, bias) = (read::<T>(inputs, affine[0])?, read_optional::<T>(inputs, affine[1])?);
+    let (scale, bias) = (
+        read::<T>(inputs, affine[0])?,
+        read_optional::<T>(inputs, affine[1])?,
+    );
     let scale = expand(scale, shapes[0], target);
     let bias = bias.map(|bias| expand(bias, shapes[1], target));
     let y = fill(context, x.dtype(), x.shape(), |y: &mut [T]| {
-        let affine = RowAffine { scale: &scale, bias: bias.as_deref() };
-        normalize_rows(op.norm, values, y, &mut statistics, row, f64::from(op.epsilon), affine);
+        let affine = RowAffine {
+            scale: &scale,
+            bias: bias.as_deref(),
+        };
+        normalize_rows(
+            op.norm,
+            values,
+            y,
+            &mut statistics,
+            row,
+            f64::from(op.epsilon),
+            affine,
+        );
     })?;
     Ok(Normalized { y, statistics })
 }
@@ -126,7 +145,9 @@ fn affine_shape<'a>(shape: &'a [usize], axis: usize, shapes: &[&[usize]]) -> Res
     for affine in shapes {
         let common = broadcast_shape(&[shape, affine])?;
         if common != shape {
-            return Err(OpError::shape(format!("shape {affine:?} does not broadcast to {shape:?}")));
+            return Err(OpError::shape(format!(
+                "shape {affine:?} does not broadcast to {shape:?}"
+            )));
         }
         let varies = affine.iter().position(|&dim| dim != 1).unwrap_or(affine.len());
         first = first.min(shape.len() - affine.len() + varies);
@@ -166,13 +187,23 @@ pub(super) struct SkipNorm {
 
 impl From<&SkipLayerNormalization> for SkipNorm {
     fn from(op: &SkipLayerNormalization) -> SkipNorm {
-        SkipNorm { norm: RowNorm::Standard, epsilon: op.epsilon, beta: Some(3), bias: 4 }
+        SkipNorm {
+            norm: RowNorm::Standard,
+            epsilon: op.epsilon,
+            beta: Some(3),
+            bias: 4,
+        }
     }
 }
 
 impl From<&SkipSimplifiedLayerNormalization> for SkipNorm {
     fn from(op: &SkipSimplifiedLayerNormalization) -> SkipNorm {
-        SkipNorm { norm: RowNorm::RootMeanSquare, epsilon: op.epsilon, beta: None, bias: 3 }
+        SkipNorm {
+            norm: RowNorm::RootMeanSquare,
+            epsilon: op.epsilon,
+            beta: None,
+            bias: 3,
+        }
     }
 }
 
@@ -184,12 +215,23 @@ pub(super) fn skip(
     context: &Context,
 ) -> Result<Outputs, OpError> {
     let x = inputs.required(0)?;
-    let hidden = *x.shape().last().ok_or_else(|| OpError::shape("the input has no dimensions"))?;
+    let hidden = *x
+        .shape()
+        .last()
+        .ok_or_else(|| OpError::shape("the input has no dimensions"))?;
     let period = skip_period(x.shape(), inputs.required(1)?.shape())?;
     if let Some(bias) = inputs.optional(op.bias).filter(|bias| bias.shape() != [hidden]) {
-        return Err(OpError::shape(format!("the bias must have shape [{hidden}], got {:?}", bias.shape())));
+        return Err(OpError::shape(format!(
+            "the bias must have shape [{hidden}], got {:?}",
+            bias.shape()
+        )));
     }
-    let layer = LayerNorm { norm: op.norm, axis: -1, epsilon: op.epsilon, stash_type: 1 };
+    let layer = LayerNorm {
+        norm: op.norm,
+        axis: -1,
+        epsilon: op.epsilon,
+        stash_type: 1,
+    };
     in_real!(x.dtype(), 0, T => {
         let (values, skip) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?);
         let bias = read_optional::<T>(inputs, op.bias)?;
@@ -213,9 +255,117 @@ pub(super) fn skip(
 
 /// Number of elements after which the skip input starts over.
 fn skip_period(x: &[usize], skip: &[usize]) -> Result<usize, OpError> {
-    let leading_ones = skip.iter().take_while(|&&dim| dim == 1).count().min(skip.len().saturating_sub(1));
+    let leading_ones = skip
+        .iter()
+        .take_while(|&&dim| dim == 1)
+        .count()
+        .min(skip.len().saturating_sub(1));
     if skip.len() > x.len() || !(x.ends_with(skip) || x.ends_with(&skip[leading_ones..])) {
-        return Err(OpError::shape(format!("the skip input of shape {skip:?} does not repeat to {x:?}")));
+        return Err(OpError::shape(format!(
+            "the skip input of shape {skip:?} does not repeat to {x:?}"
+        )));
     }
     Ok(count(skip).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{run, run_outputs};
+
+    fn tensor(shape: &[usize], values: &[f32]) -> Tensor {
+        Tensor::from_slice(shape, values).unwrap()
+    }
+
+    fn assert_close(got: &Tensor, expected: &[f32]) {
+        let got = got.to_f32().unwrap();
+        let close =
+            got.len() == expected.len() && got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(close, "{got:?}, expected {expected:?}");
+    }
+
+    const LAYER: LayerNormalization = LayerNormalization {
+        axis: -1,
+        epsilon: 0.0,
+        stash_type: 1,
+    };
+
+    #[test]
+    fn rows_with_their_statistics() {
+        let inputs = [
+            tensor(&[2, 2], &[1.0, 3.0, 10.0, 30.0]),
+            tensor(&[2], &[1.0, 2.0]),
+            tensor(&[2], &[0.0, 0.5]),
+        ];
+        let outputs = run(LAYER, &inputs).unwrap();
+        assert_close(&outputs[0], &[-1.0, 2.5, -1.0, 2.5]);
+        assert_close(&outputs[1], &[2.0, 20.0]);
+        assert_close(&outputs[2], &[1.0, 0.1]);
+        assert_eq!(outputs[2].shape(), [2, 1]);
+        let all = run(LayerNormalization { axis: 0, ..LAYER }, &inputs[..2]).unwrap();
+        assert_eq!(all[1].shape(), [1, 1]);
+    }
+
+    #[test]
+    fn scales_broadcast() {
+        let x = tensor(&[2, 2], &[1.0, 3.0, 10.0, 30.0]);
+        let cases: [(&[usize], &[f32], [f32; 4]); 3] = [
+            (&[1], &[2.0], [-2.0, 2.0, -2.0, 2.0]),
+            (&[2, 1], &[2.0, 3.0], [-2.0, 2.0, -3.0, 3.0]),
+            (&[1, 2], &[2.0, 3.0], [-2.0, 3.0, -2.0, 3.0]),
+        ];
+        for (shape, scale, expected) in cases {
+            assert_close(
+                &run(LAYER, &[x.clone(), tensor(shape, scale)]).unwrap()[0],
+                &expected,
+            );
+        }
+        for wrong in [
+            tensor(&[3], &[0.0; 3]),
+            tensor(&[1, 1, 2], &[0.0; 2]),
+            tensor(&[0], &[]),
+        ] {
+            assert!(run(LAYER, &[x.clone(), wrong]).is_err());
+        }
+    }
+
+    #[test]
+    fn root_mean_square_has_one_statistic() {
+        let op = SimplifiedLayerNormalization {
+            axis: -1,
+            epsilon: 0.0,
+            stash_type: 1,
+        };
+        let outputs = run(op, &[tensor(&[1, 2], &[3.0, 4.0]), tensor(&[2], &[1.0, 2.0])]).unwrap();
+        let root = 12.5f32.sqrt();
+        assert_close(&outputs[0], &[3.0 / root, 8.0 / root]);
+        assert_close(&outputs[1], &[1.0 / root]);
+    }
+
+    #[test]
+    fn skip_connections_are_added_first() {
+        let inputs = [
+            Some(tensor(&[1, 2, 2], &[1.0, 1.0, 2.0, 4.0])),
+            Some(tensor(&[2], &[0.0, 1.0])),
+            Some(tensor(&[2], &[1.0, 2.0])),
+            None,
+            Some(tensor(&[2], &[0.0, 1.0])),
+        ];
+        let op = SkipLayerNormalization { epsilon: 0.0 };
+        let outputs = run_outputs(op.clone(), &inputs, 4).unwrap();
+        assert_close(outputs[0].as_ref().unwrap(), &[-1.0, 2.0, -1.0, 2.0]);
+        assert_close(outputs[1].as_ref().unwrap(), &[2.0, 4.0]);
+        assert_close(outputs[3].as_ref().unwrap(), &[1.0, 3.0, 2.0, 6.0]);
+        assert_eq!(run_outputs(op.clone(), &inputs, 1).unwrap().len(), 1);
+        let mut wrong = inputs;
+        wrong[1] = Some(tensor(&[3], &[0.0; 3]));
+        assert!(run_outputs(op, &wrong, 4).is_err());
+    }
+
+    #[test]
+    fn empty_rows_do_not_reserve_memory() {
+        let x = Tensor::from_slice::<f32>(&[0, 1 << 40, 1 << 40], &[]).unwrap();
+        let outputs = run_outputs(LAYER, &[Some(x.clone()), Some(tensor(&[1], &[1.0]))], 1).unwrap();
+        assert_eq!(outputs[0].as_ref(), Some(&x));
+    }
 }

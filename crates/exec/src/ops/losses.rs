@@ -22,13 +22,19 @@ pub(super) struct Loss<'a> {
 
 impl<'a> From<&'a NegativeLogLikelihoodLoss> for Loss<'a> {
     fn from(op: &'a NegativeLogLikelihoodLoss) -> Loss<'a> {
-        Loss { ignore_index: op.ignore_index, reduction: &op.reduction }
+        Loss {
+            ignore_index: op.ignore_index,
+            reduction: &op.reduction,
+        }
     }
 }
 
 impl<'a> From<&'a SoftmaxCrossEntropyLoss> for Loss<'a> {
     fn from(op: &'a SoftmaxCrossEntropyLoss) -> Loss<'a> {
-        Loss { ignore_index: op.ignore_index, reduction: &op.reduction }
+        Loss {
+            ignore_index: op.ignore_index,
+            reduction: &op.reduction,
+        }
     }
 }
 
@@ -46,13 +52,21 @@ fn sizes(inputs: &Inputs<'_>) -> Result<Sizes, OpError> {
         && targets[1..] == scores[2..];
     if !fits {
         let shapes = format!("scores of shape {scores:?} do not fit targets of shape {targets:?}");
-        return Err(OpError::shape(format!("{shapes}: [N, C, ...] and [N, ...] are needed")));
+        return Err(OpError::shape(format!(
+            "{shapes}: [N, C, ...] and [N, ...] are needed"
+        )));
     }
     let classes = scores[1];
     if let Some(weights) = inputs.optional(2).filter(|weights| weights.shape() != [classes]) {
-        return Err(OpError::shape(format!("weights must have shape [{classes}], got {:?}", weights.shape())));
+        return Err(OpError::shape(format!(
+            "weights must have shape [{classes}], got {:?}",
+            weights.shape()
+        )));
     }
-    Ok(Sizes { classes, positions: count(&scores[2..]) })
+    Ok(Sizes {
+        classes,
+        positions: count(&scores[2..]),
+    })
 }
 
 /// log-probabilities, targets, optional class weights.
@@ -100,9 +114,14 @@ fn reduce<T: Real>(
             losses.push(T::ZERO);
             continue;
         }
-        let class = usize::try_from(target).ok().filter(|&class| class < sizes.classes);
+        let class = usize::try_from(target)
+            .ok()
+            .filter(|&class| class < sizes.classes);
         let class = class.ok_or_else(|| {
-            OpError::value(format!("target {target} is not one of the {} classes", sizes.classes))
+            OpError::value(format!(
+                "target {target} is not one of the {} classes",
+                sizes.classes
+            ))
         })?;
         let weight = weights.as_ref().map_or(1.0, |weights| weights[class].to_f64());
         let (sample, position) = (i / sizes.positions, i % sizes.positions);
@@ -115,11 +134,91 @@ fn reduce<T: Real>(
     let dtype = inputs.required(0)?.dtype();
     let scalar = |value: f64| fill(context, dtype, &[], |out: &mut [T]| out.fill(T::from_f64(value)));
     match loss.reduction {
-        "none" => {
-            fill(context, dtype, inputs.required(1)?.shape(), |out: &mut [T]| out.copy_from_slice(&losses))
-        }
+        "none" => fill(context, dtype, inputs.required(1)?.shape(), |out: &mut [T]| {
+            out.copy_from_slice(&losses)
+        }),
         "sum" => scalar(total),
         "mean" => scalar(total / total_weight),
-        other => Err(OpError::value(format!("reduction must be none, sum or mean, got `{other}`"))),
+        other => Err(OpError::value(format!(
+            "reduction must be none, sum or mean, got `{other}`"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{run, run_one};
+
+    fn nll(reduction: &str, ignore_index: Option<i64>) -> NegativeLogLikelihoodLoss {
+        NegativeLogLikelihoodLoss {
+            ignore_index,
+            reduction: reduction.to_owned(),
+        }
+    }
+
+    /// Two samples, two classes, two positions; targets; weights.
+    fn inputs() -> [Tensor; 3] {
+        let scores = [-1.0f32, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0];
+        [
+            Tensor::from_slice(&[2, 2, 2], &scores).unwrap(),
+            Tensor::from_slice(&[2, 2], &[0i64, 1, 1, -1]).unwrap(),
+            Tensor::from_slice(&[2], &[1.0f32, 2.0]).unwrap(),
+        ]
+    }
+
+    #[test]
+    fn reductions_weigh_and_ignore() {
+        let cases: [(&str, &[f32]); 3] = [
+            ("none", &[1.0, 8.0, 14.0, 0.0]),
+            ("sum", &[23.0]),
+            ("mean", &[23.0 / 5.0]),
+        ];
+        for (reduction, expected) in cases {
+            assert_eq!(
+                run_one(nll(reduction, Some(-1)), &inputs()).to_f32().unwrap(),
+                expected,
+                "{reduction}"
+            );
+        }
+        assert_eq!(
+            run_one(nll("sum", Some(-1)), &inputs()[..2]).to_f32().unwrap(),
+            [12.0]
+        );
+    }
+
+    #[test]
+    fn wrong_targets_and_reductions_are_errors() {
+        let error = run(nll("mean", None), &inputs()).unwrap_err();
+        assert_eq!(error.to_string(), "target -1 is not one of the 2 classes");
+        assert!(run(nll("median", Some(-1)), &inputs()).is_err());
+        let [scores, _, weights] = inputs();
+        assert!(
+            run(
+                nll("mean", None),
+                &[scores, Tensor::from_slice(&[2], &[0i64, 1]).unwrap(), weights]
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn cross_entropy_gives_the_log_probabilities() {
+        let scores = Tensor::from_slice(&[1, 2], &[0.0f32, 0.0]).unwrap();
+        let target = Tensor::from_slice(&[1], &[1i32]).unwrap();
+        let op = SoftmaxCrossEntropyLoss {
+            ignore_index: None,
+            reduction: "mean".to_owned(),
+        };
+        let outputs = run(op, &[scores, target]).unwrap();
+        let log_2 = std::f32::consts::LN_2;
+        assert!((outputs[0].to_f32().unwrap()[0] - log_2).abs() < 1e-6);
+        assert!(
+            outputs[1]
+                .to_f32()
+                .unwrap()
+                .iter()
+                .all(|p| (p + log_2).abs() < 1e-6)
+        );
     }
 }

@@ -7,6 +7,8 @@ mod broadcast;
 mod columns;
 pub(crate) mod convolution;
 mod control;
+mod deformable;
+mod determinant;
 mod dispatch;
 mod einsum;
 mod elementwise;
@@ -18,9 +20,12 @@ mod losses;
 mod matmul;
 mod movement;
 mod normalization;
+mod pooling;
 mod quantization;
 mod recurrent;
+mod reduction;
 mod resize;
+mod regions;
 mod rotary;
 mod sampling;
 mod softmax;
@@ -44,6 +49,8 @@ pub(crate) fn prepare(site: &Site<'_>) -> Result<Option<Box<dyn Operator>>, Comp
         Op::If(op) => control::branch(op, site).map(Some),
         Op::Loop(op) => control::repeat(op, site).map(Some),
         Op::Scan(op) => control::scan(op, site).map(Some),
+        Op::ConvInteger(op) => quantization::integer_convolution(op, site).map(Some).map_err(fail),
+        Op::QLinearConv(op) => quantization::quantized_convolution(op, site).map(Some).map_err(fail),
         Op::MatMulInteger(_) | Op::QLinearMatMul(_) | Op::QGemm(_) => quantization::product(site).map_err(fail),
         Op::MatMulIntegerToFloat(_) | Op::DynamicQuantizeMatMul(_) => quantization::product(site).map_err(fail),
         Op::Conv(op) => Ok(Some(convolution::prepare(site, op, convolution::Following::NOTHING))),
@@ -111,6 +118,12 @@ pub(crate) fn evaluate(
         Op::ReverseSequence(op) => one(movement::reverse_sequence(op, inputs, context)),
         Op::Compress(op) => one(movement::compress(op, inputs, context)),
         Op::CenterCropPad(op) => one(movement::center_crop_pad(op, inputs, context)),
+        Op::Reduce(op) => one(reduction::reduce(op, inputs, context)),
+        Op::ArgReduce(op) => one(reduction::arg_reduce(op, inputs, context)),
+        Op::TopK(op) => reduction::top_k(op, inputs, context),
+        Op::CumSum(op) => one(reduction::cumulative_sum(op, inputs, context)),
+        Op::CumProd(op) => one(reduction::cumulative_product(op, inputs, context)),
+        Op::Unique(op) => reduction::unique(op, inputs, context),
         Op::Softmax(op) => one(softmax::softmax(SoftmaxKind::Softmax, op.axis, inputs, context)),
         Op::LogSoftmax(op) => one(softmax::softmax(SoftmaxKind::LogSoftmax, op.axis, inputs, context)),
         Op::Hardmax(op) => one(softmax::softmax(SoftmaxKind::Hardmax, op.axis, inputs, context)),
@@ -150,6 +163,9 @@ pub(crate) fn evaluate(
         Op::QLinearMul(_) => one(quantization::multiply(inputs, context)),
         Op::QLinearSigmoid(_) => one(quantization::sigmoid(inputs, context)),
         Op::QLinearLeakyRelu(op) => one(quantization::leaky_relu(op, inputs, context)),
+        Op::QLinearGlobalAveragePool(op) => one(quantization::global_average_pool(op, inputs, context)),
+        Op::QLinearAveragePool(op) => one(quantization::average_pool(op, inputs, context)),
+        Op::MatMulNBits(op) => one(quantization::matmul_nbits(op, inputs, context)),
         Op::QLinearSoftmax(op) => one(quantization::softmax(op, inputs, context)),
         Op::QLinearConcat(op) => one(quantization::concat(op, inputs, context)),
         Op::Conv(op) => one(convolution::conv(op, inputs, context)),
@@ -160,6 +176,17 @@ pub(crate) fn evaluate(
         Op::Gemm(op) => one(matmul::gemm(op, inputs, context)),
         Op::FusedGemm(op) => one(matmul::fused_gemm(op, inputs, context)),
         Op::Einsum(op) => one(einsum::einsum(op, inputs, context)),
+        Op::DeformConv(op) => one(deformable::deform_conv(op, inputs, context)),
+        Op::Det(_) => one(determinant::determinant(inputs, context)),
+        Op::MaxPool(op) => pooling::max_pool(op, inputs, outputs, context),
+        Op::AveragePool(op) => one(pooling::average_pool(op, inputs, context)),
+        Op::LpPool(op) => one(pooling::lp_pool(op, inputs, context)),
+        Op::GlobalAveragePool(_) => one(pooling::global_average_pool(inputs, context)),
+        Op::GlobalMaxPool(_) => one(pooling::global_max_pool(inputs, context)),
+        Op::GlobalLpPool(op) => one(pooling::global_lp_pool(op, inputs, context)),
+        Op::MaxUnpool(op) => one(pooling::max_unpool(op, inputs, context)),
+        Op::RoiAlign(op) => one(regions::roi_align(op, inputs, context)),
+        Op::MaxRoiPool(op) => one(regions::max_roi_pool(op, inputs, context)),
         _ => Err(OpError::Unsupported(format!("the op {}", op.name()))),
     }
 }

@@ -40,18 +40,28 @@ macro_rules! shared {
 
 impl Shared<'_> {
     fn directions(&self) -> usize {
-        if self.direction == Direction::Bidirectional { 2 } else { 1 }
+        if self.direction == Direction::Bidirectional {
+            2
+        } else {
+            1
+        }
     }
 
     /// The activation functions of every direction; `default` when the node names none. The parameters go to the
     /// functions that take some, in order.
-    fn activations<const N: usize>(&self, default: [CellActivation; N]) -> Result<Vec<[CellActivation; N]>, OpError> {
+    fn activations<const N: usize>(
+        &self,
+        default: [CellActivation; N],
+    ) -> Result<Vec<[CellActivation; N]>, OpError> {
         if self.names.is_empty() {
             return Ok(vec![default; self.directions()]);
         }
         let expected = N * self.directions();
         if self.names.len() != expected {
-            return Err(OpError::value(format!("{} activations, expected {expected}", self.names.len())));
+            return Err(OpError::value(format!(
+                "{} activations, expected {expected}",
+                self.names.len()
+            )));
         }
         let (mut alphas, mut betas) = (self.alphas.iter().copied(), self.betas.iter().copied());
         let mut parsed = Vec::with_capacity(expected);
@@ -66,7 +76,11 @@ impl Shared<'_> {
 /// x, w, r, bias, sequence lengths, initial h, initial c, peepholes. Outputs: all h, last h, last c.
 pub(super) fn lstm(op: &graph::Lstm, inputs: &Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
     let shared = shared!(op);
-    let default = [CellActivation::Sigmoid, CellActivation::Tanh, CellActivation::Tanh];
+    let default = [
+        CellActivation::Sigmoid,
+        CellActivation::Tanh,
+        CellActivation::Tanh,
+    ];
     let activations = shared.activations(default)?;
     let sizes = Sizes::new(4, &shared, inputs)?;
     check(inputs, 7, "peepholes", &[sizes.directions, 3 * sizes.hidden])?;
@@ -88,7 +102,11 @@ pub(super) fn gru(op: &graph::Gru, inputs: &Inputs<'_>, context: &Context) -> Re
     let activations = shared.activations([CellActivation::Sigmoid, CellActivation::Tanh])?;
     let sizes = Sizes::new(3, &shared, inputs)?;
     let (clip, linear_before_reset) = (shared.clip, op.linear_before_reset);
-    let cells = activations.into_iter().map(|activations| Gru { activations, clip, linear_before_reset });
+    let cells = activations.into_iter().map(|activations| Gru {
+        activations,
+        clip,
+        linear_before_reset,
+    });
     let cells: Vec<Gru> = cells.collect();
     in_real!(inputs.required(0)?.dtype(), 0, T => run::<T, _>(&cells, false, shared.direction, &sizes, inputs, context))
 }
@@ -98,7 +116,10 @@ pub(super) fn plain(op: &graph::Rnn, inputs: &Inputs<'_>, context: &Context) -> 
     let shared = shared!(op);
     let activations = shared.activations([CellActivation::Tanh])?;
     let sizes = Sizes::new(1, &shared, inputs)?;
-    let cells = activations.into_iter().map(|[activation]| PlainCell { activation, clip: shared.clip });
+    let cells = activations.into_iter().map(|[activation]| PlainCell {
+        activation,
+        clip: shared.clip,
+    });
     let cells: Vec<PlainCell> = cells.collect();
     in_real!(inputs.required(0)?.dtype(), 0, T => run::<T, _>(&cells, false, shared.direction, &sizes, inputs, context))
 }
@@ -121,7 +142,9 @@ impl Sizes {
     fn new(gates: usize, shared: &Shared<'_>, inputs: &Inputs<'_>) -> Result<Sizes, OpError> {
         let (x, r) = (inputs.required(0)?.shape(), inputs.required(2)?.shape());
         let (&[first, second, width], &[_, _, hidden]) = (x, r) else {
-            return Err(OpError::shape(format!("x and r must have 3 dimensions, got {x:?} and {r:?}")));
+            return Err(OpError::shape(format!(
+                "x and r must have 3 dimensions, got {x:?} and {r:?}"
+            )));
         };
         let (steps, batch) = match shared.layout {
             0 => (first, second),
@@ -129,15 +152,30 @@ impl Sizes {
             other => return Err(OpError::value(format!("layout must be 0 or 1, got {other}"))),
         };
         if width == 0 || hidden == 0 || hidden > usize::MAX / 16 {
-            return Err(OpError::shape(format!("x of shape {x:?} or r of shape {r:?} has an impossible size")));
+            return Err(OpError::shape(format!(
+                "x of shape {x:?} or r of shape {r:?} has an impossible size"
+            )));
         }
-        if shared.hidden_size.is_some_and(|size| usize::try_from(size) != Ok(hidden)) {
-            return Err(OpError::shape(format!("hidden_size does not fit r of shape {r:?}")));
+        if shared
+            .hidden_size
+            .is_some_and(|size| usize::try_from(size) != Ok(hidden))
+        {
+            return Err(OpError::shape(format!(
+                "hidden_size does not fit r of shape {r:?}"
+            )));
         }
         let (directions, batch_first) = (shared.directions(), shared.layout == 1);
         let lengths = lengths(inputs, steps, batch)?;
-        let sizes =
-            Sizes { steps, batch, inputs: width, hidden, width: gates * hidden, directions, batch_first, lengths };
+        let sizes = Sizes {
+            steps,
+            batch,
+            inputs: width,
+            hidden,
+            width: gates * hidden,
+            directions,
+            batch_first,
+            lengths,
+        };
         check(inputs, 1, "w", &[directions, sizes.width, width])?;
         check(inputs, 2, "r", &[directions, sizes.width, hidden])?;
         check(inputs, 3, "the bias", &[directions, 2 * sizes.width])?;
@@ -149,13 +187,32 @@ impl Sizes {
     }
 
     fn output_shape(&self) -> [usize; 4] {
-        let &Sizes { steps, batch, directions, hidden, .. } = self;
-        if self.batch_first { [batch, steps, directions, hidden] } else { [steps, directions, batch, hidden] }
+        let &Sizes {
+            steps,
+            batch,
+            directions,
+            hidden,
+            ..
+        } = self;
+        if self.batch_first {
+            [batch, steps, directions, hidden]
+        } else {
+            [steps, directions, batch, hidden]
+        }
     }
 
     fn state_shape(&self) -> [usize; 3] {
-        let &Sizes { batch, directions, hidden, .. } = self;
-        if self.batch_first { [batch, directions, hidden] } else { [directions, batch, hidden] }
+        let &Sizes {
+            batch,
+            directions,
+            hidden,
+            ..
+        } = self;
+        if self.batch_first {
+            [batch, directions, hidden]
+        } else {
+            [directions, batch, hidden]
+        }
     }
 
     /// Where the output of a step starts.
@@ -179,19 +236,40 @@ impl Sizes {
     }
 
     fn sequences<'a, T: Real>(&'a self, x: &'a [T], reverse: bool) -> Sequences<'a, T> {
-        let &Sizes { steps, batch, inputs, batch_first, .. } = self;
-        Sequences { x, steps, batch, inputs, batch_first, lengths: self.lengths.as_deref(), reverse }
+        let &Sizes {
+            steps,
+            batch,
+            inputs,
+            batch_first,
+            ..
+        } = self;
+        Sequences {
+            x,
+            steps,
+            batch,
+            inputs,
+            batch_first,
+            lengths: self.lengths.as_deref(),
+            reverse,
+        }
     }
 
     /// The initial state of one direction, `[batch, hidden]`.
     fn initial<T: Real>(&self, given: Option<&[T]>, direction: usize) -> Vec<T> {
-        let Some(given) = given else { return vec![T::ZERO; self.batch * self.hidden] };
+        let Some(given) = given else {
+            return vec![T::ZERO; self.batch * self.hidden];
+        };
         let of_sequence = |sequence| &given[self.state_at(direction, sequence)..][..self.hidden];
         (0..self.batch).flat_map(of_sequence).copied().collect()
     }
 
     /// The last states of all directions as a tensor.
-    fn last<T: Real>(&self, states: &[Vec<T>], dtype: DType, context: &Context) -> Result<Option<Tensor>, OpError> {
+    fn last<T: Real>(
+        &self,
+        states: &[Vec<T>],
+        dtype: DType,
+        context: &Context,
+    ) -> Result<Option<Tensor>, OpError> {
         let last = fill(context, dtype, &self.state_shape(), |out: &mut [T]| {
             for (direction, state) in states.iter().enumerate() {
                 for (sequence, state) in state.chunks_exact(self.hidden).enumerate() {
@@ -206,17 +284,23 @@ impl Sizes {
 /// Fails when input `index` is present with another shape.
 fn check(inputs: &Inputs<'_>, index: usize, name: &str, shape: &[usize]) -> Result<(), OpError> {
     match inputs.optional(index) {
-        Some(tensor) if tensor.shape() != shape => {
-            Err(OpError::shape(format!("{name} must have shape {shape:?}, got {:?}", tensor.shape())))
-        }
+        Some(tensor) if tensor.shape() != shape => Err(OpError::shape(format!(
+            "{name} must have shape {shape:?}, got {:?}",
+            tensor.shape()
+        ))),
         _ => Ok(()),
     }
 }
 
 fn lengths(inputs: &Inputs<'_>, steps: usize, batch: usize) -> Result<Option<Vec<usize>>, OpError> {
-    let Some(given) = inputs.integers(4)? else { return Ok(None) };
+    let Some(given) = inputs.integers(4)? else {
+        return Ok(None);
+    };
     if given.len() != batch {
-        return Err(OpError::shape(format!("{} sequence lengths for {batch} sequences", given.len())));
+        return Err(OpError::shape(format!(
+            "{} sequence lengths for {batch} sequences",
+            given.len()
+        )));
     }
     let length = |&length: &i64| usize::try_from(length).ok().filter(|&length| length <= steps);
     let lengths: Option<Vec<usize>> = given.iter().map(length).collect();
@@ -233,10 +317,18 @@ fn run<T: Real, C: Cell<T>>(
     inputs: &Inputs<'_>,
     context: &Context,
 ) -> Result<Outputs, OpError> {
-    let (x, w, r) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?, read::<T>(inputs, 2)?);
+    let (x, w, r) = (
+        read::<T>(inputs, 0)?,
+        read::<T>(inputs, 1)?,
+        read::<T>(inputs, 2)?,
+    );
     let bias = read_optional::<T>(inputs, 3)?;
     let given_h = read_optional::<T>(inputs, 5)?;
-    let given_c = if memory { read_optional::<T>(inputs, 6)? } else { None };
+    let given_c = if memory {
+        read_optional::<T>(inputs, 6)?
+    } else {
+        None
+    };
     let dtype = inputs.required(0)?.dtype();
     let mut scratch = context.uninitialized(T::DTYPE, &[sizes.steps, sizes.batch, sizes.width])?;
     let projected = scratch.values_mut::<T>()?;
@@ -252,11 +344,22 @@ fn run<T: Real, C: Cell<T>>(
             };
             let sequences = sizes.sequences(&x, direction == Direction::Reverse || index == 1);
             let h = sizes.initial(given_h.as_deref(), index);
-            let c = if memory { sizes.initial(given_c.as_deref(), index) } else { Vec::new() };
+            let c = if memory {
+                sizes.initial(given_c.as_deref(), index)
+            } else {
+                Vec::new()
+            };
             let mut state = CellState { h, c };
-            run_cell(cell, &sequences, &weights, &mut state, projected, |step, sequence, h| {
-                y[sizes.output_at(step, index, sequence)..][..sizes.hidden].copy_from_slice(h);
-            });
+            run_cell(
+                cell,
+                &sequences,
+                &weights,
+                &mut state,
+                projected,
+                |step, sequence, h| {
+                    y[sizes.output_at(step, index, sequence)..][..sizes.hidden].copy_from_slice(h);
+                },
+            );
             last_h.push(state.h);
             last_c.push(state.c);
         }
@@ -273,4 +376,94 @@ fn run<T: Real, C: Cell<T>>(
 fn of_direction<T>(values: &[T], index: usize, directions: usize) -> &[T] {
     let length = values.len() / directions;
     &values[index * length..][..length]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{run, run_outputs};
+
+    const RNN: fn(Direction, i64) -> graph::Rnn = |direction, layout| graph::Rnn {
+        activation_alpha: vec![2.0],
+        activation_beta: Vec::new(),
+        activations: vec![
+            "Affine".to_owned();
+            if direction == Direction::Bidirectional {
+                2
+            } else {
+                1
+            }
+        ],
+        clip: None,
+        direction,
+        hidden_size: Some(1),
+        layout,
+    };
+
+    fn tensor(shape: &[usize], values: &[f32]) -> Tensor {
+        Tensor::from_slice(shape, values).unwrap()
+    }
+
+    /// Sequences 1, 2, 3 and 4, 5 in a cell `h = 2 (x + h)` (second direction `h = x + h`, by the default parameter).
+    fn inputs(directions: usize, layout: i64) -> Vec<Option<Tensor>> {
+        let x = if layout == 0 {
+            tensor(&[3, 2, 1], &[1.0, 4.0, 2.0, 5.0, 3.0, 9.0])
+        } else {
+            tensor(&[2, 3, 1], &[1.0, 2.0, 3.0, 4.0, 5.0, 9.0])
+        };
+        let ones = tensor(&[directions, 1, 1], &vec![1.0; directions]);
+        let lengths = Tensor::from_slice(&[2], &[3i32, 2]).unwrap();
+        vec![Some(x), Some(ones.clone()), Some(ones), None, Some(lengths)]
+    }
+
+    #[test]
+    fn directions_and_layouts() {
+        let values = |tensor: &Option<Tensor>| tensor.as_ref().unwrap().to_f32().unwrap();
+        let forward = run_outputs(RNN(Direction::Forward, 0), &inputs(1, 0), 2).unwrap();
+        assert_eq!(values(&forward[0]), [2.0, 8.0, 8.0, 26.0, 22.0, 0.0]);
+        assert_eq!(values(&forward[1]), [22.0, 26.0]);
+        let reverse = run_outputs(RNN(Direction::Reverse, 1), &inputs(1, 1), 2).unwrap();
+        assert_eq!(reverse[0].as_ref().unwrap().shape(), [2, 3, 1, 1]);
+        assert_eq!(values(&reverse[0]), [34.0, 16.0, 6.0, 28.0, 10.0, 0.0]);
+        assert_eq!(values(&reverse[1]), [34.0, 28.0]);
+        let both = run_outputs(RNN(Direction::Bidirectional, 0), &inputs(2, 0), 2).unwrap();
+        assert_eq!(both[0].as_ref().unwrap().shape(), [3, 2, 2, 1]);
+        assert_eq!(
+            values(&both[0]),
+            [2.0, 8.0, 6.0, 9.0, 8.0, 26.0, 5.0, 5.0, 22.0, 0.0, 3.0, 0.0]
+        );
+        assert_eq!(values(&both[1]), [22.0, 26.0, 6.0, 9.0]);
+    }
+
+    #[test]
+    fn wrong_arguments_are_errors() {
+        let check = |op: graph::Rnn, index: usize, tensor: Tensor| {
+            let mut wrong = inputs(1, 0);
+            wrong[index] = Some(tensor);
+            assert!(run_outputs(op, &wrong, 2).is_err(), "input {index}");
+        };
+        check(RNN(Direction::Forward, 0), 0, tensor(&[3, 2], &[0.0; 6]));
+        check(RNN(Direction::Forward, 0), 1, tensor(&[1, 2, 1], &[0.0; 2]));
+        check(RNN(Direction::Forward, 0), 2, tensor(&[1, 1, 2], &[0.0; 2]));
+        check(RNN(Direction::Forward, 0), 3, tensor(&[1, 1], &[0.0]));
+        check(RNN(Direction::Forward, 0), 4, Tensor::from_vec1(&[3i32, 4]));
+        check(RNN(Direction::Forward, 0), 4, Tensor::from_vec1(&[3i32]));
+        let plain: Vec<Tensor> = inputs(1, 0).into_iter().take(3).flatten().collect();
+        assert!(
+            run(
+                graph::Rnn {
+                    hidden_size: Some(2),
+                    ..RNN(Direction::Forward, 0)
+                },
+                &plain
+            )
+            .is_err()
+        );
+        assert!(run(RNN(Direction::Forward, 2), &plain).is_err());
+        let unknown = graph::Rnn {
+            activations: vec!["Swish".to_owned()],
+            ..RNN(Direction::Forward, 0)
+        };
+        assert!(run(unknown, &plain).is_err());
+    }
 }

@@ -24,3 +24,41 @@ pub(super) fn softmax(
         fill(context, x.dtype(), x.shape(), |y: &mut [T]| kernel(kind, &values, y, axis, inner))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bantam_graph::ops::{Hardmax, LogSoftmax, Softmax};
+    use half::f16;
+
+    use super::*;
+    use crate::ops::testing::{run, run_one};
+
+    #[test]
+    fn slices_along_any_axis() {
+        let x = Tensor::from_slice(&[2, 2], &[0.0f32, 1.0, 0.0, 3.0]).unwrap();
+        let y = run_one(Softmax { axis: 0 }, &[x.clone()]).to_f32().unwrap();
+        let low = 1.0 / (1.0 + 2f32.exp());
+        let expected = [0.5, low, 0.5, 1.0 - low];
+        assert!(y.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{y:?}");
+        let y = run_one(Hardmax { axis: -1 }, &[x.clone()]);
+        assert_eq!(y, Tensor::from_slice(&[2, 2], &[0.0f32, 1.0, 0.0, 1.0]).unwrap());
+        assert!(run(LogSoftmax { axis: 2 }, &[x]).is_err());
+    }
+
+    #[test]
+    fn half_precision_scalars_and_empty_tensors() {
+        let x = Tensor::from_slice(&[2], &[f16::from_f32(1.0), f16::from_f32(1.0)]).unwrap();
+        let half = f16::from_f32(0.5);
+        assert_eq!(
+            run_one(Softmax { axis: 0 }, &[x]),
+            Tensor::from_slice(&[2], &[half, half]).unwrap()
+        );
+        assert_eq!(
+            run_one(Softmax { axis: -1 }, &[Tensor::scalar(7.0f64)]),
+            Tensor::scalar(1.0f64)
+        );
+        let empty = Tensor::from_slice::<f32>(&[0, 1 << 40, 1 << 40], &[]).unwrap();
+        assert_eq!(run_one(Softmax { axis: 1 }, &[empty.clone()]), empty);
+        assert!(run(Softmax { axis: 0 }, &[Tensor::from_vec1(&[1i32])]).is_err());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bantam_graph::{GraphError, OpError};
+use bantam_graph::{GraphError, InlineError, OpError};
 use bantam_tensor::{DType, TensorError};
 
 /// Why an ONNX file cannot be read or written.
@@ -75,8 +75,8 @@ pub enum OnnxError {
     UnknownOp { node: String, own: i64, opset: i64 },
     #[error("the model takes {bytes} bytes; an ONNX file without external data holds at most 2 GiB\nhint: let weights go to a file of their own")]
     TooLarge { bytes: usize },
-    #[error("function `{function}` {fact}\nhint: {hint}")]
-    Function { function: String, fact: String, hint: &'static str },
+    #[error("{source}")]
+    Inline { source: Box<InlineError<OnnxError>> },
 }
 
 impl OnnxError {

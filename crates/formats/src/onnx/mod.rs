@@ -24,7 +24,7 @@ mod write;
 
 use std::path::Path;
 
-use bantam_graph::Model;
+use bantam_graph::{Model, OperatorSet};
 use bantam_tensor::{Tensor, map_file};
 use bytes::Bytes;
 
@@ -70,6 +70,19 @@ pub fn read_tensor(bytes: &Bytes) -> Result<(String, Tensor), OnnxError> {
     let reader = Reader { budget: Budget::of(bytes), external: &External::none() };
     let named = reader.tensor(bytes)?;
     Ok((named.name, named.tensor))
+}
+
+/// Replaces the calls of a model's local functions by what they stand for.
+///
+/// # Errors
+/// When a function calls itself, a call does not fit its function, the result would be too large, or a body uses an
+/// opset that is not known.
+pub fn inline_functions(model: Model) -> Result<Model, OnnxError> {
+    let lift = |body, opsets: &[OperatorSet]| {
+        let standard = opsets.iter().find(|set| set.domain.is_empty());
+        lift::lift_graph(body, standard.map(|set| set.version))
+    };
+    bantam_graph::inline_functions(model, lift).map_err(|source| OnnxError::Inline { source: Box::new(source) })
 }
 
 fn read_with(bytes: &Bytes, external: &External) -> Result<Model, OnnxError> {

@@ -35,7 +35,8 @@ fn numbers_of_single_nodes() {
     let kernel = ("kernel_shape", Attribute::Ints(vec![2, 2]));
     let equation = ("equation", Attribute::String(b"bi,oi->bo".to_vec()));
     // op, input, weights -> MACs, operations, parameters
-    let cases: Vec<(Op, &[usize], Vec<&[usize]>, u64, u64, u64)> = vec![
+    type Case<'a> = (Op, &'a [usize], Vec<&'a [usize]>, u64, u64, u64);
+    let cases: Vec<Case<'_>> = vec![
         (
             op("Conv", &[pads()]),
             &[2, 3, 8, 8],

@@ -3,6 +3,7 @@
 use bantam_tensor::{DType, Tensor};
 
 use super::contents::{Contents, Scalar};
+use super::dims::{MAX_RANK, unknowns};
 use super::error::Problem;
 use crate::{Dim, Node, Value, ValueId, ValueType};
 
@@ -84,6 +85,13 @@ impl<'a> Context<'a> {
             [length] => length.known(),
             _ => None,
         }
+    }
+
+    /// A shape with as many dimensions as the list at input `position` has elements.
+    pub(super) fn shape_of_length(&self, position: usize) -> Option<Vec<Dim>> {
+        self.length(position)
+            .filter(|&rank| rank <= MAX_RANK)
+            .map(unknowns)
     }
 
     /// The elements of a small integer tensor, as far as they are known.

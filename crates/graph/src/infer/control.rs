@@ -5,13 +5,16 @@ use bantam_tensor::DType;
 use super::contents::{Contents, Scalar};
 use super::dims::{axis_index, equal, size};
 use super::error::Problem;
-use super::movement::either_type;
+use super::merge::either_type;
 use super::{Known, Scope, run};
 use crate::ops::{If, Loop, Scan};
 use crate::{Dim, Graph, ValueType};
 
 /// How often the types of carried values are widened before their shapes are given up.
 const MAX_WIDENINGS: usize = 3;
+
+/// Loops inside as many graphs are not inferred again and again: that would take exponential time.
+const MAX_DEPTH: usize = 3;
 
 fn inside(graph: &mut Graph, scope: &Scope) -> Result<Vec<Known>, Problem> {
     run(graph, scope).map_err(|error| Problem::Inside(Box::new(error)))
@@ -77,7 +80,12 @@ fn carry(
     scope: &Scope,
 ) -> Result<(Vec<ValueType>, Vec<Known>), Problem> {
     let original = body.clone();
-    let mut carried = initial;
+    let deep = scope.depth > MAX_DEPTH;
+    let mut carried: Vec<ValueType> = if deep {
+        initial.iter().map(without_shape).collect()
+    } else {
+        initial
+    };
     for round in 0.. {
         *body = original.clone();
         let types = before.iter().chain(&carried).chain(after);
@@ -90,7 +98,7 @@ fn carry(
         }
         let next = outputs[first..].iter().zip(&carried);
         let widened: Vec<ValueType> = next.map(|(out, before)| either_type(before, &out.ty)).collect();
-        if widened == carried {
+        if deep || widened == carried {
             return Ok((carried, outputs));
         }
         carried = if round < MAX_WIDENINGS {
@@ -105,10 +113,14 @@ fn carry(
     unreachable!("the loop returns")
 }
 
+/// A type that leaves the shape open.
 fn without_shape(ty: &ValueType) -> ValueType {
-    ValueType::Tensor {
-        dtype: ty.dtype(),
-        shape: None,
+    match ty {
+        ValueType::Tensor { dtype, .. } => ValueType::Tensor {
+            dtype: *dtype,
+            shape: None,
+        },
+        other => other.clone(),
     }
 }
 

@@ -133,6 +133,9 @@ pub(super) fn positive(name: &'static str, value: i64) -> Result<usize, Problem>
     value_above_zero.ok_or_else(|| Problem::argument(name, value, "a number above zero"))
 }
 
+/// Tensors of more dimensions are refused (NumPy's limit); files could ask for any number.
+pub(super) const MAX_RANK: usize = 64;
+
 /// As many unknown dimensions.
 pub(super) fn unknowns(rank: usize) -> Vec<Dim> {
     vec![Dim::Unknown; rank]

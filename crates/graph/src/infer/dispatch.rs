@@ -5,7 +5,7 @@ use bantam_tensor::DType;
 use super::context::{Context, Outputs};
 use super::{
     convolution, elementwise, generate, microsoft, movement, normalization, order, pooling, product,
-    quantization, recurrent, shaping, spatial,
+    quantization, recurrent, shaping, slicing, spatial,
 };
 use crate::Op;
 
@@ -90,7 +90,7 @@ pub(super) fn infer_node(context: &Context<'_>) -> Outputs {
 
         Op::Concat(op) => movement::concat_op(context, op),
         Op::Split(op) => movement::split(context, op),
-        Op::Slice(_) => movement::slice(context),
+        Op::Slice(_) => slicing::slice(context),
         Op::Gather(op) => movement::gather(context, op),
         Op::GatherElements(op) => movement::gather_elements(context, op),
         Op::GatherNd(op) => movement::gather_nd(context, op),
@@ -98,7 +98,7 @@ pub(super) fn infer_node(context: &Context<'_>) -> Outputs {
         Op::TensorScatter(_) => movement::scatter(context, 1),
         Op::Compress(op) => movement::compress(context, op),
         Op::ReverseSequence(_) => movement::reverse_sequence(context),
-        Op::Pad(_) => movement::pad(context),
+        Op::Pad(_) => slicing::pad(context),
 
         Op::Reshape(op) => shaping::reshape(context, op),
         Op::Flatten(op) => shaping::flatten(context, op),

@@ -80,6 +80,8 @@ pub enum Problem {
     },
     #[error("a window of {window} does not fit into {size} padded elements of spatial axis {axis}")]
     Window { axis: usize, window: usize, size: usize },
+    #[error("a result has {got} dimensions; at most {limit} are supported")]
+    TooManyDimensions { got: usize, limit: usize },
     #[error("cannot reshape {from} to {to}: the number of elements differs")]
     Reshape { from: String, to: String },
     #[error("the size of the result is not a number that fits, computed from {0}")]

@@ -4,7 +4,6 @@ use bantam_tensor::DType;
 
 use super::contents::Scalar;
 use super::context::{Context, Outputs, one};
-use super::dims::unknowns;
 use super::error::Problem;
 use crate::ops::{ConstantOfShape, EyeLike, OneHot, Shape};
 use crate::{Dim, ValueType};
@@ -46,7 +45,7 @@ pub(super) fn constant_of_shape(context: &Context<'_>, op: &ConstantOfShape) -> 
                     Problem::argument("shape", &target.values, "sizes that are not negative")
                 })?)
             }
-            None => context.length(0).map(unknowns),
+            None => context.shape_of_length(0),
         };
     one(Some(dtype), shape)
 }
@@ -117,7 +116,7 @@ pub(super) fn one_hot(context: &Context<'_>, op: &OneHot) -> Outputs {
 /// A constant depth that is not of an integer type.
 fn real_depth(context: &Context<'_>) -> Option<usize> {
     let depth = *context.constant(1)?.to_f64().ok()?.first()?;
-    (depth >= 0.0 && depth < 9e15).then_some(depth as usize)
+    (0.0..9e15).contains(&depth).then_some(depth as usize)
 }
 
 /// Indices `[rank, count]`.

@@ -15,6 +15,7 @@ mod dispatch;
 mod elementwise;
 mod error;
 mod generate;
+mod merge;
 mod microsoft;
 mod movement;
 mod normalization;
@@ -25,6 +26,7 @@ mod product;
 mod quantization;
 mod recurrent;
 mod shaping;
+mod slicing;
 mod spatial;
 mod window;
 
@@ -35,6 +37,7 @@ use std::collections::HashMap;
 
 use contents::Contents;
 use context::Context;
+use dims::MAX_RANK;
 
 use crate::{Dim, Graph, Node, Op, Value, ValueId, ValueType};
 
@@ -49,7 +52,7 @@ pub fn infer_shapes(graph: &mut Graph, options: &InferOptions) -> Result<(), Inf
 
 /// True when two types can be of one value: no known dtype, rank or size differs.
 pub fn types_are_compatible(left: &ValueType, right: &ValueType) -> bool {
-    movement::compatible(left, right)
+    merge::compatible(left, right)
 }
 
 /// What is known of a value.
@@ -59,8 +62,14 @@ struct Known {
     contents: Option<Contents>,
 }
 
-/// The values of the graphs around a subgraph, by name.
-type Scope = HashMap<String, Known>;
+/// What a subgraph sees of the graphs around it.
+#[derive(Clone, Debug, Default)]
+struct Scope {
+    /// Their values, by name.
+    values: HashMap<String, Known>,
+    /// How many there are.
+    depth: usize,
+}
 
 /// Infers a graph inside others and gives what is known of its outputs.
 fn run(graph: &mut Graph, outer: &Scope) -> Result<Vec<Known>, InferError> {
@@ -95,7 +104,7 @@ fn start(graph: &mut Graph, outer: &Scope) -> Vec<Option<Contents>> {
             } else if value.ty == ValueType::Unknown {
                 value.ty = ValueType::tensor(tensor.dtype(), shape);
             }
-        } else if let Some(known) = outer.get(&value.name).filter(|_| !own[index]) {
+        } else if let Some(known) = outer.values.get(&value.name).filter(|_| !own[index]) {
             value.ty = known.ty.clone();
             contents[index] = known.contents.clone();
         }
@@ -120,6 +129,13 @@ fn infer_at(
         contents,
     };
     let types = dispatch::infer_node(&context)?;
+    if let Some(got) = types
+        .iter()
+        .filter_map(|ty| Some(ty.shape()?.len()))
+        .find(|&rank| rank > MAX_RANK)
+    {
+        return Err(Problem::TooManyDimensions { got, limit: MAX_RANK });
+    }
     Ok(types.into_iter().map(|ty| Known { ty, contents: None }).collect())
 }
 
@@ -157,11 +173,14 @@ fn scope_of(graph: &Graph, node: &Node, contents: &[Option<Contents>], outer: &S
                 ty: graph.value(*id).ty.clone(),
                 contents: contents[id.index()].clone(),
             },
-            None => outer.get(&name)?.clone(),
+            None => outer.values.get(&name)?.clone(),
         };
         Some((name, known))
     };
-    captured.filter_map(known).collect()
+    Scope {
+        values: captured.filter_map(known).collect(),
+        depth: outer.depth + 1,
+    }
 }
 
 /// Writes the types of a node's outputs, then follows the elements of the first.

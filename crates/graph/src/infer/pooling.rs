@@ -3,7 +3,7 @@
 use bantam_tensor::DType;
 
 use super::context::{Context, Outputs, one};
-use super::dims::{size, unknowns};
+use super::dims::size;
 use super::error::Problem;
 use super::window::{Window, kernel_sizes, sizes, transposed};
 use crate::ops::{
@@ -110,7 +110,7 @@ pub(super) fn max_unpool(context: &Context<'_>, op: &MaxUnpool) -> Outputs {
         let shape = context
             .contents(2)
             .and_then(|list| list.values.iter().map(|size| size.to_dim()).collect());
-        return one(dtype, shape.or(context.length(2).map(unknowns)));
+        return one(dtype, shape.or(context.shape_of_length(2)));
     }
     let Some(shape) = context.shape_of_min_rank(0, 3)? else {
         return one(dtype, None);

@@ -2,7 +2,7 @@
 
 use super::contents::Scalar;
 use super::context::{Context, Outputs, one};
-use super::dims::{axis_index, axis_indices, broadcast, product, times, unknowns};
+use super::dims::{MAX_RANK, axis_index, axis_indices, broadcast, product, times, unknowns};
 use super::elementwise::same_shape;
 use super::error::{Problem, shape_text};
 use crate::Dim;
@@ -11,7 +11,7 @@ use crate::ops::{Flatten, Reshape, Transpose};
 pub(super) fn reshape(context: &Context<'_>, op: &Reshape) -> Outputs {
     let dtype = context.dtype(0);
     let Some(target) = context.contents(1) else {
-        return one(dtype, context.length(1).map(unknowns));
+        return one(dtype, context.shape_of_length(1));
     };
     let input = context.shape(0);
     let mut open = None;
@@ -166,7 +166,7 @@ pub(super) fn unsqueeze(context: &Context<'_>) -> Outputs {
             .map(<[Dim]>::len)
             .zip(context.length(1))
             .map(|(rank, added)| rank.saturating_add(added));
-        return one(dtype, rank.filter(|&rank| rank < 1024).map(unknowns));
+        return one(dtype, rank.filter(|&rank| rank <= MAX_RANK).map(unknowns));
     };
     let rank = shape.len() + axes.len();
     let mut added = axis_indices(&axes, rank)?;
@@ -213,7 +213,7 @@ pub(super) fn expand(context: &Context<'_>) -> Outputs {
     let dtype = context.dtype(0);
     let target: Option<Vec<Dim>> = match context.contents(1) {
         Some(target) => Some(sizes(&target.values)?),
-        None => context.length(1).map(unknowns),
+        None => context.shape_of_length(1),
     };
     match (context.shape(0), target) {
         (Some(shape), Some(target)) => one(dtype, Some(broadcast(shape, &target)?)),
@@ -232,7 +232,7 @@ fn sizes(values: &[Scalar]) -> Result<Vec<Dim>, Problem> {
 
 pub(super) fn tile(context: &Context<'_>) -> Outputs {
     let Some(shape) = context.shape(0) else {
-        return one(context.dtype(0), context.length(1).map(unknowns));
+        return one(context.dtype(0), context.shape_of_length(1));
     };
     let Some(repeats) = context.integers(1) else {
         return one(context.dtype(0), Some(unknowns(shape.len())));

@@ -11,8 +11,8 @@ use crate::ops::{AutoPad, CenterCropPad, Col2Im, KeepAspectRatio, Resize};
 pub(super) fn resize(context: &Context<'_>, op: &Resize) -> Outputs {
     let dtype = context.dtype(0);
     let Some(shape) = context.shape(0) else {
-        let length = context.length(3).or(context.length(2));
-        return one(dtype, length.filter(|_| op.axes.is_none()).map(unknowns));
+        let shape = context.shape_of_length(3).or(context.shape_of_length(2));
+        return one(dtype, shape.filter(|_| op.axes.is_none()));
     };
     let axes = match &op.axes {
         Some(axes) => axis_indices(axes, shape.len())?,
@@ -185,7 +185,7 @@ pub(super) fn col2im(context: &Context<'_>, op: &Col2Im) -> Outputs {
             .map(Scalar::to_dim)
             .collect::<Option<Vec<_>>>()
     });
-    let Some(image) = image.or(context.length(1).map(unknowns)) else {
+    let Some(image) = image.or(context.shape_of_length(1)) else {
         return one(dtype, None);
     };
     let mut channels = Dim::Unknown;

@@ -91,7 +91,7 @@ fn convolutions_and_products() {
     let strides = ("strides", ints(&[2, 2]));
     check(
         "Conv",
-        &[pads.clone()],
+        std::slice::from_ref(&pads),
         &["f32[N,3,32,32]", "f32[16,3,3,3]"],
         &[],
         "f32[N,16,32,32]",
@@ -463,4 +463,56 @@ fn a_loop_widens_what_grows() {
     infer_shapes(&mut graph, &InferOptions::default()).unwrap();
     let types: Vec<String> = outputs.iter().map(|id| graph.value(*id).ty.to_string()).collect();
     assert_eq!(types, ["f32[?,3]", "f32[4]", "f32[?,4]"]);
+}
+
+#[test]
+fn ranks_that_grow_without_bound_are_refused() {
+    // Each Gather of a value by itself nearly doubles the rank.
+    let mut graph = graph_with_inputs(&["i64[2,2]"]);
+    let mut value = graph.inputs[0];
+    for _ in 0..64 {
+        value = graph.add_node("doubled", op("Gather", &[]), &[value, value]);
+    }
+    let error = infer_shapes(&mut graph, &InferOptions::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("at most 64 are supported"), "{error}");
+    check("Reshape", &[], &["f32[4]", "i64[999999999999]"], &[], "f32[...]");
+}
+
+/// A Loop whose body is this graph's, with one carried value.
+fn loop_around(inner: Option<Graph>) -> Graph {
+    let mut body = Graph::default();
+    for name in ["iteration", "go", "x"] {
+        let id = body.add_value(Value {
+            name: name.to_owned(),
+            ..Value::default()
+        });
+        body.inputs.push(id);
+    }
+    let [iteration, go, x] = body.inputs[..] else {
+        unreachable!("three inputs")
+    };
+    let axis = [("axis", Attribute::Int(0))];
+    let mut grown = body.add_node("grown", op("Concat", &axis), &[x, x]);
+    if let Some(inner) = inner {
+        let inner = Loop {
+            body: Box::new(inner),
+        };
+        grown = body.add_node("inner", inner, &[iteration, go, grown]);
+    }
+    body.outputs = vec![go, grown];
+    body
+}
+
+#[test]
+fn deep_loops_take_no_exponential_time() {
+    let body = (0..24)
+        .fold(None, |inner, _| Some(loop_around(inner)))
+        .expect("a body");
+    let mut graph = graph_with_inputs(&["i64[]", "bool[]", "f32[1,3]"]);
+    let inputs = graph.inputs.clone();
+    let y = graph.add_node("y", Loop { body: Box::new(body) }, &inputs);
+    infer_shapes(&mut graph, &InferOptions::default()).unwrap();
+    assert_eq!(graph.value(y).ty.dtype(), Some(DType::F32));
 }

@@ -9,7 +9,7 @@ string_attribute! {
     ScatterReduction { None = "none", Add = "add", Mul = "mul", Max = "max", Min = "min" }
     /// What [`Pad`] fills with.
     PadMode { Constant = "constant", Reflect = "reflect", Edge = "edge", Wrap = "wrap" }
-    /// Order of the elements in [`DepthToSpace`].
+    /// Order of the elements in [`DepthToSpace`] and [`SpaceToDepth`].
     DepthToSpaceMode { DepthColumnRow = "DCR", ColumnRowDepth = "CRD" }
     /// How [`Resize`] interpolates.
     ResizeMode { Nearest = "nearest", Linear = "linear", Cubic = "cubic" }
@@ -81,7 +81,7 @@ op_attributes! {
     /// Moves blocks of channels into space.
     DepthToSpace { blocksize: i64, mode: DepthToSpaceMode = DepthToSpaceMode::DepthColumnRow }
     /// Moves blocks of space into channels.
-    SpaceToDepth { blocksize: i64 }
+    SpaceToDepth { blocksize: i64, mode: DepthToSpaceMode = DepthToSpaceMode::DepthColumnRow }
     /// The dimensions from `start` to `end`.
     Shape { end: Option<i64> = None, start: i64 = 0 }
     /// The number of elements.

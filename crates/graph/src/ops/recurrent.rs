@@ -40,8 +40,10 @@ op_attributes! {
     Attention {
         is_causal: bool = false,
         kv_num_heads: Option<i64> = None,
+        #[doc = "keys that a query sees before its own place; -1: all"] left_window_size: i64 = -1,
         q_num_heads: Option<i64> = None,
         qk_matmul_output_mode: i64 = 0,
+        #[doc = "keys that a query sees after its own place; -1: all"] right_window_size: i64 = -1,
         scale: Option<f32> = None,
         softcap: f32 = 0.0,
         softmax_precision: Option<i64> = None,

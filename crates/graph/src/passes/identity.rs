@@ -13,7 +13,8 @@ use crate::{Dim, Graph, Node, Op, ValueId};
 pub fn eliminate_identity(graph: &Graph) -> Outcome {
     let mut outcome = Outcome::new(graph);
     let mut roots: HashMap<ValueId, ValueId> = HashMap::new();
-    let mut named: HashSet<ValueId> = graph.outputs.iter().chain(&graph.inputs).copied().collect();
+    let outputs: HashSet<ValueId> = graph.outputs.iter().copied().collect();
+    let mut named: HashSet<ValueId> = outputs.iter().chain(&graph.inputs).copied().collect();
     for (id, node) in graph
         .node_ids()
         .filter(|(_, node)| returns_its_input(graph, node))
@@ -22,14 +23,13 @@ pub fn eliminate_identity(graph: &Graph) -> Outcome {
             continue;
         };
         let root = roots.get(&input).copied().unwrap_or(input);
-        if graph.outputs.contains(&output) {
-            if graph.value(root).initializer.is_some() || !named.insert(root) {
-                outcome.not_applied.push(NotApplied {
-                    node: graph.describe(node),
-                    reason: Reason::NamesBothEnds,
-                });
-                continue;
-            }
+        let mut named_already = || graph.value(root).initializer.is_some() || !named.insert(root);
+        if outputs.contains(&output) && named_already() {
+            outcome.not_applied.push(NotApplied {
+                node: graph.describe(node),
+                reason: Reason::NamesBothEnds,
+            });
+            continue;
         }
         roots.insert(output, root);
         outcome.patch.replace_uses(output, root);

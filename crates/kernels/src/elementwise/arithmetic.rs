@@ -27,6 +27,8 @@ impl<'a, T: Copy> Operand<'a, T> {
 
 /// Arithmetic of one element type: floats as IEEE 754 has it, integers wrapping around.
 pub trait Number: Element + Copy {
+    /// 1.
+    const ONE: Self;
     /// `self + other`.
     fn plus(self, other: Self) -> Self;
     /// `self - other`.
@@ -58,6 +60,8 @@ pub trait Number: Element + Copy {
 macro_rules! integers {
     ($($integer:ty)*) => {$(
         impl Number for $integer {
+            const ONE: Self = 1;
+
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self.wrapping_add(other)
@@ -92,6 +96,8 @@ integers!(i8 i16 i32 i64 u8 u16 u32 u64);
 macro_rules! floats {
     ($($float:ty)*) => {$(
         impl Number for $float {
+            const ONE: Self = 1.0;
+
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self + other
@@ -131,6 +137,8 @@ floats!(f32 f64);
 macro_rules! halves {
     ($($half:ty)*) => {$(
         impl Number for $half {
+            const ONE: Self = <$half>::ONE;
+
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 <$half>::from_f32(self.to_f32() + other.to_f32())

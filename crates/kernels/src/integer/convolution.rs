@@ -18,15 +18,15 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Filters from signed weights `[out_channels, channels / groups, kernel...]`.
+    /// Filters from signed weights `[out_channels, channels, kernel...]`, `channels` being those of one group.
     ///
     /// # Panics
-    /// When the weights do not have this size.
-    pub fn new(weights: &[i8], geometry: &Geometry) -> Filters {
-        let (taps, channels) = (geometry.taps(), geometry.group_channels());
-        assert_eq!(weights.len(), taps * geometry.out_channels, "as many weights as the sizes say");
+    /// When there are not as many weights as filters and channels go into.
+    pub fn new(weights: &[i8], out_channels: usize, channels: usize) -> Filters {
+        let taps = weights.len() / out_channels.max(1);
         let (depth, positions) = (taps.next_multiple_of(DEPTH), taps / channels.max(1));
-        let mut codes = vec![0; depth * geometry.out_channels];
+        assert_eq!(weights.len(), out_channels * channels * positions, "as many weights as the sizes say");
+        let mut codes = vec![0; depth * out_channels];
         if taps > 0 {
             for (filter, weights) in codes.chunks_exact_mut(depth).zip(weights.chunks_exact(taps)) {
                 for tap in 0..taps {
@@ -35,7 +35,7 @@ impl Filters {
             }
         }
         let sum = |out: usize| codes[out * depth..][..depth].iter().map(|&code| i32::from(code)).sum();
-        let sums = (0..geometry.out_channels).map(sum).collect();
+        let sums = (0..out_channels).map(sum).collect();
         Filters { codes, sums, depth }
     }
 }
@@ -76,11 +76,13 @@ pub fn convolve<T: Send>(
 ) {
     let weights = geometry.taps() * geometry.out_channels;
     assert!(geometry.fits(x.len(), weights, y.len()), "slices that fit the geometry");
-    assert!(zeros.weights.len() == 1 || zeros.weights.len() == geometry.out_channels, "a zero point per filter");
-    let plane = geometry.output_plane();
     if y.is_empty() {
         return;
     }
+    assert_eq!(filters.sums.len(), geometry.out_channels, "as many filters as output channels");
+    assert_eq!(filters.depth, geometry.taps().next_multiple_of(DEPTH), "filters of the size of a patch");
+    assert!(zeros.weights.len() == 1 || zeros.weights.len() == geometry.out_channels, "a zero point per filter");
+    let plane = geometry.output_plane();
     let tiles = plane.div_ceil(WIDEST);
     let places = Places(y.as_mut_ptr());
     let task = |index: usize| {
@@ -180,7 +182,7 @@ mod tests {
             let x = codes(geometry.batch * geometry.channels * geometry.input_plane(), 7);
             let mut y = vec![0; geometry.batch * geometry.out_channels * geometry.output_plane()];
             for (zero, zeros) in [(0, vec![0]), (17, vec![0]), (200, vec![-3]), (9, (0..geometry.out_channels as i32).collect())] {
-                let filters = Filters::new(&weights, geometry);
+                let filters = Filters::new(&weights, geometry.out_channels, geometry.group_channels());
                 let points = ZeroPoints { x: zero, weights: &zeros };
                 convolve(geometry, &x, &filters, points, |_, sums, y| y.copy_from_slice(sums), &mut y);
                 // Exact in f64.

@@ -6,7 +6,10 @@ use crate::real::Real;
 
 /// An activation function with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names and parameters are those of the specification")]
+#[allow(
+    missing_docs,
+    reason = "the names and parameters are those of the specification"
+)]
 pub enum CellActivation {
     Affine { alpha: f32, beta: f32 },
     Relu,
@@ -31,14 +34,23 @@ impl CellActivation {
         let mut alpha = |default: f32| alphas.next().unwrap_or(default);
         let mut beta = |default: f32| betas.next().unwrap_or(default);
         Some(match name.to_ascii_lowercase().as_str() {
-            "affine" => CellActivation::Affine { alpha: alpha(1.0), beta: beta(0.0) },
+            "affine" => CellActivation::Affine {
+                alpha: alpha(1.0),
+                beta: beta(0.0),
+            },
             "relu" => CellActivation::Relu,
             "leakyrelu" => CellActivation::LeakyRelu { alpha: alpha(0.01) },
             "thresholdedrelu" => CellActivation::ThresholdedRelu { alpha: alpha(1.0) },
             "tanh" => CellActivation::Tanh,
-            "scaledtanh" => CellActivation::ScaledTanh { alpha: alpha(1.0), beta: beta(1.0) },
+            "scaledtanh" => CellActivation::ScaledTanh {
+                alpha: alpha(1.0),
+                beta: beta(1.0),
+            },
             "sigmoid" => CellActivation::Sigmoid,
-            "hardsigmoid" => CellActivation::HardSigmoid { alpha: alpha(0.2), beta: beta(0.5) },
+            "hardsigmoid" => CellActivation::HardSigmoid {
+                alpha: alpha(0.2),
+                beta: beta(0.5),
+            },
             "elu" => CellActivation::Elu { alpha: alpha(1.0) },
             "softsign" => CellActivation::Softsign,
             "softplus" => CellActivation::Softplus,
@@ -64,7 +76,9 @@ impl CellActivation {
                 affine(y, real(alpha), T::ZERO);
             }
             CellActivation::Sigmoid => functions::sigmoid(y),
-            CellActivation::HardSigmoid { alpha, beta } => functions::hard_sigmoid(y, real(alpha), real(beta)),
+            CellActivation::HardSigmoid { alpha, beta } => {
+                functions::hard_sigmoid(y, real(alpha), real(beta))
+            }
             CellActivation::Elu { alpha } => functions::exponential_linear(y, real(alpha), T::ONE, T::ONE),
             CellActivation::Softsign => functions::softsign(y),
             CellActivation::Softplus => functions::softplus(y),
@@ -101,12 +115,20 @@ mod tests {
         for (name, formula) in cases {
             let mut y = x.clone();
             let (mut alphas, mut betas) = ([0.3].into_iter(), [0.7].into_iter());
-            CellActivation::parse(name, &mut alphas, &mut betas).unwrap().apply(&mut y, Some(3.0));
+            CellActivation::parse(name, &mut alphas, &mut betas)
+                .unwrap()
+                .apply(&mut y, Some(3.0));
             for (x, y) in x.iter().zip(y) {
                 // The parameters are rounded to `f32`.
-                assert!((y - formula(x.clamp(-3.0, 3.0))).abs() < 1e-6, "{name}({x}) = {y}");
+                assert!(
+                    (y - formula(x.clamp(-3.0, 3.0))).abs() < 1e-6,
+                    "{name}({x}) = {y}"
+                );
             }
         }
-        assert_eq!(CellActivation::parse("Swish", &mut [].into_iter(), &mut [].into_iter()), None);
+        assert_eq!(
+            CellActivation::parse("Swish", &mut [].into_iter(), &mut [].into_iter()),
+            None
+        );
     }
 }

@@ -21,7 +21,11 @@ impl<T: Real> Cell<T> for Gru {
         let (input, recurrent) = bias.split_at(3 * hidden);
         let mut sum = input.to_vec();
         // The reset gate multiplies the recurrent bias of the candidate when `linear_before_reset`.
-        let joined = if self.linear_before_reset { 2 * hidden } else { 3 * hidden };
+        let joined = if self.linear_before_reset {
+            2 * hidden
+        } else {
+            3 * hidden
+        };
         add(&mut sum[..joined], &recurrent[..joined]);
         sum
     }
@@ -40,20 +44,27 @@ impl<T: Real> Cell<T> for Gru {
         recur(weights, &state.h, gates, 3 * hidden, 0..2 * hidden);
         // What the candidate's product is taken of.
         let mut source = state.h.clone();
-        for ((row, gates), source) in
-            projected.iter().zip(gates.chunks_exact_mut(3 * hidden)).zip(source.chunks_exact_mut(hidden))
+        for ((row, gates), source) in projected
+            .iter()
+            .zip(gates.chunks_exact_mut(3 * hidden))
+            .zip(source.chunks_exact_mut(hidden))
         {
             let Some(row) = row else { continue };
             let gates = &mut gates[..2 * hidden];
             add(gates, &row[..2 * hidden]);
             self.activations[0].apply(gates, self.clip);
             if !self.linear_before_reset {
-                source.iter_mut().zip(&gates[hidden..]).for_each(|(source, &reset)| *source *= reset);
+                source
+                    .iter_mut()
+                    .zip(&gates[hidden..])
+                    .for_each(|(source, &reset)| *source *= reset);
             }
         }
         recur(weights, &source, gates, 3 * hidden, 2 * hidden..3 * hidden);
-        for ((row, gates), h) in
-            projected.iter().zip(gates.chunks_exact_mut(3 * hidden)).zip(state.h.chunks_exact_mut(hidden))
+        for ((row, gates), h) in projected
+            .iter()
+            .zip(gates.chunks_exact_mut(3 * hidden))
+            .zip(state.h.chunks_exact_mut(hidden))
         {
             let Some(row) = row else { continue };
             self.update(weights, &row[2 * hidden..], gates, h);
@@ -71,7 +82,10 @@ impl Gru {
             if let Some(bias) = weights.bias {
                 add(candidate, &bias[5 * hidden..]);
             }
-            candidate.iter_mut().zip(reset.iter()).for_each(|(candidate, &reset)| *candidate *= reset);
+            candidate
+                .iter_mut()
+                .zip(reset.iter())
+                .for_each(|(candidate, &reset)| *candidate *= reset);
         }
         add(candidate, row);
         self.activations[1].apply(candidate, self.clip);

@@ -52,7 +52,10 @@ impl<T: Real> Lstm<'_, T> {
         }
         of_gates.apply(input, self.clip);
         if self.input_forget {
-            forget.iter_mut().zip(input.iter()).for_each(|(forget, &input)| *forget = T::ONE - input);
+            forget
+                .iter_mut()
+                .zip(input.iter())
+                .for_each(|(forget, &input)| *forget = T::ONE - input);
         } else {
             of_gates.apply(forget, self.clip);
         }
@@ -66,7 +69,9 @@ impl<T: Real> Lstm<'_, T> {
         of_gates.apply(output, self.clip);
         h.copy_from_slice(c);
         of_memory.apply(h, self.clip);
-        h.iter_mut().zip(output.iter()).for_each(|(h, &output)| *h *= output);
+        h.iter_mut()
+            .zip(output.iter())
+            .for_each(|(h, &output)| *h *= output);
     }
 }
 

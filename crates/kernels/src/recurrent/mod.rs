@@ -4,6 +4,8 @@ mod activation;
 mod gru;
 mod lstm;
 mod plain;
+#[cfg(test)]
+mod tests;
 
 pub use activation::CellActivation;
 pub use gru::Gru;
@@ -64,7 +66,11 @@ pub trait Cell<T: Real>: Sync {
     /// The bias that is added to the product with the input, `[GATES * hidden]`.
     fn input_bias(&self, bias: &[T], hidden: usize) -> Vec<T> {
         let (input, recurrent) = bias.split_at(Self::GATES * hidden);
-        input.iter().zip(recurrent).map(|(&input, &recurrent)| input + recurrent).collect()
+        input
+            .iter()
+            .zip(recurrent)
+            .map(|(&input, &recurrent)| input + recurrent)
+            .collect()
     }
 
     /// Moves the state of the sequences that are not over. `projected[b]` holds what the input of sequence `b` adds to
@@ -98,11 +104,21 @@ pub fn run_cell<T: Real, C: Cell<T>>(
     for step in 0..steps {
         let at = |sequence: usize| {
             let length = sequences.lengths.map_or(steps, |lengths| lengths[sequence]);
-            (step < length).then(|| if sequences.reverse { length - 1 - step } else { step })
+            (step < length).then(|| {
+                if sequences.reverse {
+                    length - 1 - step
+                } else {
+                    step
+                }
+            })
         };
         let row = |sequence: usize| {
             let position = at(sequence)?;
-            let row = if sequences.batch_first { sequence * steps + position } else { position * batch + sequence };
+            let row = if sequences.batch_first {
+                sequence * steps + position
+            } else {
+                position * batch + sequence
+            };
             Some(&projected[row * width..][..width])
         };
         let rows: Vec<Option<&[T]>> = (0..batch).map(row).collect();
@@ -134,14 +150,24 @@ fn project<T: Real, C: Cell<T>>(
     }
     let bias = weights.bias.map(|bias| cell.input_bias(bias, weights.hidden));
     let w = Strided::new(weights.input, width, inputs, inputs);
-    projected.par_chunks_mut(ROWS * width).enumerate().for_each(|(chunk, projected)| {
-        match &bias {
-            Some(bias) => projected.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(bias)),
-            None => projected.fill(T::ZERO),
-        }
-        let x = Strided::new(&sequences.x[chunk * ROWS * inputs..], projected.len() / width, inputs, inputs);
-        multiply(x, w.transposed(), projected, width, T::ONE, true);
-    });
+    projected
+        .par_chunks_mut(ROWS * width)
+        .enumerate()
+        .for_each(|(chunk, projected)| {
+            match &bias {
+                Some(bias) => projected
+                    .chunks_exact_mut(width)
+                    .for_each(|row| row.copy_from_slice(bias)),
+                None => projected.fill(T::ZERO),
+            }
+            let x = Strided::new(
+                &sequences.x[chunk * ROWS * inputs..],
+                projected.len() / width,
+                inputs,
+                inputs,
+            );
+            multiply(x, w.transposed(), projected, width, T::ONE, true);
+        });
 }
 
 /// `gates[.., columns] = h * recurrent[columns, ..]^T` for the whole batch, `gates` being `[batch, width]`.
@@ -153,10 +179,24 @@ fn recur<T: Real>(
     columns: std::ops::Range<usize>,
 ) {
     let hidden = weights.hidden;
-    let Some(batch) = h.len().checked_div(hidden) else { return };
+    let Some(batch) = h.len().checked_div(hidden) else {
+        return;
+    };
     let h = Strided::new(h, batch, hidden, hidden);
-    let r = Strided::new(&weights.recurrent[columns.start * hidden..], columns.len(), hidden, hidden);
-    multiply(h, r.transposed(), &mut gates[columns.start..], width, T::ONE, false);
+    let r = Strided::new(
+        &weights.recurrent[columns.start * hidden..],
+        columns.len(),
+        hidden,
+        hidden,
+    );
+    multiply(
+        h,
+        r.transposed(),
+        &mut gates[columns.start..],
+        width,
+        T::ONE,
+        false,
+    );
 }
 
 /// `a += b`.

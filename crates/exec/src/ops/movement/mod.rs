@@ -25,7 +25,7 @@ pub(super) use slice::slice;
 use bantam_kernels::copy::{RunList, take_runs};
 use bantam_tensor::Tensor;
 
-use super::units::{self, Unit, in_unit};
+use super::units::{Unit, in_unit};
 use crate::inputs::Inputs;
 use crate::{Context, OpError};
 

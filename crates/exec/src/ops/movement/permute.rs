@@ -79,7 +79,11 @@ pub(in crate::ops) fn space_to_depth(
     let channels = channels.filter(|_| h.is_multiple_of(block) && w.is_multiple_of(block));
     let channels = channels.ok_or_else(|| OpError::shape(format!("{h} x {w} holds no blocks of {block} x {block}")))?;
     let view = [n, c, h / block, block, w / block, block];
-    reorder(x, &view, &[0, 3, 5, 1, 2, 4], &[n, channels, h / block, w / block], context)
+    let order = match op.mode {
+        DepthToSpaceMode::DepthColumnRow => [0, 3, 5, 1, 2, 4],
+        DepthToSpaceMode::ColumnRowDepth => [0, 1, 3, 5, 2, 4],
+    };
+    reorder(x, &view, &order, &[n, channels, h / block, w / block], context)
 }
 
 fn block_size(size: i64) -> Result<usize, OpError> {
@@ -154,14 +158,17 @@ mod tests {
     #[test]
     fn blocks_go_to_space_and_back() {
         let x = counted(&[2, 8, 2, 3]);
-        let wide = run_one(DepthToSpace { blocksize: 2, mode: DepthToSpaceMode::DepthColumnRow }, &[x.clone()]);
-        assert_eq!(wide.shape(), [2, 2, 4, 6]);
-        assert_eq!(wide.to_i64().unwrap()[..4], [0, 12, 1, 13]);
-        assert_eq!(run_one(SpaceToDepth { blocksize: 2 }, &[wide]), x);
-        let wide = run_one(DepthToSpace { blocksize: 2, mode: DepthToSpaceMode::ColumnRowDepth }, &[x.clone()]);
-        assert_eq!(wide.to_i64().unwrap()[..4], [0, 6, 1, 7]);
-        assert!(run(SpaceToDepth { blocksize: 2 }, &[x.clone()]).is_err());
-        assert!(run(SpaceToDepth { blocksize: 0 }, &[x.clone()]).is_err());
+        for (mode, start) in
+            [(DepthToSpaceMode::DepthColumnRow, [0, 12, 1, 13]), (DepthToSpaceMode::ColumnRowDepth, [0, 6, 1, 7])]
+        {
+            let wide = run_one(DepthToSpace { blocksize: 2, mode }, std::slice::from_ref(&x));
+            assert_eq!(wide.shape(), [2, 2, 4, 6]);
+            assert_eq!(wide.to_i64().unwrap()[..4], start);
+            assert_eq!(run_one(SpaceToDepth { blocksize: 2, mode }, &[wide]), x);
+        }
+        let mode = DepthToSpaceMode::DepthColumnRow;
+        assert!(run(SpaceToDepth { blocksize: 2, mode }, std::slice::from_ref(&x)).is_err());
+        assert!(run(SpaceToDepth { blocksize: 0, mode }, std::slice::from_ref(&x)).is_err());
         assert!(run(DepthToSpace { blocksize: i64::MAX, mode: DepthToSpaceMode::ColumnRowDepth }, &[x]).is_err());
     }
 

@@ -5,10 +5,16 @@
 
 mod arithmetic;
 mod codes;
+mod convolution;
 mod linear;
+mod nbits;
+mod pooling;
 mod product;
 mod runs;
 
 pub(super) use arithmetic::{add, concat, leaky_relu, multiply, sigmoid, softmax};
+pub(super) use convolution::{exact as integer_convolution, quantized as quantized_convolution};
 pub(super) use linear::{dequantize, dynamic, quantize};
+pub(super) use nbits::multiply as matmul_nbits;
+pub(super) use pooling::{average as average_pool, global_average as global_average_pool};
 pub(super) use product::prepare as product;

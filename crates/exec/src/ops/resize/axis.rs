@@ -24,7 +24,9 @@ impl Axis {
 
     /// The coordinate on the input of each output element.
     pub(super) fn coordinates(&self, transform: ResizeTransform) -> Vec<f64> {
-        (0..self.output).map(|position| self.coordinate(transform, position as f64)).collect()
+        (0..self.output)
+            .map(|position| self.coordinate(transform, position as f64))
+            .collect()
     }
 
     fn coordinate(&self, transform: ResizeTransform, x: f64) -> f64 {
@@ -82,7 +84,12 @@ mod tests {
 
     #[test]
     fn coordinates_match_the_specification() {
-        let axis = Axis { input: 4, output: 8, scale: 2.0, region: [0.25, 0.75] };
+        let axis = Axis {
+            input: 4,
+            output: 8,
+            scale: 2.0,
+            region: [0.25, 0.75],
+        };
         let cases = [
             (ResizeTransform::HalfPixel, 0.25),
             (ResizeTransform::HalfPixelSymmetric, 0.25),
@@ -94,13 +101,21 @@ mod tests {
         ];
         for (transform, expected) in cases {
             let got = axis.coordinates(transform)[1];
-            assert!((got - expected).abs() < 1e-12, "{transform:?}: {got}, expected {expected}");
+            assert!(
+                (got - expected).abs() < 1e-12,
+                "{transform:?}: {got}, expected {expected}"
+            );
         }
     }
 
     #[test]
     fn nearest_follows_its_mode_and_stays_inside() {
-        let axis = Axis { input: 4, output: 4, scale: 1.0, region: [0.0, 1.0] };
+        let axis = Axis {
+            input: 4,
+            output: 4,
+            scale: 1.0,
+            region: [0.0, 1.0],
+        };
         let cases = [
             (NearestMode::RoundPreferFloor, [0, 1, 2, 3, 0]),
             (NearestMode::RoundPreferCeil, [0, 2, 2, 3, 0]),

@@ -1,6 +1,8 @@
 //! Resize.
 
 mod axis;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
@@ -11,7 +13,7 @@ use bantam_tensor::{DType, Tensor};
 
 use self::axis::Axis;
 use super::axes::{axis as resolve, split_at_axis};
-use super::floats::{fill, read};
+use super::floats::{fill, in_real, read};
 use super::units::{Unit, in_unit};
 use crate::inputs::Inputs;
 use crate::{Context, OpError};
@@ -22,7 +24,10 @@ pub(super) fn resize(op: &Resize, inputs: &Inputs<'_>, context: &Context) -> Res
     let axes = plan(op, inputs)?;
     let shape: Vec<usize> = axes.iter().map(|axis| axis.output).collect();
     if x.is_empty() && !shape.contains(&0) {
-        return Err(OpError::shape(format!("an input of shape {:?} cannot be resized to {shape:?}", x.shape())));
+        return Err(OpError::shape(format!(
+            "an input of shape {:?} cannot be resized to {shape:?}",
+            x.shape()
+        )));
     }
     let filter = match op.mode {
         ResizeMode::Nearest if op.antialias => {
@@ -34,36 +39,48 @@ pub(super) fn resize(op: &Resize, inputs: &Inputs<'_>, context: &Context) -> Res
         ResizeMode::Linear => Filter::Linear,
         ResizeMode::Cubic => Filter::Cubic(f64::from(op.cubic_coeff_a)),
     };
-    match x.dtype() {
-        DType::F32 | DType::F16 | DType::BF16 => {
-            let values = read::<f32>(inputs, 0)?;
-            let resized = interpolate(op, filter, values, x.shape(), &axes);
-            fill(context, x.dtype(), &shape, |y: &mut [f32]| y.copy_from_slice(&resized))
-        }
-        DType::F64 => {
-            let resized = interpolate(op, filter, read::<f64>(inputs, 0)?, x.shape(), &axes);
-            fill(context, x.dtype(), &shape, |y: &mut [f64]| y.copy_from_slice(&resized))
-        }
-        dtype if dtype.is_integer() => {
-            let resized = interpolate(op, filter, Cow::Owned(x.to_f64()?), x.shape(), &axes);
-            Ok(Tensor::from_i64(dtype, &shape, &saturate(dtype, &resized))?)
-        }
-        got => Err(OpError::Type { index: 0, got }),
+    if x.dtype().is_integer() {
+        let values = x.to_f64()?;
+        let resized = context.fill(&shape, |y: &mut [f64]| {
+            interpolate(op, filter, &values, x.shape(), &axes, y)
+        })?;
+        return Ok(Tensor::from_i64(
+            x.dtype(),
+            &shape,
+            &saturate(x.dtype(), &resized.values::<f64>()?),
+        )?);
     }
+    in_real!(x.dtype(), 0, T => {
+        let values = read::<T>(inputs, 0)?;
+        fill(context, x.dtype(), &shape, |y: &mut [T]| interpolate(op, filter, &values, x.shape(), &axes, y))
+    })
 }
 
 /// The sizes of every axis.
 fn plan(op: &Resize, inputs: &Inputs<'_>) -> Result<Vec<Axis>, OpError> {
     let shape = inputs.required(0)?.shape();
     let resized: Vec<usize> = match &op.axes {
-        Some(axes) => axes.iter().map(|&axis| resolve(axis, shape.len())).collect::<Result<_, _>>()?,
+        Some(axes) => axes
+            .iter()
+            .map(|&axis| resolve(axis, shape.len()))
+            .collect::<Result<_, _>>()?,
         None => (0..shape.len()).collect(),
     };
     if (1..resized.len()).any(|i| resized[..i].contains(&resized[i])) {
-        return Err(OpError::value(format!("axes {:?} contain an axis twice", op.axes)));
+        return Err(OpError::value(format!(
+            "axes {:?} contain an axis twice",
+            op.axes
+        )));
     }
-    let mut axes: Vec<Axis> =
-        shape.iter().map(|&input| Axis { input, output: input, scale: 1.0, region: [0.0, 1.0] }).collect();
+    let mut axes: Vec<Axis> = shape
+        .iter()
+        .map(|&input| Axis {
+            input,
+            output: input,
+            scale: 1.0,
+            region: [0.0, 1.0],
+        })
+        .collect();
     let given = |index: usize| inputs.optional(index).filter(|tensor| !tensor.is_empty());
     match (given(2), given(3)) {
         (Some(scales), None) => set_scales(&mut axes, &resized, &scales.to_f32()?)?,
@@ -85,7 +102,9 @@ fn check_count(what: &str, got: usize, expected: usize) -> Result<(), OpError> {
     if got == expected {
         return Ok(());
     }
-    Err(OpError::shape(format!("{got} elements in the {what}, expected {expected}")))
+    Err(OpError::shape(format!(
+        "{got} elements in the {what}, expected {expected}"
+    )))
 }
 
 fn set_scales(axes: &mut [Axis], resized: &[usize], scales: &[f32]) -> Result<(), OpError> {
@@ -123,7 +142,9 @@ fn set_sizes(op: &Resize, axes: &mut [Axis], resized: &[usize], sizes: &[i64]) -
 
 /// The axes that change, those that shrink first, so that what lies between is never larger than the input and the output.
 fn changing(axes: &[Axis], transform: ResizeTransform) -> Vec<usize> {
-    let mut changing: Vec<usize> = (0..axes.len()).filter(|&axis| !axes[axis].is_identity(transform)).collect();
+    let mut changing: Vec<usize> = (0..axes.len())
+        .filter(|&axis| !axes[axis].is_identity(transform))
+        .collect();
     let growth = |&axis: &usize| axes[axis].output as f64 / axes[axis].input as f64;
     // Later axes first among equals: their elements lie closer together.
     changing.reverse();
@@ -131,37 +152,45 @@ fn changing(axes: &[Axis], transform: ResizeTransform) -> Vec<usize> {
     changing
 }
 
-/// Linear or cubic interpolation, one axis after the other.
-fn interpolate<'a, T: Real>(
-    op: &Resize,
-    filter: Filter,
-    x: Cow<'a, [T]>,
-    shape: &[usize],
-    axes: &[Axis],
-) -> Cow<'a, [T]> {
-    let transform = op.coordinate_transformation_mode;
-    if axes.iter().any(|axis| axis.output == 0) {
-        return Cow::Owned(Vec::new());
+/// Linear or cubic interpolation into `y`, one axis after the other.
+fn interpolate<T: Real>(op: &Resize, filter: Filter, x: &[T], shape: &[usize], axes: &[Axis], y: &mut [T]) {
+    if y.is_empty() {
+        return;
     }
-    let (mut current, mut shape) = (x, shape.to_vec());
-    for index in changing(axes, transform) {
-        let axis = &axes[index];
-        let (outer, input, inner) = split_at_axis(&shape, index);
-        let coordinates = axis.coordinates(transform);
-        let stretch = if op.antialias { axis.scale.recip().max(1.0) } else { 1.0 };
-        let taps = Taps::new(filter, &coordinates, input, stretch, op.exclude_outside);
-        let mut next = vec![T::ZERO; outer * axis.output * inner];
-        resize_axis(&current, &mut next, input, inner, &taps);
-        let outside = coordinates.iter().map(|&coordinate| axis.is_outside(transform, coordinate));
-        for (position, _) in outside.enumerate().filter(|(_, outside)| *outside) {
-            for block in next.chunks_exact_mut(axis.output * inner) {
-                block[position * inner..][..inner].fill(T::from_f64(f64::from(op.extrapolation_value)));
-            }
+    let (mut between, mut shape) = (None::<Vec<T>>, shape.to_vec());
+    let changing = changing(axes, op.coordinate_transformation_mode);
+    for (step, &index) in changing.iter().enumerate() {
+        let (axis, (outer, _, inner)) = (&axes[index], split_at_axis(&shape, index));
+        let from = between.as_deref().unwrap_or(x);
+        if step + 1 == changing.len() {
+            return interpolate_axis(op, filter, axis, from, inner, y);
         }
+        let mut next = vec![T::ZERO; outer * axis.output * inner];
+        interpolate_axis(op, filter, axis, from, inner, &mut next);
         shape[index] = axis.output;
-        current = Cow::Owned(next);
+        between = Some(next);
     }
-    current
+    y.copy_from_slice(x);
+}
+
+fn interpolate_axis<T: Real>(op: &Resize, filter: Filter, axis: &Axis, x: &[T], inner: usize, y: &mut [T]) {
+    let transform = op.coordinate_transformation_mode;
+    let coordinates = axis.coordinates(transform);
+    let stretch = if op.antialias {
+        axis.scale.recip().max(1.0)
+    } else {
+        1.0
+    };
+    let taps = Taps::new(filter, &coordinates, axis.input, stretch, op.exclude_outside);
+    resize_axis(x, y, axis.input, inner, &taps);
+    let outside = coordinates
+        .iter()
+        .map(|&coordinate| axis.is_outside(transform, coordinate));
+    for (position, _) in outside.enumerate().filter(|(_, outside)| *outside) {
+        for block in y.chunks_exact_mut(axis.output * inner) {
+            block[position * inner..][..inner].fill(T::from_f64(f64::from(op.extrapolation_value)));
+        }
+    }
 }
 
 /// Copies the nearest elements, one axis after the other.
@@ -172,34 +201,44 @@ fn nearest<U: Unit>(
     shape: &[usize],
     context: &Context,
 ) -> Result<Tensor, OpError> {
-    let transform = op.coordinate_transformation_mode;
-    let (mut current, mut sizes) = (U::read(x)?, x.shape().to_vec());
     let extrapolation = extrapolation::<U>(op, x.dtype())?;
-    let order = if shape.contains(&0) { Vec::new() } else { changing(axes, transform) };
-    for index in order {
-        let axis = &axes[index];
-        let (outer, input, inner) = split_at_axis(&sizes, index);
-        let source = |&coordinate: &f64| {
-            (!axis.is_outside(transform, coordinate)).then(|| axis.nearest(op.nearest_mode, coordinate))
-        };
-        let sources: Vec<Option<usize>> = axis.coordinates(transform).iter().map(source).collect();
-        let mut next = Vec::with_capacity(outer * axis.output * inner);
-        for block in current.chunks_exact(input * inner) {
-            for source in &sources {
-                match source {
-                    Some(source) => next.extend_from_slice(&block[source * inner..][..inner]),
-                    None => next.resize(next.len() + inner, extrapolation.clone()),
-                }
-            }
-        }
-        sizes[index] = axis.output;
-        current = Cow::Owned(next);
-    }
+    let (mut current, mut sizes) = (U::read(x)?, x.shape().to_vec());
     U::build(context, x.dtype(), shape, |y| {
-        // Nothing to copy when the output is empty.
-        y.iter_mut().zip(current.iter()).for_each(|(y, x)| y.clone_from(x));
+        if y.is_empty() {
+            return Ok(());
+        }
+        for index in changing(axes, op.coordinate_transformation_mode) {
+            let (axis, (_, input, inner)) = (&axes[index], split_at_axis(&sizes, index));
+            current = Cow::Owned(nearest_axis(op, axis, &current, [input, inner], &extrapolation));
+            sizes[index] = axis.output;
+        }
+        y.clone_from_slice(&current);
         Ok(())
     })
+}
+
+fn nearest_axis<U: Unit>(
+    op: &Resize,
+    axis: &Axis,
+    x: &[U],
+    [input, inner]: [usize; 2],
+    extrapolation: &U,
+) -> Vec<U> {
+    let transform = op.coordinate_transformation_mode;
+    let source = |&coordinate: &f64| {
+        (!axis.is_outside(transform, coordinate)).then(|| axis.nearest(op.nearest_mode, coordinate))
+    };
+    let sources: Vec<Option<usize>> = axis.coordinates(transform).iter().map(source).collect();
+    let mut y = Vec::with_capacity(x.len() / input * axis.output);
+    for block in x.chunks_exact(input * inner) {
+        for source in &sources {
+            match source {
+                Some(source) => y.extend_from_slice(&block[source * inner..][..inner]),
+                None => y.resize(y.len() + inner, extrapolation.clone()),
+            }
+        }
+    }
+    y
 }
 
 /// The extrapolation value as an element; zero for types that have no numbers.
@@ -224,10 +263,17 @@ fn saturate(dtype: DType, values: &[f64]) -> Vec<i64> {
     } else {
         (0.0, 2f64.powi(bits) - 1.0)
     };
-    values.iter().map(|value| saturated(value.round_ties_even().clamp(low, high))).collect()
+    values
+        .iter()
+        .map(|value| saturated(value.round_ties_even().clamp(low, high)))
+        .collect()
 }
 
 /// The integer, wrapped around to `i64` beyond its range (for `u64`).
 fn saturated(value: f64) -> i64 {
-    if value > i64::MAX as f64 { value as u64 as i64 } else { value as i64 }
+    if value > i64::MAX as f64 {
+        value as u64 as i64
+    } else {
+        value as i64
+    }
 }

@@ -1,5 +1,6 @@
 //! Upsample and the forms of Resize.
 
+use bantam_graph::ValueId;
 use bantam_tensor::Tensor;
 
 use super::known::Facts;
@@ -29,9 +30,10 @@ pub(super) fn upsample(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lif
 /// the one before; where it shrinks, the one after (as ONNX Runtime computes it; the standard left it open).
 pub(super) fn resize_10(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
     let (x, scales) = (raw.required(0)?, raw.required(1)?);
-    let constant = lifter.constant_of(scales).and_then(|scales| scales.to_f32().ok());
-    let shrinks = constant.is_some_and(|scales| {
-        scales.iter().any(|&scale| scale < 1.0) && scales.iter().all(|&scale| scale <= 1.0)
+    let scales_of = |lifter: &Lifter<'_>| lifter.constant_of(scales).and_then(|scales| scales.to_f32().ok());
+    let factors = scales_of(lifter).or_else(|| declared_scales(lifter, x, raw.outputs.first().copied().flatten()?));
+    let shrinks = factors.is_some_and(|factors| {
+        factors.iter().any(|&factor| factor < 1.0) && factors.iter().all(|&factor| factor <= 1.0)
     });
     raw.inputs = vec![Some(x), None, Some(scales)];
     raw.set("coordinate_transformation_mode", &"asymmetric".to_owned());
@@ -42,10 +44,20 @@ pub(super) fn resize_10(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Li
     Ok(Lifted::Node)
 }
 
+/// Scales as far as the declared sizes of input and output tell them.
+fn declared_scales(lifter: &Lifter<'_>, x: ValueId, y: ValueId) -> Option<Vec<f32>> {
+    let sizes = |id| lifter.graph.value(id).ty.static_shape();
+    let (before, after) = (sizes(x)?, sizes(y)?);
+    Some(before.iter().zip(&after).map(|(&before, &after)| after as f32 / before as f32).collect())
+}
+
 /// Inputs that older files must fill with empty tensors are absent.
 pub(super) fn empty_inputs(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
     for input in raw.inputs.iter_mut().skip(1) {
-        *input = input.filter(|&id| lifter.constant_of(id).is_none_or(|tensor| !tensor.is_empty()));
+        let declared_empty = |id| lifter.graph.value(id).ty.static_shape().is_some_and(|shape| shape.contains(&0));
+        *input = input.filter(|&id| {
+            lifter.constant_of(id).map_or_else(|| !declared_empty(id), |tensor| !tensor.is_empty())
+        });
     }
     Ok(Lifted::Node)
 }

@@ -147,8 +147,8 @@ pub(super) fn dropout(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<()
         }
         lowerer.forget(raw, 2);
     }
-    if raw.outputs.iter().skip(1).any(Option::is_some) && lowerer.opset < 10 {
-        return Err(Need { opset: 10, why: "its mask was not boolean".to_owned() });
+    if raw.outputs.iter().skip(1).any(Option::is_some) {
+        return Err(Need { opset: 12, why: "its mask was not defined outside of training".to_owned() });
     }
     // It has no effect outside of training.
     raw.attributes.take("seed");

@@ -1,6 +1,6 @@
 //! Does an opset have a node in this form?
 
-use bantam_graph::{Attribute, dtype_code, dtype_from_code};
+use bantam_graph::{Attribute, ValueType, dtype_code, dtype_from_code};
 use bantam_tensor::DType;
 
 use super::versions::{Versions, versions};
@@ -42,10 +42,22 @@ fn needs(lowerer: &Lowerer<'_>, raw: &RawNode, row: &Versions) -> Vec<Need> {
     if let Some((since, _)) = row.inputs.iter().find(|(_, most)| raw.inputs.len() <= *most) {
         needs.push(Need { opset: *since, why: format!("{} had fewer than {} inputs", raw.op, raw.inputs.len()) });
     }
-    for dtype in dtypes(lowerer, raw) {
-        let allowed = row.dtypes.iter().find(|(_, mask)| mask >> dtype_code(dtype) & 1 == 1);
+    let first = raw.input(0).and_then(|id| lowerer.known_of(id).dtype);
+    let first = first.map(|dtype| (dtype, row.first_dtypes));
+    for (dtype, masks) in dtypes(lowerer, raw).into_iter().map(|dtype| (dtype, row.dtypes)).chain(first) {
+        let allowed = masks.iter().find(|(_, mask)| mask >> dtype_code(dtype) & 1 == 1);
         if let Some((since, _)) = allowed {
             needs.push(Need { opset: *since, why: format!("{} did not take {dtype}", raw.op) });
+        }
+    }
+    for opaque in opaque_types(lowerer, raw) {
+        let (since, what) = match opaque {
+            SEQUENCE => (row.sequences, "sequences"),
+            OPTIONAL => (row.optionals, "optionals"),
+            _ => continue,
+        };
+        if since != i64::MAX {
+            needs.push(Need { opset: since, why: format!("{} did not take {what}", raw.op) });
         }
     }
     if lowerer.opset < 11 && has_negative_axis(raw) {
@@ -66,6 +78,25 @@ fn dtypes(lowerer: &Lowerer<'_>, raw: &RawNode) -> Vec<DType> {
     dtypes.sort_unstable();
     dtypes.dedup();
     dtypes
+}
+
+/// Keys of the encoded `TypeProto` fields `sequence_type` and `optional_type`.
+const SEQUENCE: u8 = 4 << 3 | 2;
+const OPTIONAL: u8 = 9 << 3 | 2;
+
+/// True for an optional of any type.
+pub(super) fn is_optional(ty: &ValueType) -> bool {
+    matches!(ty, ValueType::Opaque(bytes) if bytes.first() == Some(&OPTIONAL))
+}
+
+/// The first byte of each type that is no tensor.
+fn opaque_types(lowerer: &Lowerer<'_>, raw: &RawNode) -> Vec<u8> {
+    let values = raw.inputs.iter().chain(&raw.outputs).flatten();
+    let first = values.filter_map(|&id| match &lowerer.graph.value(id).ty {
+        ValueType::Opaque(bytes) => bytes.first().copied(),
+        _ => None,
+    });
+    first.collect()
 }
 
 fn has_negative_axis(raw: &RawNode) -> bool {

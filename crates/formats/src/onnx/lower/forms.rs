@@ -2,6 +2,7 @@
 
 use bantam_tensor::{DType, Tensor};
 
+use super::check::is_optional;
 use super::{Lowerer, Need, RawNode};
 use crate::onnx::lift::known::Facts;
 
@@ -153,6 +154,21 @@ pub(super) fn scatter(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<()
         raw.op = "Scatter".to_owned();
     }
     Ok(())
+}
+
+/// Mod before 28: floats only with `fmod`.
+pub(super) fn modulo(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(), Need> {
+    let dtype = raw.input(0).and_then(|id| lowerer.known_of(id).dtype);
+    if dtype.is_some_and(DType::is_float) && raw.get::<bool>("fmod") != Some(true) {
+        return Err(Need { opset: 28, why: "its result on floats had the sign of the dividend".to_owned() });
+    }
+    Ok(())
+}
+
+/// Ops on optionals before 18 took nothing else.
+pub(super) fn optional_element(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(), Need> {
+    let optional = raw.input(0).is_some_and(|id| is_optional(&lowerer.graph.value(id).ty));
+    if optional { Ok(()) } else { Err(Need { opset: 18, why: "it took optionals only".to_owned() }) }
 }
 
 /// Scan before 9 looped over a batch first.

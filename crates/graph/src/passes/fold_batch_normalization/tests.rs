@@ -153,7 +153,8 @@ fn multiply(op: &Op, weight: &[f64], x: &[f64], m: usize) -> f64 {
 
 #[test]
 fn folding_keeps_what_is_computed() {
-    let cases: Vec<(&str, Op, Vec<usize>, Option<Vec<usize>>)> = vec![
+    type Case = (&'static str, Op, Vec<usize>, Option<Vec<usize>>);
+    let cases: Vec<Case> = vec![
         ("conv", conv(1).into(), vec![OUT, IN, 1], None),
         (
             "conv with bias",

@@ -47,6 +47,10 @@ fn small_float(format: &dyn NumberFormat, value: f64, saturate: bool) -> u8 {
     // Rounding to odd keeps what the second rounding needs to know.
     let single = round_to_odd(value);
     let code = format.encode(single) as u8;
+    // A format in which every code is a number: the standard's own cases have minus zero here.
+    if single.is_nan() && !format.decode(u16::from(code)).is_nan() {
+        return 1 << (format.bits() - 1);
+    }
     let largest = format.max_value();
     if saturate || single.is_nan() || rounded_fits(format, single.abs(), largest) {
         return code;
@@ -146,7 +150,7 @@ mod tests {
         assert_eq!(bytes(DType::F8E5M2, false, "up", &values), [0x7b, 0x7b, 0x7c, 0xfc, 0x7c, 0xfc]);
         assert_eq!(bytes(DType::F8E5M2FNUZ, false, "up", &[1e6, -1e6, -0.0]), [0x80, 0x80, 0x00]);
         assert_eq!(bytes(DType::F8E4M3FNUZ, true, "up", &[1e6, -1e6]), [0x7f, 0xff]);
-        assert_eq!(bytes(DType::F4E2M1, true, "up", &[6.0, -9.0]), [0xf7]);
+        assert_eq!(bytes(DType::F4E2M1, true, "up", &[6.0, -9.0, nan]), [0xf7, 0x08]);
     }
 
     #[test]

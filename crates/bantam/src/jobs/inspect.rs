@@ -1,0 +1,144 @@
+//! Looking into a model.
+
+use std::path::{Path, PathBuf};
+
+use bantam_graph::{Graph, InferOptions, Node, cost, infer_shapes};
+use serde::Serialize;
+
+use crate::{Error, pipeline};
+
+/// What a model is made of.
+#[derive(Clone, Debug, Serialize)]
+pub struct InspectReport {
+    /// The file.
+    pub model: PathBuf,
+    /// Size of the file or files in bytes.
+    pub bytes: u64,
+    /// Name and version of the tool that wrote it.
+    pub producer: String,
+    /// Version of the standard's operators that the file names.
+    pub opset: Option<i64>,
+    /// Inputs, with their types.
+    pub inputs: Vec<Port>,
+    /// Outputs, with their types.
+    pub outputs: Vec<Port>,
+    /// Multiply-accumulates for the batch size asked for.
+    pub macs: u64,
+    /// Elements of the constants that nodes compute with.
+    pub parameters: u64,
+    /// Bytes of all constants.
+    pub weight_bytes: u64,
+    /// Share of zeros among the weights.
+    pub sparsity: f64,
+    /// The nodes in order.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// An input or an output.
+#[derive(Clone, Debug, Serialize)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its type, as `f32[N,3,32,32]`.
+    pub r#type: String,
+}
+
+/// One node.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeReport {
+    /// Its name, or that of its first output.
+    pub name: String,
+    /// Its op, with the domain if that is not the standard's.
+    pub op: String,
+    /// Type of its first output.
+    pub output: String,
+    /// Number format of its constant weight, if it has one.
+    pub weights: Option<String>,
+    /// Elements of the constants that it computes with.
+    pub parameters: u64,
+    /// Multiply-accumulates.
+    pub macs: Option<u64>,
+    /// Bytes of its constants.
+    pub weight_bytes: u64,
+}
+
+/// Reads a model and counts what it holds; sizes that the file leaves open in the first dimension of inputs are `batch`.
+pub fn inspect(path: &Path, batch: usize) -> Result<(InspectReport, Graph), Error> {
+    let model = pipeline::load(path)?;
+    let mut graph = pipeline::inline(&model)?.graph;
+    let typed = |graph: &Graph, ids: &[bantam_graph::ValueId]| -> Vec<Port> {
+        let port = |id: &bantam_graph::ValueId| Port {
+            name: graph.value(*id).name.clone(),
+            r#type: graph.value(*id).ty.to_string(),
+        };
+        ids.iter().map(port).collect()
+    };
+    let (inputs, outputs) = (typed(&graph, &graph.inputs), typed(&graph, &graph.outputs));
+    let options = with_batch(&graph, batch);
+    infer_shapes(&mut graph, &options)?;
+    let cost = cost(&graph);
+    let nodes = graph.nodes.iter().zip(&cost.nodes).map(|(node, cost)| node_report(&graph, node, cost)).collect();
+    let report = InspectReport {
+        model: path.to_owned(),
+        bytes: super::model_bytes(path),
+        producer: format!("{} {}", model.producer_name, model.producer_version).trim().to_owned(),
+        opset: model.opset(""),
+        inputs,
+        outputs,
+        macs: cost.macs,
+        parameters: cost.parameters,
+        weight_bytes: cost.weight_bytes,
+        sparsity: sparsity(&graph),
+        nodes,
+    };
+    Ok((report, graph))
+}
+
+/// Binds the first dimension of each input, where it is open.
+fn with_batch(graph: &Graph, batch: usize) -> InferOptions {
+    let bound = graph.inputs.iter().filter_map(|id| {
+        let value = graph.value(*id);
+        let dims = value.ty.shape()?;
+        let rest: Option<Vec<usize>> = dims.iter().skip(1).map(bantam_graph::Dim::known).collect();
+        let first = dims.first()?.known().unwrap_or(batch);
+        Some((value.name.as_str(), [vec![first], rest?].concat()))
+    });
+    let shapes: Vec<(&str, Vec<usize>)> = bound.collect();
+    InferOptions::default().with_input_shapes(&shapes)
+}
+
+fn node_report(graph: &Graph, node: &Node, cost: &cost::NodeCost) -> NodeReport {
+    let output = node.outputs.iter().flatten().next().map(|id| graph.value(*id));
+    let domain = node.op.domain();
+    let weight = node.inputs.iter().skip(1).flatten().find_map(|id| weight_format(graph, *id));
+    NodeReport {
+        name: if node.name.is_empty() { output.map_or(String::new(), |v| v.name.clone()) } else { node.name.clone() },
+        op: if domain.is_empty() { node.op.name().to_owned() } else { format!("{domain}.{}", node.op.name()) },
+        output: output.map_or(String::new(), |value| value.ty.to_string()),
+        weights: weight,
+        parameters: cost.parameters,
+        macs: cost.macs,
+        weight_bytes: cost.weight_bytes,
+    }
+}
+
+/// The dtype in which a constant of rank 2 or more is stored, also behind DequantizeLinear.
+fn weight_format(graph: &Graph, id: bantam_graph::ValueId) -> Option<String> {
+    let stored = |id| graph.constant(id).filter(|tensor| tensor.rank() >= 2).map(|tensor| tensor.dtype().to_string());
+    let behind = || {
+        let node = graph.nodes.iter().find(|node| node.output(0) == Some(id))?;
+        (node.op.name() == "DequantizeLinear").then(|| stored(node.input(0)?)).flatten()
+    };
+    stored(id).or_else(behind)
+}
+
+/// Share of zeros among constants of rank 2 or more.
+fn sparsity(graph: &Graph) -> f64 {
+    let weights = graph.values.iter().filter_map(|value| value.initializer.as_ref()).filter(|t| t.rank() >= 2);
+    let (mut zeros, mut elements) = (0usize, 0usize);
+    for values in weights.filter_map(|tensor| tensor.to_f64().ok()) {
+        zeros += values.iter().filter(|value| **value == 0.0).count();
+        elements += values.len();
+    }
+    zeros as f64 / elements.max(1) as f64
+}

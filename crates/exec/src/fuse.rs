@@ -1,0 +1,234 @@
+//! Which nodes run in one step: convolutions with the addition of a residual and the clamp that follow them.
+//!
+//! A chain is Conv, then optionally Add, then optionally Relu or a Clip by constants. Values inside of a chain must have
+//! one reader only, and nobody may look at them.
+
+use std::collections::{HashMap, HashSet};
+
+use bantam_graph::ops::{Binary, Unary};
+use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
+
+use crate::operator::{Operator, Site};
+use crate::ops::convolution::{Following, prepare};
+use crate::program::Step;
+
+/// The chains of a graph.
+#[derive(Debug, Default)]
+pub(crate) struct Fusions {
+    /// By the last node of each.
+    chains: HashMap<NodeId, Chain>,
+    /// The other nodes of all chains.
+    absorbed: HashSet<NodeId>,
+}
+
+#[derive(Clone, Debug)]
+struct Chain {
+    /// In order; the first is the Conv.
+    nodes: Vec<NodeId>,
+    addend: Option<ValueId>,
+    following: Following,
+}
+
+/// Finds the chains of a graph, keeping values that are observed.
+pub(crate) fn find(graph: &Graph, observed: &HashSet<ValueId>) -> Fusions {
+    let search = Search { graph, consumers: graph.consumers(), observed };
+    let mut fusions = Fusions::default();
+    // From the end, so that of two convolutions that are added the later one takes the other's result.
+    for (id, node) in graph.node_ids().collect::<Vec<_>>().into_iter().rev() {
+        let Op::Conv(_) = &node.op else { continue };
+        let chain = search.chain(id, |node| fusions.absorbed.contains(&node) || fusions.chains.contains_key(&node));
+        if let Some((&last, others)) = chain.nodes.split_last().filter(|(_, others)| !others.is_empty()) {
+            fusions.absorbed.extend(others);
+            fusions.chains.insert(last, chain);
+        }
+    }
+    fusions
+}
+
+impl Fusions {
+    /// True for nodes that run in the step of a later node.
+    pub(crate) fn absorbs(&self, node: NodeId) -> bool {
+        self.absorbed.contains(&node)
+    }
+
+    /// The step of the chain whose last node this is.
+    pub(crate) fn step(&self, graph: &Graph, last: NodeId) -> Option<Step> {
+        let chain = self.chains.get(&last)?;
+        let node = graph.node(*chain.nodes.first()?);
+        let Op::Conv(conv) = &node.op else { return None };
+        let operator: Box<dyn Operator> = prepare(&Site { graph, node }, conv, chain.following);
+        let inputs = vec![node.input(0), node.input(1), node.input(2), chain.addend];
+        let names: Vec<String> = chain.nodes.iter().map(|&id| graph.describe(graph.node(id))).collect();
+        let outputs = graph.node(last).outputs.clone();
+        Some(Step { node: names.join(" + "), operator, inputs, outputs, last_uses: Vec::new() })
+    }
+}
+
+struct Search<'g> {
+    graph: &'g Graph,
+    consumers: Vec<Vec<(NodeId, usize)>>,
+    observed: &'g HashSet<ValueId>,
+}
+
+impl Search<'_> {
+    /// The longest chain from a Conv; only the Conv itself if nothing can be joined. `taken` nodes are left alone.
+    fn chain(&self, conv: NodeId, taken: impl Fn(NodeId) -> bool) -> Chain {
+        let mut chain = Chain { nodes: vec![conv], addend: None, following: Following::NOTHING };
+        let reader = |chain: &Chain| {
+            let last = chain.nodes.last().copied()?;
+            self.only_reader(last).filter(|(reader, _)| !taken(*reader))
+        };
+        if let Some((add, position)) = reader(&chain)
+            && let Some(addend) = self.addend(self.graph.node(add), position)
+        {
+            chain.nodes.push(add);
+            chain.addend = Some(addend);
+        }
+        if let Some((clamp, 0)) = reader(&chain)
+            && let Some(following) = self.clamp(self.graph.node(clamp))
+        {
+            chain.nodes.push(clamp);
+            chain.following = following;
+        }
+        chain
+    }
+
+    /// The only reader of a node's only output, if nobody else can see the value.
+    fn only_reader(&self, node: NodeId) -> Option<(NodeId, usize)> {
+        let [Some(value)] = *self.graph.node(node).outputs.as_slice() else { return None };
+        let hidden = !self.observed.contains(&value) && !self.graph.outputs.contains(&value);
+        match self.consumers[value.index()].as_slice() {
+            [reader] if hidden && reader.1 != Graph::CAPTURED => Some(*reader),
+            _ => None,
+        }
+    }
+
+    /// What an Add adds to its input at `position`, unless it is a constant or known to need broadcasting.
+    fn addend(&self, add: &Node, position: usize) -> Option<ValueId> {
+        let Op::Binary(Binary::Add) = add.op else { return None };
+        let (value, addend) = (add.input(position)?, add.input(1 - position)?);
+        let shape = |id: ValueId| self.graph.value(id).ty.shape();
+        let differ = shape(value).zip(shape(addend)).is_some_and(|(a, b)| a.len() != b.len());
+        (self.graph.value(addend).initializer.is_none() && !differ).then_some(addend)
+    }
+
+    /// The bounds that a Relu or a Clip by constants gives.
+    fn clamp(&self, node: &Node) -> Option<Following> {
+        let bound = |index: usize, default: f32| match node.input(index) {
+            None => Some(default),
+            Some(_) => {
+                let values = self.graph.constant_input(node, index)?.to_f32().ok()?;
+                if let [value] = values.as_slice() { Some(*value) } else { None }
+            }
+        };
+        match node.op {
+            Op::Unary(Unary::Relu) => Some(Following { low: 0.0, high: f32::INFINITY }),
+            Op::Clip(_) => {
+                Some(Following { low: bound(1, f32::NEG_INFINITY)?, high: bound(2, f32::INFINITY)? })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bantam_graph::ops::{AutoPad, Clip, Conv};
+    use bantam_tensor::{DType, Tensor};
+
+    use super::*;
+    use crate::{CompileOptions, Taps, compile};
+
+    fn conv() -> Conv {
+        Conv {
+            auto_pad: AutoPad::NotSet,
+            dilations: Vec::new(),
+            group: 1,
+            kernel_shape: Vec::new(),
+            pads: Vec::new(),
+            strides: Vec::new(),
+        }
+    }
+
+    /// x -> Conv -> Add(Conv(x)) -> Relu -> Clip, with the names of its values.
+    fn residual_block() -> (Graph, HashMap<&'static str, ValueId>) {
+        let mut graph = Graph::default();
+        let x = graph.add_input("x", DType::F32, vec![1.into(), 1.into(), 4.into()]);
+        let weights = |value: f32| Tensor::from_slice(&[1, 1, 1], &[value]).unwrap();
+        let (double, negate) = (graph.add_constant("w", weights(2.0)), graph.add_constant("v", weights(-1.0)));
+        let first = graph.add_node("first", conv(), &[x, double]);
+        let second = graph.add_node("second", conv(), &[x, negate]);
+        let sum = graph.add_node("sum", Binary::Add, &[first, second]);
+        let relu = graph.add_node("relu", Unary::Relu, &[sum]);
+        let bounds = [1.5f32, 2.5].map(|bound| graph.add_constant("bound", Tensor::scalar(bound)));
+        let third = graph.add_node("third", conv(), &[relu, double]);
+        let clip = graph.add_node("clip", Clip {}, &[third, bounds[0], bounds[1]]);
+        graph.outputs.push(clip);
+        let names = [("first", first), ("second", second), ("sum", sum), ("relu", relu), ("clip", clip)];
+        (graph, names.into_iter().collect())
+    }
+
+    fn run(graph: &Graph, observed: &[ValueId]) -> (usize, Vec<f32>, Vec<Vec<f32>>) {
+        let options = CompileOptions { observed: observed.iter().copied().collect() };
+        let program = compile(graph, &options).unwrap();
+        let x = Tensor::from_slice(&[1, 1, 4], &[-1f32, 0.5, 1.0, 3.0]).unwrap();
+        let mut seen = vec![Vec::new(); observed.len()];
+        let mut taps = Taps::none();
+        for (value, seen) in observed.iter().zip(&mut seen) {
+            taps.add(*value, |tensor| *seen = tensor.to_f32().unwrap());
+        }
+        let y = program.run(&[("x", x)], &mut taps).unwrap();
+        drop(taps);
+        (program.steps().len(), y[0].to_f32().unwrap(), seen)
+    }
+
+    #[test]
+    fn chains_run_in_one_step() {
+        let (graph, names) = residual_block();
+        let expected = vec![1.5, 1.5, 2.0, 2.5];
+        // first; second + sum + relu; third + clip
+        assert_eq!(run(&graph, &[]), (3, expected.clone(), vec![]));
+        for (name, steps, values) in [
+            ("first", 3, [-2.0, 1.0, 2.0, 6.0]),
+            ("second", 4, [1.0, -0.5, -1.0, -3.0]),
+            ("sum", 4, [-1.0, 0.5, 1.0, 3.0]),
+            ("relu", 3, [0.0, 0.5, 1.0, 3.0]),
+        ] {
+            let (got_steps, y, seen) = run(&graph, &[names[name]]);
+            assert_eq!((y, seen), (expected.clone(), vec![values.to_vec()]), "{name}");
+            assert_eq!(got_steps, steps, "{name}");
+        }
+    }
+
+    #[test]
+    fn values_with_other_readers_are_kept() {
+        let (mut graph, names) = residual_block();
+        graph.outputs.push(names["sum"]);
+        assert_eq!(run(&graph, &[]).0, 4, "the sum is an output");
+        let (mut graph, names) = residual_block();
+        let other = graph.add_node("other", Unary::Neg, &[names["second"]]);
+        graph.outputs.push(other);
+        let steps = run(&graph, &[]).0;
+        assert_eq!(steps, 4, "first + sum + relu; second; third + clip; other");
+    }
+
+    #[test]
+    fn addends_that_are_broadcast_are_added_apart() {
+        let mut graph = Graph::default();
+        let x = graph.add_input("x", DType::F32, vec![1.into(), 1.into(), 4.into()]);
+        let other = graph.add_input("other", DType::F32, vec![]);
+        graph.value_mut(other).ty = Default::default();
+        let weights = graph.add_constant("w", Tensor::from_slice(&[1, 1, 1], &[2f32]).unwrap());
+        let y = graph.add_node("y", conv(), &[x, weights]);
+        let sum = graph.add_node("sum", Binary::Add, &[other, y]);
+        let relu = graph.add_node("relu", Unary::Relu, &[sum]);
+        graph.outputs.push(relu);
+        let program = compile(&graph, &CompileOptions::default()).unwrap();
+        assert_eq!(program.steps().len(), 1);
+        let x = Tensor::from_slice(&[1, 1, 4], &[-1f32, 0.5, 1.0, 3.0]).unwrap();
+        let other = Tensor::from_slice(&[2, 1, 1, 1], &[-4f32, 1.0]).unwrap();
+        let y = program.run(&[("x", x), ("other", other)], &mut Taps::none()).unwrap();
+        assert_eq!(y[0].shape(), [2, 1, 1, 4]);
+        assert_eq!(y[0].to_f32().unwrap(), [0.0, 0.0, 0.0, 2.0, 0.0, 2.0, 3.0, 7.0]);
+    }
+}
