@@ -16,7 +16,7 @@ use bantam_exec::{CompileOptions, Program};
 use bantam_formats::data::{DataSet, InputSpec, Split, sample_indices};
 use bantam_formats::onnx::{self, SaveOptions};
 use bantam_graph::passes::{PASSES, run_passes};
-use bantam_graph::{Dim, Graph, Model};
+use bantam_graph::{Dim, Graph, InferOptions, Model, infer_shapes};
 use bantam_tensor::{BatchSize, Samples};
 
 use crate::{Error, Progress};
@@ -32,6 +32,7 @@ pub fn load(path: &Path) -> Result<Model, Error> {
 /// The model in the form that is compressed: functions inlined, BatchNormalization folded, dead nodes gone.
 pub fn prepare(model: &Model) -> Result<Model, Error> {
     let mut prepared = inline(model)?;
+    infer_shapes(&mut prepared.graph, &InferOptions::default())?;
     run_passes(&mut prepared.graph, PASSES)?;
     Ok(prepared)
 }

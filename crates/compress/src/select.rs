@@ -23,7 +23,7 @@ enum Kind {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum SelectorError {
-    #[error("`{text}` is not a glob: {reason}")]
+    #[error("`{text}` is not a glob: {reason}\nhint: `*` stands for any characters, `?` for one, `[ab]` for one of some")]
     Glob { text: String, reason: String },
     #[error("there is no role `{role}`\nhint: the roles are first, last and depthwise")]
     Role { role: String },

@@ -6,7 +6,7 @@ use bantam_graph::{Graph, ValueId};
 
 use crate::operator::{Site, prepare};
 use crate::program::{Program, Step};
-use crate::{CompileError, Context, fuse};
+use crate::{CompileError, Context, fuse, fuse_quantized};
 
 /// What a program is for.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub(crate) fn compile_with_captures(
     captures: &[String],
     options: &CompileOptions,
 ) -> Result<Program, CompileError> {
+    let fused = fuse_quantized::fuse(graph, &options.observed);
+    let graph = fused.as_ref();
     let fusions = fuse::find(graph, &options.observed);
     let mut steps = Vec::with_capacity(graph.nodes.len());
     let names = graph.names();

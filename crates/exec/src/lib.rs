@@ -8,6 +8,7 @@ mod compile;
 mod context;
 mod error;
 mod fuse;
+mod fuse_quantized;
 mod inputs;
 mod operator;
 mod ops;

@@ -28,7 +28,9 @@ fn for_rows_dynamic<T: Send>(y: &mut [T], row: usize, work: &(dyn Fn(usize, &mut
         return work(0, y);
     }
     let chunk = (GRAIN / row).max(1) * row;
-    y.par_chunks_mut(chunk).enumerate().for_each(|(index, y)| work(index * chunk, y));
+    y.par_chunks_mut(chunk)
+        .enumerate()
+        .for_each(|(index, y)| work(index * chunk, y));
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! [`convolve`] is the definition, written out; [`PackedConvolution`] is the fast form for `f32`.
 
 mod deformable;
+mod direct;
 mod expand;
 mod geometry;
 mod naive;
@@ -11,6 +12,7 @@ mod packed;
 mod tests;
 mod tile;
 mod transposed;
+mod winograd;
 
 pub use deformable::{Deformation, convolve_deformable};
 pub use geometry::Geometry;

@@ -46,11 +46,13 @@ pub fn reduce_rows<T: Real>(kind: Reduction, x: &[T], width: usize, y: &mut [T])
         return y.fill(reduce_row(kind, &[]));
     }
     let rows = (GRAIN / width).max(1);
-    y.par_chunks_mut(rows).zip(x.par_chunks(rows * width)).for_each(|(y, x)| {
-        for (y, x) in y.iter_mut().zip(x.chunks_exact(width)) {
-            *y = reduce_row(kind, x);
-        }
-    });
+    y.par_chunks_mut(rows)
+        .zip(x.par_chunks(rows * width))
+        .for_each(|(y, x)| {
+            for (y, x) in y.iter_mut().zip(x.chunks_exact(width)) {
+                *y = reduce_row(kind, x);
+            }
+        });
 }
 
 /// Reduces the middle axis of `x`, viewed as `[outer, length, inner]`, to `y`, viewed as `[outer, inner]`.
@@ -59,13 +61,15 @@ pub fn reduce_columns<T: Real>(kind: Reduction, x: &[T], length: usize, inner: u
         return y.fill(reduce_row(kind, &[]));
     }
     let planes = (GRAIN / (length * inner)).max(1);
-    y.par_chunks_mut(planes * inner).zip(x.par_chunks(planes * length * inner)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_exact_mut(inner).zip(x.chunks_exact(length * inner)) {
-            y.par_chunks_mut(COLUMNS).enumerate().for_each(|(block, y)| {
-                reduce_block(kind, &x[block * COLUMNS..], inner, length, y);
-            });
-        }
-    });
+    y.par_chunks_mut(planes * inner)
+        .zip(x.par_chunks(planes * length * inner))
+        .for_each(|(y, x)| {
+            for (y, x) in y.chunks_exact_mut(inner).zip(x.chunks_exact(length * inner)) {
+                y.par_chunks_mut(COLUMNS).enumerate().for_each(|(block, y)| {
+                    reduce_block(kind, &x[block * COLUMNS..], inner, length, y);
+                });
+            }
+        });
 }
 
 vectorized! {
@@ -173,10 +177,18 @@ fn extremum<T: Real>(x: &[T], negate: bool) -> T {
     let signed = |value: T| if negate { -value } else { value };
     let (chunks, rest) = x.as_chunks::<16>();
     for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &value)| *lane = greater(signed(value), *lane));
+        lanes
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(lane, &value)| *lane = greater(signed(value), *lane));
     }
-    lanes.iter_mut().zip(rest).for_each(|(lane, &value)| *lane = greater(signed(value), *lane));
-    lanes.into_iter().fold(T::NEG_INFINITY, |best, lane| greater(lane, best))
+    lanes
+        .iter_mut()
+        .zip(rest)
+        .for_each(|(lane, &value)| *lane = greater(signed(value), *lane));
+    lanes
+        .into_iter()
+        .fold(T::NEG_INFINITY, |best, lane| greater(lane, best))
 }
 
 #[cfg(test)]
@@ -215,8 +227,17 @@ mod tests {
 
     #[test]
     fn rows_and_columns_match_their_formulas() {
-        for (outer, length, inner) in [(1, 1, 1), (3, 40, 1), (2, 5, 3), (2, 33, 700), (1, 0, 2), (3, 0, 1)] {
-            let x: Vec<f32> = (0..outer * length * inner).map(|i| 0.8 + (i * 29 % 31) as f32 / 64.0).collect();
+        for (outer, length, inner) in [
+            (1, 1, 1),
+            (3, 40, 1),
+            (2, 5, 3),
+            (2, 33, 700),
+            (1, 0, 2),
+            (3, 0, 1),
+        ] {
+            let x: Vec<f32> = (0..outer * length * inner)
+                .map(|i| 0.8 + (i * 29 % 31) as f32 / 64.0)
+                .collect();
             for kind in ALL {
                 let mut y = vec![9f32; outer * inner];
                 if inner == 1 {
@@ -229,7 +250,10 @@ mod tests {
                     let exact = formula(kind, &(0..length).map(at).collect::<Vec<_>>());
                     let close = (f64::from(got) - exact).abs() <= 1e-6 * exact.abs().max(1.0);
                     let same = f64::from(got) == exact || (got.is_nan() && exact.is_nan());
-                    assert!(close || same, "{kind:?} of [{outer}, {length}, {inner}]: {got}, not {exact}");
+                    assert!(
+                        close || same,
+                        "{kind:?} of [{outer}, {length}, {inner}]: {got}, not {exact}"
+                    );
                 }
             }
         }

@@ -48,10 +48,26 @@ pub fn sample<T: Real>(sampling: Sampling, x: &[T], size: &[usize], grid: &[T], 
         return y.fill(T::ZERO);
     }
     let pixels: usize = size.iter().product();
-    let taps = PointTaps::new(sampling, size, grid);
-    y.par_chunks_exact_mut(points)
-        .zip(x.par_chunks_exact(pixels))
-        .for_each(|(y, x)| taps.apply(x, y));
+    for (block, grid) in grid.chunks(POINTS * size.len()).enumerate() {
+        let taps = PointTaps::new(sampling, size, grid);
+        let range = block * POINTS..(block * POINTS + POINTS).min(points);
+        let channels = y.par_chunks_exact_mut(points).zip(x.par_chunks_exact(pixels));
+        channels.for_each(|(y, x)| taps.apply(x, &mut y[range.clone()]));
+    }
+}
+
+/// Points whose taps are kept at once.
+const POINTS: usize = 4096;
+
+impl SampleMode {
+    /// Pixels along one dimension.
+    fn taps(self) -> usize {
+        match self {
+            SampleMode::Nearest => 1,
+            SampleMode::Linear => 2,
+            SampleMode::Cubic => 4,
+        }
+    }
 }
 
 /// For each point, the pixels that it is made of and their weights.
@@ -66,30 +82,41 @@ const OUTSIDE: usize = usize::MAX;
 
 impl<T: Real> PointTaps<T> {
     fn new(sampling: Sampling, size: &[usize], grid: &[T]) -> PointTaps<T> {
-        let mut taps = PointTaps {
-            per_point: 0,
-            positions: Vec::new(),
-            weights: Vec::new(),
-        };
+        let along = sampling.mode.taps();
+        let per_point: usize = size.iter().map(|_| along).product();
+        let count = grid.len() / size.len() * per_point;
+        let (mut positions, mut weights) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut axes = vec![
+            AxisTaps {
+                pixels: [None; 4],
+                weights: [T::ZERO; 4]
+            };
+            size.len()
+        ];
         for point in grid.chunks_exact(size.len()) {
-            // Products of the taps along each dimension, the first dimension varying slowest.
-            let mut combined = vec![(0, T::ONE)];
-            for (dimension, &length) in size.iter().enumerate() {
-                let along = axis_taps(sampling, point[size.len() - 1 - dimension], length);
-                let join = |(position, weight): (usize, T)| {
-                    along.clone().into_iter().map(move |(index, factor)| match index {
-                        Some(index) if position != OUTSIDE => (position * length + index, weight * factor),
-                        _ => (OUTSIDE, T::ZERO),
-                    })
-                };
-                combined = combined.into_iter().flat_map(join).collect();
+            for ((axis, &coordinate), &length) in axes.iter_mut().zip(point.iter().rev()).zip(size) {
+                *axis = AxisTaps::new(sampling, coordinate, length);
             }
-            taps.per_point = combined.len();
-            taps.positions
-                .extend(combined.iter().map(|(position, _)| position));
-            taps.weights.extend(combined.iter().map(|(_, weight)| weight));
+            for combination in 0..per_point {
+                let (mut rest, mut position, mut weight, mut step) = (combination, Some(0), T::ONE, 1);
+                for (axis, &length) in axes.iter().zip(size).rev() {
+                    let tap = rest % along;
+                    position = position
+                        .zip(axis.pixels[tap])
+                        .map(|(position, pixel)| position + pixel * step);
+                    weight *= axis.weights[tap];
+                    step *= length;
+                    rest /= along;
+                }
+                positions.push(position.unwrap_or(OUTSIDE));
+                weights.push(weight);
+            }
         }
-        taps
+        PointTaps {
+            per_point,
+            positions,
+            weights,
+        }
     }
 
     fn apply(&self, x: &[T], y: &mut [T]) {
@@ -108,55 +135,58 @@ impl<T: Real> PointTaps<T> {
     }
 }
 
-/// The pixels and weights along one dimension of `length` pixels; `None` for zeros outside.
-fn axis_taps<T: Real>(sampling: Sampling, normalized: T, length: usize) -> Vec<(Option<usize>, T)> {
-    let (half, size) = (T::from_f64(0.5), T::from_f64(length as f64));
-    let (low, high, position) = if sampling.align_corners {
-        (
-            T::ZERO,
-            size - T::ONE,
-            (normalized + T::ONE) * half * (size - T::ONE),
-        )
-    } else {
-        (-half, size - half, ((normalized + T::ONE) * size - T::ONE) * half)
-    };
-    let nearest = sampling.mode == SampleMode::Nearest;
-    let position = if nearest {
-        position.round_ties_even()
-    } else {
-        position
-    };
-    let position = match sampling.padding {
-        SamplePadding::Border if position < T::ZERO => T::ZERO,
-        SamplePadding::Border if position > size - T::ONE => size - T::ONE,
-        SamplePadding::Reflection => reflect(position, low, high),
-        _ => position,
-    };
-    let floor = position.floor();
-    let fraction = position - floor;
-    let first = floor.to_f64() as i64;
-    let pixel = |index: i64| match sampling.padding {
-        SamplePadding::Zeros => usize::try_from(index).ok().filter(|&index| index < length),
-        SamplePadding::Border => Some(index.clamp(0, length as i64 - 1) as usize),
-        SamplePadding::Reflection => {
-            let reflected = reflect(T::from_f64(index as f64), low, high).to_f64() as usize;
-            Some(reflected.min(length - 1))
-        }
-    };
-    match sampling.mode {
-        SampleMode::Nearest => vec![(pixel(first), T::ONE)],
-        SampleMode::Linear => {
-            vec![
-                (pixel(first), T::ONE - fraction),
-                (pixel(first.saturating_add(1)), fraction),
-            ]
-        }
-        SampleMode::Cubic => {
-            let weights = cubic(fraction);
-            (0..4)
-                .map(|i| (pixel(first.saturating_add(i - 1)), weights[i as usize]))
-                .collect()
-        }
+/// The pixels and weights along one dimension; as many as [`SampleMode::taps`] says.
+#[derive(Clone, Copy)]
+struct AxisTaps<T> {
+    /// `None` for zeros outside.
+    pixels: [Option<usize>; 4],
+    weights: [T; 4],
+}
+
+impl<T: Real> AxisTaps<T> {
+    fn new(sampling: Sampling, normalized: T, length: usize) -> AxisTaps<T> {
+        let (half, size) = (T::from_f64(0.5), T::from_f64(length as f64));
+        let (low, high, position) = if sampling.align_corners {
+            (
+                T::ZERO,
+                size - T::ONE,
+                (normalized + T::ONE) * half * (size - T::ONE),
+            )
+        } else {
+            (-half, size - half, ((normalized + T::ONE) * size - T::ONE) * half)
+        };
+        let nearest = sampling.mode == SampleMode::Nearest;
+        let position = if nearest {
+            position.round_ties_even()
+        } else {
+            position
+        };
+        let position = match sampling.padding {
+            // The cubic looks at pixels around the position itself, as in PyTorch and ONNX Runtime.
+            SamplePadding::Border if sampling.mode == SampleMode::Cubic => position,
+            SamplePadding::Border if position < T::ZERO => T::ZERO,
+            SamplePadding::Border if position > size - T::ONE => size - T::ONE,
+            SamplePadding::Reflection => reflect(position, low, high),
+            _ => position,
+        };
+        let floor = position.floor();
+        let fraction = position - floor;
+        let first = floor.to_f64() as i64;
+        let pixel = |index: i64| match sampling.padding {
+            SamplePadding::Zeros => usize::try_from(index).ok().filter(|&index| index < length),
+            SamplePadding::Border => Some(index.clamp(0, length as i64 - 1) as usize),
+            SamplePadding::Reflection => {
+                let reflected = reflect(T::from_f64(index as f64), low, high).to_f64() as usize;
+                Some(reflected.min(length - 1))
+            }
+        };
+        let (before, weights) = match sampling.mode {
+            SampleMode::Nearest => (0, [T::ONE, T::ZERO, T::ZERO, T::ZERO]),
+            SampleMode::Linear => (0, [T::ONE - fraction, fraction, T::ZERO, T::ZERO]),
+            SampleMode::Cubic => (1, cubic(fraction)),
+        };
+        let pixels = [0, 1, 2, 3].map(|i| pixel(first.saturating_add(i - before)));
+        AxisTaps { pixels, weights }
     }
 }
 

@@ -29,8 +29,12 @@ pub(crate) trait Simd: Copy {
     unsafe fn store_first(to: *mut f32, value: Self::V, count: usize);
     /// `a * b + c`, rounded once where the CPU can.
     unsafe fn multiply_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c - a * b`, rounded once where the CPU can.
+    unsafe fn negative_multiply_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a + b`.
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    unsafe fn subtract(a: Self::V, b: Self::V) -> Self::V;
     /// `low` where `value < low`, else `value`; so NaN stays.
     unsafe fn at_least(value: Self::V, low: Self::V) -> Self::V;
     /// `high` where `value > high`, else `value`; so NaN stays.
@@ -58,6 +62,18 @@ pub(crate) fn run<K: Kernel>(isa: Isa, kernel: K) {
         // SAFETY: `Portable` needs nothing of the CPU.
         _ => unsafe { kernel.run::<Portable>() },
     }
+}
+
+/// Asks for the cache line of an element that will be read soon. The pointer need not be valid.
+#[inline(always)]
+pub(crate) fn prefetch(element: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching never faults, and every x86-64 CPU has it.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(element.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = element;
 }
 
 /// Plain Rust, which the compiler turns into whatever vectors the target always has.
@@ -105,8 +121,16 @@ impl Simd for Portable {
         std::array::from_fn(|lane| a[lane] * b[lane] + c[lane])
     }
     #[inline(always)]
+    unsafe fn negative_multiply_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        std::array::from_fn(|lane| c[lane] - a[lane] * b[lane])
+    }
+    #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+    #[inline(always)]
+    unsafe fn subtract(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|lane| a[lane] - b[lane])
     }
     #[inline(always)]
     unsafe fn at_least(value: Self::V, low: Self::V) -> Self::V {
@@ -136,11 +160,32 @@ mod tests {
             // SAFETY: vectors have at most 16 elements; the caller has the instruction set.
             unsafe {
                 let (a, b) = (S::load(from), S::load(from.add(1)));
-                let sum = S::add(S::multiply_add(a, b, S::splat(0.5)), a);
+                assert!(S::LANES <= 16);
+                let sum = S::subtract(S::add(S::multiply_add(a, b, S::splat(0.5)), a), S::splat(0.25));
+                let sum = S::negative_multiply_add(b, S::splat(2.0), sum);
                 let clamped = S::at_most(S::at_least(sum, S::splat(-1.0)), S::splat(2.0));
                 S::store(to, clamped);
                 S::store_first(to.add(32), S::load_first(from, self.count), self.count);
             }
+        }
+    }
+
+    /// Writes its number of lanes.
+    struct Lanes<'a>(&'a mut usize);
+
+    impl Kernel for Lanes<'_> {
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            *self.0 = S::LANES;
+        }
+    }
+
+    #[test]
+    fn lanes_are_those_of_the_instruction_set() {
+        for isa in Isa::available() {
+            let mut lanes = 0;
+            run(isa, Lanes(&mut lanes));
+            assert_eq!(lanes, isa.lanes());
         }
     }
 
@@ -153,7 +198,8 @@ mod tests {
                 let mut output = [9.0; 64];
                 run(isa, Everything { input: &input, count, output: &mut output });
                 for lane in 0..PORTABLE_LANES {
-                    let sum: f32 = input[lane] * input[lane + 1] + 0.5 + input[lane];
+                    let (a, b) = (input[lane], input[lane + 1]);
+                    let sum = a * b + 0.5 + a - 0.25 - 2.0 * b;
                     let expected = if sum.is_nan() { sum } else { sum.clamp(-1.0, 2.0) };
                     assert_eq!(output[lane].to_bits(), expected.to_bits(), "{} lane {lane}", isa.name());
                 }

@@ -55,11 +55,12 @@ pub struct Tensor {
     storage: Storage,
 }
 
-/// Number of elements of `shape`, or `None` on overflow.
+/// Number of elements of `shape`, or `None` on overflow; also when only a zero hides it, so that the product of any
+/// part of a tensor's shape can be computed.
 pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
-    shape
-        .iter()
-        .try_fold(1usize, |product, &dim| product.checked_mul(dim))
+    let sizes = shape.iter().filter(|&&dim| dim != 0);
+    let product = sizes.copied().try_fold(1usize, usize::checked_mul)?;
+    Some(if shape.contains(&0) { 0 } else { product })
 }
 
 impl Tensor {
@@ -494,6 +495,8 @@ mod tests {
             Tensor::zeros(DType::F64, &[usize::MAX / 4]),
             Err(TensorError::TooLarge { .. })
         ));
+        let hidden = Tensor::zeros(DType::F32, &[0, usize::MAX, 2]);
+        assert!(matches!(hidden, Err(TensorError::TooLarge { .. })));
     }
 
     #[test]

@@ -11,7 +11,9 @@ pub(crate) fn broadcast_shape(shapes: &[&[usize]]) -> Result<Vec<usize>, OpError
             if *size == 1 {
                 *size = dim;
             } else if dim != 1 && dim != *size {
-                return Err(OpError::shape(format!("shapes {shapes:?} cannot be broadcast together")));
+                return Err(OpError::shape(format!(
+                    "shapes {shapes:?} cannot be broadcast together"
+                )));
             }
         }
     }
@@ -93,7 +95,11 @@ impl<const N: usize> Broadcast<N> {
                 let rows: usize = (0..outer).map(|axis| index[axis] * self.strides[axis][k]).sum();
                 rows + column * self.strides[outer][k]
             });
-            visit(Run { start: done, length: run, sources });
+            visit(Run {
+                start: done,
+                length: run,
+                sources,
+            });
             done += run;
             column = 0;
             advance(&mut index, &self.dims[..outer]);
@@ -146,14 +152,19 @@ mod tests {
             let shape = broadcast_shape(&[a, b]).unwrap();
             let (strides_a, strides_b) = (broadcast_strides(a, &shape), broadcast_strides(b, &shape));
             let mut index = vec![0; shape.len()];
-            let dot = |index: &[usize], strides: &[usize]| index.iter().zip(strides).map(|(i, s)| i * s).sum();
+            let dot =
+                |index: &[usize], strides: &[usize]| index.iter().zip(strides).map(|(i, s)| i * s).sum();
             let mut expected = Vec::new();
             for _ in 0..shape.iter().product::<usize>() {
                 expected.push((dot(&index, &strides_a), dot(&index, &strides_b)));
                 advance(&mut index, &shape);
             }
             for chunk in [1, 4, 7, 1000] {
-                assert_eq!(positions(a, b, chunk), expected, "{a:?} {b:?} in chunks of {chunk}");
+                assert_eq!(
+                    positions(a, b, chunk),
+                    expected,
+                    "{a:?} {b:?} in chunks of {chunk}"
+                );
             }
         }
     }
@@ -161,7 +172,10 @@ mod tests {
     #[test]
     fn equal_shapes_and_channels_merge() {
         assert_eq!(Broadcast::new([&[2, 3, 4], &[2, 3, 4]]).unwrap().dims, [24]);
-        assert_eq!(Broadcast::new([&[2, 3, 4, 5], &[3, 1, 1]]).unwrap().dims, [2, 3, 20]);
+        assert_eq!(
+            Broadcast::new([&[2, 3, 4, 5], &[3, 1, 1]]).unwrap().dims,
+            [2, 3, 20]
+        );
         assert!(Broadcast::new([&[2, 3], &[2]]).is_err());
     }
 }

@@ -1,7 +1,5 @@
 //! Conv, FusedConv and ConvTranspose.
 
-use std::borrow::Cow;
-
 use bantam_graph::Op;
 use bantam_graph::ops::{Binary, Clip, Conv, ConvTranspose, FusedConv};
 use bantam_kernels::conv::{
@@ -122,14 +120,12 @@ fn convolution(
     if !matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) {
         return Err(OpError::Type { index: 0, got: x.dtype() });
     }
-    let packed = match packed {
-        Some(packed) => Cow::Borrowed(packed),
-        None => {
-            let (weights, bias) = (read::<f32>(inputs, 1)?, read_optional::<f32>(inputs, 2)?);
-            let (groups, taps) = (geometry.groups, geometry.taps());
-            Cow::Owned(PackedConvolution::new(Isa::best(), groups, taps, &weights, bias.as_deref()))
-        }
-    };
+    if let Some(packed) = packed {
+        return fast(&geometry, &shape, packed, following, inputs, context);
+    }
+    let (weights, bias) = (read::<f32>(inputs, 1)?, read_optional::<f32>(inputs, 2)?);
+    let packed = PackedConvolution::new(Isa::best(), geometry.groups, geometry.taps(), &weights, bias.as_deref());
+    drop((weights, bias));
     fast(&geometry, &shape, &packed, following, inputs, context)
 }
 

@@ -56,10 +56,13 @@ fn elements<T: Real>(tensor: &Tensor) -> Result<Cow<'_, [T]>, OpError> {
         DType::BF16 => tensor.values::<bf16>()?.to_f32_vec(),
         _ => return Ok(tensor.to_f64()?.into_iter().map(T::from_f64).collect()),
     };
-    Ok(narrow
-        .into_iter()
-        .map(|value| T::from_f64(f64::from(value)))
-        .collect())
+    Ok(Cow::Owned(match bytemuck::allocation::try_cast_vec(narrow) {
+        Ok(values) => values,
+        Err((_, narrow)) => narrow
+            .into_iter()
+            .map(|value| T::from_f64(f64::from(value)))
+            .collect(),
+    }))
 }
 
 /// A new tensor of a floating-point dtype, filled through a slice of the type to compute in.
@@ -78,12 +81,24 @@ pub(crate) fn convert<T: Real>(context: &Context, wide: Tensor, dtype: DType) ->
     if dtype == T::DTYPE {
         return Ok(wide);
     }
-    let narrow = match dtype {
-        DType::F16 => narrowed::<T, f16>(context, &wide, f16::from_f64),
-        DType::BF16 => narrowed::<T, bf16>(context, &wide, bf16::from_f64),
-        DType::F32 => narrowed::<T, f32>(context, &wide, |value| value as f32),
-        DType::F64 => narrowed::<T, f64>(context, &wide, |value| value),
-        other => return Err(OpError::Unsupported(format!("a result of type {other}"))),
+    let narrow = match (dtype, T::DTYPE) {
+        (DType::F16, DType::F32) => {
+            let values = wide.values::<f32>()?;
+            context.fill(wide.shape(), |narrow: &mut [f16]| {
+                narrow.convert_from_f32_slice(&values)
+            })
+        }
+        (DType::BF16, DType::F32) => {
+            let values = wide.values::<f32>()?;
+            context.fill(wide.shape(), |narrow: &mut [bf16]| {
+                narrow.convert_from_f32_slice(&values)
+            })
+        }
+        (DType::F16, _) => narrowed::<T, f16>(context, &wide, f16::from_f64),
+        (DType::BF16, _) => narrowed::<T, bf16>(context, &wide, bf16::from_f64),
+        (DType::F32, _) => narrowed::<T, f32>(context, &wide, |value| value as f32),
+        (DType::F64, _) => narrowed::<T, f64>(context, &wide, |value| value),
+        (other, _) => return Err(OpError::Unsupported(format!("a result of type {other}"))),
     };
     context.recycle(wide);
     narrow

@@ -190,3 +190,12 @@ pub(crate) fn evaluate(
         _ => Err(OpError::Unsupported(format!("the op {}", op.name()))),
     }
 }
+
+/// DequantizeLinear, for constants.
+pub(crate) fn dequantize(
+    op: &bantam_graph::ops::DequantizeLinear,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<bantam_tensor::Tensor, OpError> {
+    quantization::dequantize(&op.into(), inputs, context)
+}

@@ -9,6 +9,9 @@ use super::floats::{fill, in_real, read};
 use crate::inputs::Inputs;
 use crate::{Context, OpError};
 
+/// Most spatial dimensions that are sampled: the number of neighbours grows as a power of it.
+const DIMENSIONS: usize = 5;
+
 /// x `[N, C, size...]`, grid `[N, output size..., dimensions]`.
 pub(super) fn grid_sample(
     op: &GridSample,
@@ -25,6 +28,12 @@ pub(super) fn grid_sample(
         let (x, dimensions) = (x.shape(), size.len());
         return Err(OpError::shape(format!(
             "a grid of shape {points:?} does not fit x of shape {x:?}: [N, ..., {dimensions}] is needed"
+        )));
+    }
+    if size.len() > DIMENSIONS {
+        return Err(OpError::Unsupported(format!(
+            "sampling in {} dimensions",
+            size.len()
         )));
     }
     let sampling = Sampling {

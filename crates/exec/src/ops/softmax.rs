@@ -36,11 +36,13 @@ mod tests {
     #[test]
     fn slices_along_any_axis() {
         let x = Tensor::from_slice(&[2, 2], &[0.0f32, 1.0, 0.0, 3.0]).unwrap();
-        let y = run_one(Softmax { axis: 0 }, &[x.clone()]).to_f32().unwrap();
+        let y = run_one(Softmax { axis: 0 }, std::slice::from_ref(&x))
+            .to_f32()
+            .unwrap();
         let low = 1.0 / (1.0 + 2f32.exp());
         let expected = [0.5, low, 0.5, 1.0 - low];
         assert!(y.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{y:?}");
-        let y = run_one(Hardmax { axis: -1 }, &[x.clone()]);
+        let y = run_one(Hardmax { axis: -1 }, std::slice::from_ref(&x));
         assert_eq!(y, Tensor::from_slice(&[2, 2], &[0.0f32, 1.0, 0.0, 1.0]).unwrap());
         assert!(run(LogSoftmax { axis: 2 }, &[x]).is_err());
     }
@@ -57,8 +59,8 @@ mod tests {
             run_one(Softmax { axis: -1 }, &[Tensor::scalar(7.0f64)]),
             Tensor::scalar(1.0f64)
         );
-        let empty = Tensor::from_slice::<f32>(&[0, 1 << 40, 1 << 40], &[]).unwrap();
-        assert_eq!(run_one(Softmax { axis: 1 }, &[empty.clone()]), empty);
+        let empty = Tensor::from_slice::<f32>(&[0, 1 << 28, 1 << 28], &[]).unwrap();
+        assert_eq!(run_one(Softmax { axis: 1 }, std::slice::from_ref(&empty)), empty);
         assert!(run(Softmax { axis: 0 }, &[Tensor::from_vec1(&[1i32])]).is_err());
     }
 }

@@ -32,10 +32,16 @@ pub(crate) fn run_outputs(
 ) -> Result<Outputs, OpError> {
     let (op, context) = (op.into(), Context::default());
     let before: Vec<Option<Tensor>> = inputs.iter().map(|input| input.as_ref().map(copy)).collect();
-    let shared = inputs.iter().map(|input| input.as_ref().map(Argument::Shared)).collect();
+    let shared = inputs
+        .iter()
+        .map(|input| input.as_ref().map(Argument::Shared))
+        .collect();
     let result = super::evaluate(&op, &mut Inputs::new(shared), outputs, &context);
     assert_eq!(inputs, before, "{} changed an input", op.name());
-    let last = inputs.iter().map(|input| input.as_ref().map(copy).map(Argument::Last)).collect();
+    let last = inputs
+        .iter()
+        .map(|input| input.as_ref().map(copy).map(Argument::Last))
+        .collect();
     let in_place = super::evaluate(&op, &mut Inputs::new(last), outputs, &context);
     assert_eq!(result, in_place, "{} differs in place", op.name());
     result

@@ -83,7 +83,10 @@ pub(crate) fn read<'a, U: Unit>(
 ) -> Result<Cow<'a, [U]>, OpError> {
     let tensor = inputs.required(index)?;
     if tensor.dtype() != dtype {
-        return Err(OpError::Type { index, got: tensor.dtype() });
+        return Err(OpError::Type {
+            index,
+            got: tensor.dtype(),
+        });
     }
     U::read(tensor)
 }
@@ -133,7 +136,9 @@ impl Unit for u8 {
         if !tensor.dtype().is_sub_byte() {
             return Ok(Cow::Borrowed(bytes));
         }
-        Ok((0..tensor.len()).map(|index| unpack_code(bits, bytes, index) as u8).collect())
+        Ok((0..tensor.len())
+            .map(|index| unpack_code(bits, bytes, index) as u8)
+            .collect())
     }
 
     fn build(
@@ -146,7 +151,9 @@ impl Unit for u8 {
         if dtype.is_sub_byte() {
             let mut codes = vec![0; tensor.len()];
             write(&mut codes)?;
-            tensor.bytes_mut().copy_from_slice(&pack_codes(dtype.bits(), codes.into_iter()));
+            tensor
+                .bytes_mut()
+                .copy_from_slice(&pack_codes(dtype.bits(), codes.into_iter()));
         } else {
             write(tensor.bytes_mut())?;
         }
@@ -165,9 +172,15 @@ impl Unit for Vec<u8> {
         shape: &[usize],
         write: impl FnOnce(&mut [Vec<u8>]) -> Result<(), OpError>,
     ) -> Result<Tensor, OpError> {
-        let too_large = || TensorError::TooLarge { shape: shape.to_vec() };
-        let elements = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
-        let elements = elements.filter(|&elements| elements <= MOST_STRINGS).ok_or_else(too_large)?;
+        let too_large = || TensorError::TooLarge {
+            shape: shape.to_vec(),
+        };
+        let elements = shape
+            .iter()
+            .try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        let elements = elements
+            .filter(|&elements| elements <= MOST_STRINGS)
+            .ok_or_else(too_large)?;
         let mut strings = vec![Vec::new(); elements];
         write(&mut strings)?;
         Ok(Tensor::from_strings(shape, strings)?)
@@ -197,6 +210,9 @@ mod tests {
     #[test]
     fn huge_string_tensors_are_refused() {
         let built = Vec::<u8>::build(&Context::default(), DType::String, &[usize::MAX, 2], |_| Ok(()));
-        assert!(matches!(built, Err(OpError::Tensor(TensorError::TooLarge { .. }))));
+        assert!(matches!(
+            built,
+            Err(OpError::Tensor(TensorError::TooLarge { .. }))
+        ));
     }
 }

@@ -15,9 +15,9 @@ use super::transform::TransformError;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum DataError {
-    #[error("cannot read {}: {problem}", path.display())]
+    #[error("cannot read {}: {problem}\nhint: check the path and its permissions", path.display())]
     Io { path: PathBuf, problem: std::io::Error },
-    #[error("cannot write {}: {problem}", path.display())]
+    #[error("cannot write {}: {problem}\nhint: choose a path in a folder that exists, can be written and has room", path.display())]
     Write { path: PathBuf, problem: std::io::Error },
     #[error("{}: {problem}", path.display())]
     Npy { path: PathBuf, problem: NpyError },
@@ -67,19 +67,19 @@ pub enum DataError {
         second: PathBuf,
         class: String,
     },
-    #[error("{}: line {number} is no file and class index: {line:?}", path.display())]
+    #[error("{}: line {number} is no file and class index: {line:?}\nhint: each line is `file,class index`", path.display())]
     LabelLine {
         path: PathBuf,
         number: usize,
         line: String,
     },
-    #[error("{}: gives two labels to {image:?}", path.display())]
+    #[error("{}: gives two labels to {image:?}\nhint: leave one of the lines", path.display())]
     TwoLabels { path: PathBuf, image: String },
-    #[error("{}: has no label for the image {image:?}", path.display())]
+    #[error("{}: has no label for the image {image:?}\nhint: add a line for it, or take the image out of the folder", path.display())]
     UnlistedImage { path: PathBuf, image: String },
-    #[error("split {split:?}: labels in {} need an image folder as the only input", path.display())]
+    #[error("split {split:?}: labels in {} need an image folder as the only input\nhint: give labels as an array file with one label per sample", path.display())]
     LabelsWithoutImages { split: String, path: PathBuf },
-    #[error("split {split:?}: input {input:?} mixes an image folder with other files")]
+    #[error("split {split:?}: input {input:?} mixes an image folder with other files\nhint: give one image folder, or array files only")]
     MixedSources { split: String, input: String },
     #[error("{} holds {dtype}{shape:?} a sample, {} {other_dtype}{other_shape:?}", path.display(), other.display())]
     Parts {
@@ -90,11 +90,11 @@ pub enum DataError {
         other_dtype: DType,
         other_shape: Vec<usize>,
     },
-    #[error("[preprocess.{input}] resize, crop and colour are for image folders; {} is none", path.display())]
+    #[error("[preprocess.{input}] resize, crop and colour are for image folders; {} is none\nhint: leave these keys out", path.display())]
     ImageKeys { input: String, path: PathBuf },
-    #[error("{}: holds a single value, not one per sample", path.display())]
+    #[error("{}: holds a single value, not one per sample\nhint: the first dimension of an array is the sample", path.display())]
     Scalar { path: PathBuf },
-    #[error("{}: has no samples (shape {shape:?})", path.display())]
+    #[error("{}: has no samples (shape {shape:?})\nhint: a split must hold at least one sample", path.display())]
     Empty { path: PathBuf, shape: Vec<usize> },
     #[error(
         "split {split:?}: {what} has {rows} samples ({}), {} has {first_rows}\nhint: the first \

@@ -19,6 +19,8 @@ mod lower;
 mod proto;
 mod read;
 mod save;
+#[cfg(test)]
+mod testing;
 mod wire;
 mod write;
 
@@ -89,5 +91,6 @@ fn read_with(bytes: &Bytes, external: &External) -> Result<Model, OnnxError> {
     let reader = Reader { budget: Budget::of(bytes), external };
     let mut model = reader.model(bytes)?;
     lift::lift_model(&mut model)?;
+    bantam_graph::verify_model(&model)?;
     Ok(model)
 }

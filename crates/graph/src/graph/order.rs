@@ -54,6 +54,11 @@ impl Graph {
 
     /// Drops values that no node, input or output refers to, and renumbers the rest.
     pub fn drop_unused_values(&mut self) {
+        self.drop_unused_among(|_| true);
+    }
+
+    /// Drops those of some values that no node, subgraph, input or output refers to, and renumbers the rest.
+    pub fn drop_unused_among(&mut self, candidate: impl Fn(ValueId) -> bool) {
         let consumers = self.consumers();
         let mut used: Vec<bool> = consumers.iter().map(|readers| !readers.is_empty()).collect();
         let outputs = self.nodes.iter().flat_map(|node| node.outputs.iter().flatten());
@@ -63,7 +68,7 @@ impl Graph {
         let mut renumbered = vec![None; self.values.len()];
         let mut kept = Vec::new();
         for (index, value) in std::mem::take(&mut self.values).into_iter().enumerate() {
-            if used[index] {
+            if used[index] || !candidate(ValueId::new(index)) {
                 renumbered[index] = Some(ValueId::new(kept.len()));
                 kept.push(value);
             }

@@ -1,13 +1,11 @@
-//! [`PackedConvolution`]: weights arranged for the microkernel, and the division of the work.
+//! [`PackedConvolution`]: weights arranged for the microkernels.
 
-use rayon::prelude::*;
+use std::sync::OnceLock;
 
 use super::Geometry;
-use super::expand::{Layout, runs_across_rows};
-use super::geometry::advance;
-use super::tile::{Vector, Work, tiles};
+use super::direct::DirectWeights;
+use super::winograd::{WinogradWeights, pays_off};
 use crate::Isa;
-use crate::simd::{Kernel, Simd, run};
 
 /// What happens to each sum before it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -38,59 +36,38 @@ impl Default for Epilogue<'_> {
     }
 }
 
-/// A convolution whose weights have been arranged.
-#[derive(Clone, Debug)]
+/// A convolution whose weights are arranged when they are first used, in the form that suits the sizes.
+#[derive(Debug)]
 pub struct PackedConvolution {
     isa: Isa,
     groups: usize,
-    group_out_channels: usize,
     taps: usize,
-    /// Output channels of the microkernel.
-    block: usize,
-    /// `[groups][blocks][taps][block]`, zeros where there is no channel.
     weights: Vec<f32>,
-    /// `[groups][blocks][block]`.
     bias: Vec<f32>,
+    direct: OnceLock<DirectWeights>,
+    winograd: OnceLock<WinogradWeights>,
 }
 
-/// Elements of input that one unit of work arranges: they stay in the second-level cache.
-const SCRATCH: usize = 128 * 1024;
-/// Products that are worth a unit of work of their own.
-const SMALLEST_UNIT: usize = 128 * 1024;
-/// Width of the rows into which positions are divided when the input needs no arranging.
-const DIRECT_ROW: usize = 64;
-
 impl PackedConvolution {
-    /// Arranges `weights`, of shape `[groups * group_out_channels, taps]`, for an instruction set (or the widest
-    /// narrower one that the CPU has).
+    /// For `weights` of shape `[out_channels, taps]`, `out_channels` a multiple of `groups`, and an instruction set (or
+    /// the widest narrower one that the CPU has).
     ///
     /// # Panics
     /// When the lengths do not fit.
     pub fn new(isa: Isa, groups: usize, taps: usize, weights: &[f32], bias: Option<&[f32]>) -> PackedConvolution {
-        let isa = isa.or_narrower();
-        let out_channels = if taps == 0 { bias.map_or(0, <[f32]>::len) } else { weights.len() / taps };
+        let out_channels = weights.len().checked_div(taps).or(bias.map(<[f32]>::len)).unwrap_or(0);
         assert_eq!(out_channels * taps, weights.len(), "whole rows of weights");
         assert!(groups > 0 && out_channels.is_multiple_of(groups), "whole groups");
         assert!(bias.is_none_or(|bias| bias.len() == out_channels), "one bias for each output channel");
-        let group_out_channels = out_channels / groups;
-        let block = match (isa, group_out_channels) {
-            (_, 0..=2) => 1,
-            (Isa::Avx512, 5..) => 8,
-            _ => 4,
-        };
-        let padded = group_out_channels.div_ceil(block) * block;
-        let mut packed = vec![0.0; groups * padded * taps];
-        let mut packed_bias = vec![0.0; groups * padded];
-        for channel in 0..out_channels {
-            let (group, within) = (channel / group_out_channels, channel % group_out_channels);
-            let at = group * padded + within;
-            packed_bias[at] = bias.map_or(0.0, |bias| bias[channel]);
-            let first = (group * padded + within / block * block) * taps + within % block;
-            for tap in 0..taps {
-                packed[first + tap * block] = weights[channel * taps + tap];
-            }
+        PackedConvolution {
+            isa: isa.or_narrower(),
+            groups,
+            taps,
+            weights: weights.to_vec(),
+            bias: bias.map_or_else(|| vec![0.0; out_channels], <[f32]>::to_vec),
+            direct: OnceLock::new(),
+            winograd: OnceLock::new(),
         }
-        PackedConvolution { isa, groups, group_out_channels, taps, block, weights: packed, bias: packed_bias }
     }
 
     /// The instruction set that the weights are arranged for.
@@ -103,11 +80,9 @@ impl PackedConvolution {
     /// # Panics
     /// When the slices or the weights do not fit `geometry`.
     pub fn run(&self, geometry: &Geometry, x: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
-        let weights = geometry.out_channels * self.taps;
-        assert!(geometry.fits(x.len(), weights, y.len()), "slices do not fit {geometry:?}");
-        let same = (geometry.groups, geometry.group_out_channels(), geometry.taps())
-            == (self.groups, self.group_out_channels, self.taps);
-        assert!(same, "weights do not fit {geometry:?}");
+        assert!(geometry.fits(x.len(), self.weights.len(), y.len()), "slices do not fit {geometry:?}");
+        let same = (geometry.groups, geometry.out_channels, geometry.taps());
+        assert_eq!(same, (self.groups, self.bias.len(), self.taps), "weights do not fit {geometry:?}");
         let residual = match epilogue.residual {
             Residual::None => None,
             Residual::Output => Some(Shared(y.as_mut_ptr())),
@@ -119,268 +94,65 @@ impl PackedConvolution {
         if y.is_empty() {
             return;
         }
-        let plan = Plan::new(self, geometry);
-        let job = Job { packed: self, geometry, plan: &plan, x, y: Shared(y.as_mut_ptr()), residual, epilogue };
-        let scratch = || vec![0.0; plan.layout.as_ref().map_or(0, |(_, len)| *len)];
-        (0..plan.units()).into_par_iter().for_each_init(scratch, |scratch, unit| {
-            run(self.isa, UnitOfWork { job: &job, unit: plan.unit(unit), scratch });
-        });
+        let output = Output { y: Shared(y.as_mut_ptr()), residual, low: epilogue.low, high: epilogue.high };
+        let (isa, groups, weights, bias) = (self.isa, self.groups, &self.weights, &self.bias);
+        if pays_off(geometry) {
+            let arranged = self.winograd.get_or_init(|| WinogradWeights::new(isa, groups, weights, bias));
+            arranged.run(isa, geometry, x, &output);
+        } else {
+            let arranged = self.direct.get_or_init(|| DirectWeights::new(isa, groups, self.taps, weights, bias));
+            arranged.run(isa, geometry, x, &output);
+        }
     }
+}
+
+/// Where results go, and how.
+pub(super) struct Output {
+    pub(super) y: Shared,
+    pub(super) residual: Option<Shared>,
+    pub(super) low: f32,
+    pub(super) high: f32,
 }
 
 /// A pointer that several threads write through, to different elements.
 #[derive(Clone, Copy)]
-struct Shared(*mut f32);
+pub(super) struct Shared(*mut f32);
 // SAFETY: every unit of work reads and writes its own outputs only.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
-/// A band of output rows.
-struct Band {
-    first_row: usize,
-    rows: usize,
-    vectors: Vec<Vector>,
+impl Shared {
+    /// The element at an index.
+    ///
+    /// # Safety
+    /// The element exists.
+    pub(super) unsafe fn at(self, index: usize) -> *mut f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(index) }
+    }
 }
 
-/// How the work is divided. The sums do not depend on it.
-struct Plan {
-    /// How the input is arranged, and the length of its scratch; `None` where it can be read as it is.
-    layout: Option<(Layout, usize)>,
-    offsets_as_is: Vec<usize>,
-    images: usize,
-    /// Leading output positions (all dimensions but the last two), where the input is arranged.
-    leads: Vec<Vec<usize>>,
-    bands: Vec<Band>,
+/// Weights `[groups * channels, taps]` as `[groups][blocks][taps][block]`, and the bias as `[groups][blocks][block]`, zeros
+/// where there is no channel.
+pub(super) fn arrange(
     groups: usize,
-    groups_at_a_time: usize,
-    blocks: usize,
-    blocks_at_a_time: usize,
-}
-
-/// One unit of work.
-struct Unit {
-    image: usize,
-    lead: usize,
-    band: usize,
-    groups: std::ops::Range<usize>,
-    blocks: std::ops::Range<usize>,
-}
-
-impl Plan {
-    fn new(packed: &PackedConvolution, geometry: &Geometry) -> Plan {
-        let lanes = packed.isa.lanes();
-        let direct = reads_input_as_is(geometry);
-        let across_rows = direct || runs_across_rows(geometry, lanes, packed.block);
-        let rank = geometry.output.len();
-        let (row_width, positions) = match direct {
-            true => (DIRECT_ROW, geometry.output_plane()),
-            false => (geometry.output[rank - 1], geometry.output[rank.saturating_sub(2)..].iter().product()),
-        };
-        let rows = positions.div_ceil(row_width);
-        let leads = if direct { vec![vec![]] } else { positions_of(&geometry.output[..rank.saturating_sub(2)]) };
-        let len = |rows| match direct {
-            true => Some(rows * row_width * geometry.group_channels()),
-            false => Layout::scratch_len(geometry, rows, across_rows),
-        };
-        let mut band_rows = rows;
-        while band_rows > 1 && len(band_rows).is_none_or(|len| len > SCRATCH) {
-            band_rows = band_rows.div_ceil(2);
-        }
-        let mut plan = Plan {
-            layout: None,
-            offsets_as_is: Vec::new(),
-            images: geometry.batch,
-            leads,
-            bands: Vec::new(),
-            groups: geometry.groups,
-            groups_at_a_time: geometry.groups,
-            blocks: packed.group_out_channels.div_ceil(packed.block),
-            blocks_at_a_time: packed.group_out_channels.div_ceil(packed.block),
-        };
-        let band_rows = plan.divide(geometry, rows, row_width, band_rows);
-        let starts = (0..rows).step_by(band_rows);
-        plan.bands = starts
-            .map(|first_row| {
-                let rows = band_rows.min(rows - first_row);
-                let positions = first_row * row_width..positions.min((first_row + rows) * row_width);
-                let pitch = if across_rows { None } else { Some(row_width) };
-                Band { first_row, rows, vectors: vectors(positions, pitch, direct, geometry, lanes) }
-            })
-            .collect();
-        if direct {
-            plan.offsets_as_is = (0..packed.taps).map(|channel| channel * geometry.input_plane()).collect();
-        } else {
-            let layout = Layout::new(geometry, band_rows, across_rows);
-            // One vector more, because whole vectors are read at the end too.
-            let len = len(band_rows).expect("the output that it is smaller than exists") + lanes;
-            plan.layout = Some((layout, len));
-        }
-        plan
-    }
-
-    /// Makes units small enough for all threads to have some, but not smaller than is worthwhile; returns the rows of
-    /// a band.
-    fn divide(&mut self, geometry: &Geometry, rows: usize, row_width: usize, band_rows: usize) -> usize {
-        let wanted = 4 * rayon::current_num_threads();
-        let kernel_rows = geometry.kernel.iter().rev().nth(1).copied().unwrap_or(1);
-        let mut band_rows = band_rows;
-        loop {
-            let units = self.images
-                * self.leads.len()
-                * rows.div_ceil(band_rows)
-                * self.groups.div_ceil(self.groups_at_a_time)
-                * self.blocks.div_ceil(self.blocks_at_a_time);
-            let outputs = band_rows * row_width * self.groups_at_a_time * geometry.group_out_channels()
-                / self.blocks.div_ceil(self.blocks_at_a_time);
-            if units >= wanted || outputs.saturating_mul(geometry.taps()) < 2 * SMALLEST_UNIT {
-                return band_rows;
-            }
-            if self.groups_at_a_time > 1 {
-                self.groups_at_a_time = self.groups_at_a_time.div_ceil(2);
-            } else if band_rows >= 4 * kernel_rows {
-                band_rows = band_rows.div_ceil(2);
-            } else if self.blocks_at_a_time > 1 {
-                self.blocks_at_a_time = self.blocks_at_a_time.div_ceil(2);
-            } else {
-                return band_rows;
-            }
+    block: usize,
+    taps: usize,
+    weights: &[f32],
+    bias: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let channels = bias.len() / groups;
+    let padded = channels.div_ceil(block) * block;
+    let mut packed = vec![0.0; groups * padded * taps];
+    let mut packed_bias = vec![0.0; groups * padded];
+    for (index, &bias) in bias.iter().enumerate() {
+        let (group, channel) = (index / channels, index % channels);
+        packed_bias[group * padded + channel] = bias;
+        let first = (group * padded + channel / block * block) * taps + channel % block;
+        for tap in 0..taps {
+            packed[first + tap * block] = weights[index * taps + tap];
         }
     }
-
-    fn units(&self) -> usize {
-        self.images
-            * self.leads.len()
-            * self.bands.len()
-            * self.groups.div_ceil(self.groups_at_a_time)
-            * self.blocks.div_ceil(self.blocks_at_a_time)
-    }
-
-    fn unit(&self, index: usize) -> Unit {
-        let split = |index: usize, count: usize| (index / count, index % count);
-        let part = |index: usize, size: usize, of: usize| index * size..of.min((index + 1) * size);
-        let (rest, blocks) = split(index, self.blocks.div_ceil(self.blocks_at_a_time));
-        let (rest, groups) = split(rest, self.groups.div_ceil(self.groups_at_a_time));
-        let (rest, band) = split(rest, self.bands.len());
-        let (image, lead) = split(rest, self.leads.len());
-        Unit {
-            image,
-            lead,
-            band,
-            groups: part(groups, self.groups_at_a_time, self.groups),
-            blocks: part(blocks, self.blocks_at_a_time, self.blocks),
-        }
-    }
-}
-
-/// Whether each output position sees exactly the input position of the same index.
-fn reads_input_as_is(geometry: &Geometry) -> bool {
-    geometry.kernel.iter().chain(&geometry.strides).all(|&size| size == 1)
-        && geometry.pads.iter().all(|&pad| pad == 0)
-        && geometry.input == geometry.output
-}
-
-/// Every position of a grid, in row-major order.
-fn positions_of(sizes: &[usize]) -> Vec<Vec<usize>> {
-    let mut positions = vec![vec![0; sizes.len()]];
-    let mut position = vec![0; sizes.len()];
-    while advance(&mut position, sizes) {
-        positions.push(position.clone());
-    }
-    positions
-}
-
-/// Vectors over a range of positions; `row_width` if each row starts a new one.
-fn vectors(
-    positions: std::ops::Range<usize>,
-    row_width: Option<usize>,
-    direct: bool,
-    geometry: &Geometry,
-    lanes: usize,
-) -> Vec<Vector> {
-    let run = row_width.unwrap_or(positions.len()).max(1);
-    let columns = |axis: usize| (geometry.kernel[axis] - 1) * geometry.dilations[axis] / geometry.strides[axis];
-    let pitch = row_width.map_or(0, |width| width + columns(geometry.kernel.len() - 1));
-    let mut vectors = Vec::new();
-    for (row, start) in positions.clone().step_by(run).enumerate() {
-        let end = positions.end.min(start + run);
-        for y in (start..end).step_by(lanes) {
-            let x = match (direct, row_width) {
-                (true, _) => y,
-                (false, None) => y - positions.start,
-                (false, Some(_)) => row * pitch + y - start,
-            };
-            vectors.push(Vector { x, y, count: lanes.min(end - y) });
-        }
-    }
-    vectors
-}
-
-/// What all units share.
-struct Job<'a> {
-    packed: &'a PackedConvolution,
-    geometry: &'a Geometry,
-    plan: &'a Plan,
-    x: &'a [f32],
-    y: Shared,
-    residual: Option<Shared>,
-    epilogue: Epilogue<'a>,
-}
-
-struct UnitOfWork<'a> {
-    job: &'a Job<'a>,
-    unit: Unit,
-    scratch: &'a mut Vec<f32>,
-}
-
-impl Kernel for UnitOfWork<'_> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let UnitOfWork { job: Job { packed, geometry, plan, x, y, residual, epilogue }, unit, scratch } = self;
-        let (group_channels, block) = (geometry.group_channels(), packed.block);
-        let band = &plan.bands[unit.band];
-        let channel_len = geometry.input_plane();
-        let lead_len = geometry.output_plane() / plan.leads.len();
-        for group in unit.groups.clone() {
-            let first = (unit.image * geometry.channels + group * group_channels) * channel_len;
-            let x = &x[first..first + group_channels * channel_len];
-            let (x, offsets) = match &plan.layout {
-                Some((layout, _)) => {
-                    let lead = &plan.leads[unit.lead];
-                    // SAFETY: the caller has the instruction set.
-                    unsafe { layout.expand::<S>(x, lead, band.first_row, band.rows, scratch) };
-                    (scratch.as_ptr(), &layout.offsets)
-                }
-                None => (x.as_ptr(), &plan.offsets_as_is),
-            };
-            let group_blocks = group * plan.blocks + unit.blocks.start;
-            let first_channel = unit.blocks.start * block;
-            let channel = group * packed.group_out_channels + first_channel;
-            let start = (unit.image * geometry.out_channels + channel) * geometry.output_plane()
-                + unit.lead * lead_len;
-            // SAFETY: the lengths of x, y, the residual and the weights were checked against the geometry; blocks,
-            // channels and positions are within it; taps read within the scratch, which is one vector longer than
-            // needed, or within x, whose last vector is read only as far as it goes. Units have different outputs.
-            unsafe {
-                let work = Work {
-                    x,
-                    offsets,
-                    weights: packed.weights.as_ptr().add(group_blocks * block * packed.taps),
-                    bias: packed.bias.as_ptr().add(group_blocks * block),
-                    channels: packed.group_out_channels.min(unit.blocks.end * block) - first_channel,
-                    y: y.0.add(start),
-                    residual: residual.map(|residual| residual.0.add(start).cast_const()),
-                    y_channel: geometry.output_plane(),
-                    low: epilogue.low,
-                    high: epilogue.high,
-                    readable_past_end: plan.layout.is_some(),
-                };
-                match block {
-                    8 => tiles::<S, 8, 2>(&work, &band.vectors),
-                    4 => tiles::<S, 4, 3>(&work, &band.vectors),
-                    _ => tiles::<S, 1, 4>(&work, &band.vectors),
-                }
-            }
-        }
-    }
+    (packed, packed_bias)
 }

@@ -16,8 +16,14 @@ pub fn simplify_permutation(shape: &[usize], permutation: &[usize]) -> (Vec<usiz
     }
     let mut sorted = groups.clone();
     sorted.sort_unstable();
-    let sizes = sorted.iter().map(|&(start, end)| shape[start..end].iter().product()).collect();
-    let order = groups.iter().map(|group| sorted.partition_point(|other| other < group)).collect();
+    let sizes = sorted
+        .iter()
+        .map(|&(start, end)| shape[start..end].iter().product())
+        .collect();
+    let order = groups
+        .iter()
+        .map(|group| sorted.partition_point(|other| other < group))
+        .collect();
     (sizes, order)
 }
 
@@ -95,11 +101,20 @@ mod tests {
 
     #[test]
     fn dimensions_are_merged() {
-        assert_eq!(simplify_permutation(&[2, 3, 4, 5], &[0, 2, 3, 1]), (vec![2, 3, 20], vec![0, 2, 1]));
+        assert_eq!(
+            simplify_permutation(&[2, 3, 4, 5], &[0, 2, 3, 1]),
+            (vec![2, 3, 20], vec![0, 2, 1])
+        );
         assert_eq!(simplify_permutation(&[2, 1, 4], &[1, 0, 2]), (vec![8], vec![0]));
-        assert_eq!(simplify_permutation(&[2, 1, 4], &[2, 1, 0]), (vec![2, 4], vec![1, 0]));
+        assert_eq!(
+            simplify_permutation(&[2, 1, 4], &[2, 1, 0]),
+            (vec![2, 4], vec![1, 0])
+        );
         assert_eq!(simplify_permutation(&[1, 1], &[1, 0]), (vec![], vec![]));
-        assert_eq!(simplify_permutation(&[2, 3, 4], &[1, 2, 0]), (vec![2, 12], vec![1, 0]));
+        assert_eq!(
+            simplify_permutation(&[2, 3, 4], &[1, 2, 0]),
+            (vec![2, 12], vec![1, 0])
+        );
     }
 
     #[test]
@@ -132,6 +147,10 @@ mod tests {
         let x: Vec<usize> = (0..rows * columns).collect();
         let mut y = vec![0; x.len()];
         permute(&x, &[rows, columns], &[1, 0], &mut y);
-        assert!(y.iter().enumerate().all(|(i, &v)| v == i % rows * columns + i / rows));
+        assert!(
+            y.iter()
+                .enumerate()
+                .all(|(i, &v)| v == i % rows * columns + i / rows)
+        );
     }
 }

@@ -42,13 +42,16 @@ impl RunList {
     /// Adds one position of the input, to the last run if it continues it.
     pub fn push(&mut self, source: usize) {
         self.length += 1;
-        if let Some(run) = self.runs.last_mut().filter(|run| run.step == 1) {
-            if run.source.map(|start| start + run.length) == Some(source) {
-                run.length += 1;
-                return;
-            }
+        let continues =
+            |run: &&mut Run| run.step == 1 && run.source.map(|start| start + run.length) == Some(source);
+        match self.runs.last_mut().filter(continues) {
+            Some(run) => run.length += 1,
+            None => self.runs.push(Run {
+                length: 1,
+                source: Some(source),
+                step: 1,
+            }),
         }
-        self.runs.push(Run { length: 1, source: Some(source), step: 1 });
     }
 
     /// Number of positions of the output axis.
@@ -64,14 +67,23 @@ impl RunList {
     /// True when an input axis of `length` positions stays as it is.
     fn is_identity(&self, length: usize) -> bool {
         self.length == length
-            && self.runs.iter().all(|run| *run == Run { length, source: Some(0), step: 1 })
+            && self.runs.iter().all(|run| {
+                *run == Run {
+                    length,
+                    source: Some(0),
+                    step: 1,
+                }
+            })
     }
 
     /// For each position of the output, where it starts in the input, whose positions are `stride` elements apart.
     fn offsets(&self, stride: usize) -> Vec<Option<usize>> {
         let positions = |run: &Run| {
             let run = *run;
-            (0..run.length).map(move |i| run.source.map(|s| s.wrapping_add_signed(i as isize * run.step) * stride))
+            (0..run.length).map(move |i| {
+                run.source
+                    .map(|s| s.wrapping_add_signed(i as isize * run.step) * stride)
+            })
         };
         self.runs.iter().flat_map(positions).collect()
     }
@@ -85,7 +97,10 @@ pub fn take_runs<T: Clone + Send + Sync>(x: &[T], shape: &[usize], axes: &[RunLi
     if y.is_empty() {
         return;
     }
-    let Some(last) = (0..shape.len()).rev().find(|&axis| !axes[axis].is_identity(shape[axis])) else {
+    let Some(last) = (0..shape.len())
+        .rev()
+        .find(|&axis| !axes[axis].is_identity(shape[axis]))
+    else {
         return y.clone_from_slice(x);
     };
     let block: usize = shape[last + 1..].iter().product();
@@ -100,7 +115,10 @@ pub fn take_runs<T: Clone + Send + Sync>(x: &[T], shape: &[usize], axes: &[RunLi
     for_rows(y, row, |start, y| {
         let mut index = first_index(&outer, start / row);
         for y in y.chunks_exact_mut(row) {
-            let offset = index.iter().zip(&outer).try_fold(0, |sum, (&i, offsets)| Some(sum + offsets[i]?));
+            let offset = index
+                .iter()
+                .zip(&outer)
+                .try_fold(0, |sum, (&i, offsets)| Some(sum + offsets[i]?));
             match offset {
                 Some(offset) => copy_row(&x[offset..], &axes[last].runs, block, fill, y),
                 None => y.fill(fill.clone()),
@@ -172,7 +190,9 @@ mod tests {
             let (mut rest, mut offset, mut stride) = (flat, Some(0), 1);
             for axis in (0..dims.len()).rev() {
                 let source = sources[axis][rest % dims[axis]];
-                offset = offset.zip(source).map(|(offset, source)| offset + source * stride);
+                offset = offset
+                    .zip(source)
+                    .map(|(offset, source)| offset + source * stride);
                 stride *= shape[axis];
                 rest /= dims[axis];
             }
@@ -183,7 +203,12 @@ mod tests {
     #[test]
     fn runs_of_every_kind() {
         let identity = RunList::identity;
-        let padded = |n: usize| RunList::default().with(2, None, 0).with(n, Some(0), 1).with(1, None, 0);
+        let padded = |n: usize| {
+            RunList::default()
+                .with(2, None, 0)
+                .with(n, Some(0), 1)
+                .with(1, None, 0)
+        };
         let backwards = |n: usize| RunList::default().with(n, Some(n - 1), -1);
         let repeated = RunList::default().with(3, Some(0), 0);
         let every_second = RunList::default().with(2, Some(1), 2);
@@ -200,9 +225,14 @@ mod tests {
     #[test]
     fn pushed_positions_join_runs() {
         let mut list = RunList::default();
-        [4, 5, 6, 2, 3, 0].into_iter().for_each(|position| list.push(position));
+        [4, 5, 6, 2, 3, 0]
+            .into_iter()
+            .for_each(|position| list.push(position));
         assert_eq!(list.len(), 6);
-        assert_eq!(list.runs.iter().map(|run| run.length).collect::<Vec<_>>(), [3, 2, 1]);
+        assert_eq!(
+            list.runs.iter().map(|run| run.length).collect::<Vec<_>>(),
+            [3, 2, 1]
+        );
         check(&[7, 2], &[list, RunList::identity(2)]);
     }
 }

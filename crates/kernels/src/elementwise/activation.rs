@@ -150,8 +150,14 @@ mod tests {
         for ((&x, &y32), &y64) in x.iter().zip(&y32).zip(&y64) {
             let expected = formula(x);
             let scale = expected.abs().max(1e-3);
-            assert!((f64::from(y32) - expected).abs() <= 2e-6 * scale.max(0.1), "{name}({x}) = {y32}, not {expected}");
-            assert!((y64 - expected).abs() <= 1e-12 * scale, "{name}({x}) = {y64}, not {expected}");
+            assert!(
+                (f64::from(y32) - expected).abs() <= 2e-6 * scale.max(0.1),
+                "{name}({x}) = {y32}, not {expected}"
+            );
+            assert!(
+                (y64 - expected).abs() <= 1e-12 * scale,
+                "{name}({x}) = {y64}, not {expected}"
+            );
         }
         let mut nan = [f32::NAN; 3];
         single(&mut nan);
@@ -161,23 +167,63 @@ mod tests {
     #[test]
     fn activations_match_their_formulas() {
         check("relu", relu, relu, |x| x.max(0.0));
-        check("clip", |y| clip(y, -1.5, 2.0), |y| clip(y, -1.5, 2.0), |x| x.clamp(-1.5, 2.0));
+        check(
+            "clip",
+            |y| clip(y, -1.5, 2.0),
+            |y| clip(y, -1.5, 2.0),
+            |x| x.clamp(-1.5, 2.0),
+        );
         check("sigmoid", sigmoid, sigmoid, |x| 1.0 / (1.0 + (-x).exp()));
-        check("swish", |y| swish(y, 1.5), |y| swish(y, 1.5), |x| x / (1.0 + (-1.5 * x).exp()));
+        check(
+            "swish",
+            |y| swish(y, 1.5),
+            |y| swish(y, 1.5),
+            |x| x / (1.0 + (-1.5 * x).exp()),
+        );
         let hard = |x: f64| (x / 6.0 + 0.5).clamp(0.0, 1.0);
-        check("hard_sigmoid", |y| hard_sigmoid(y, 1.0 / 6.0, 0.5), |y| hard_sigmoid(y, 1.0 / 6.0, 0.5), hard);
+        check(
+            "hard_sigmoid",
+            |y| hard_sigmoid(y, 1.0 / 6.0, 0.5),
+            |y| hard_sigmoid(y, 1.0 / 6.0, 0.5),
+            hard,
+        );
         check("hard_swish", hard_swish, hard_swish, |x| x * hard(x));
-        check("leaky_relu", |y| leaky_relu(y, 0.125), |y| leaky_relu(y, 0.125), |x| x.max(0.125 * x));
-        let elu = |x: f64| if x < 0.0 { 2.0 * ((x / 4.0).exp() - 1.0) } else { 3.0 * x };
-        check("elu", |y| exponential_linear(y, 2.0, 3.0, 4.0), |y| exponential_linear(y, 2.0, 3.0, 4.0), elu);
+        check(
+            "leaky_relu",
+            |y| leaky_relu(y, 0.125),
+            |y| leaky_relu(y, 0.125),
+            |x| x.max(0.125 * x),
+        );
+        let elu = |x: f64| {
+            if x < 0.0 {
+                2.0 * ((x / 4.0).exp() - 1.0)
+            } else {
+                3.0 * x
+            }
+        };
+        check(
+            "elu",
+            |y| exponential_linear(y, 2.0, 3.0, 4.0),
+            |y| exponential_linear(y, 2.0, 3.0, 4.0),
+            elu,
+        );
         let threshold = |x: f64| if x > 1.0 { x } else { 0.0 };
-        check("thresholded_relu", |y| thresholded_relu(y, 1.0), |y| thresholded_relu(y, 1.0), threshold);
+        check(
+            "thresholded_relu",
+            |y| thresholded_relu(y, 1.0),
+            |y| thresholded_relu(y, 1.0),
+            threshold,
+        );
         check("softsign", softsign, softsign, |x| x / (1.0 + x.abs()));
         check("softplus", softplus, softplus, |x| x.exp().ln_1p());
         check("mish", mish, mish, |x| x * x.exp().ln_1p().tanh());
-        check("gelu", gelu, gelu, |x| 0.5 * x * (1.0 + libm::erf(x / 2f64.sqrt())));
+        check("gelu", gelu, gelu, |x| {
+            0.5 * x * (1.0 + libm::erf(x / 2f64.sqrt()))
+        });
         let inner = |x: f64| (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
-        check("gelu_tanh", gelu_tanh, gelu_tanh, |x| 0.5 * x * (1.0 + inner(x).tanh()));
+        check("gelu_tanh", gelu_tanh, gelu_tanh, |x| {
+            0.5 * x * (1.0 + inner(x).tanh())
+        });
     }
 
     #[test]

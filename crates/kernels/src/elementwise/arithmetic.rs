@@ -21,7 +21,11 @@ impl<'a, T: Copy> Operand<'a, T> {
     /// When they are out of range.
     #[inline(always)]
     pub fn at(values: &'a [T], start: usize, step: usize, length: usize) -> Operand<'a, T> {
-        if step == 0 { Operand::Scalar(values[start]) } else { Operand::Slice(&values[start..start + length]) }
+        if step == 0 {
+            Operand::Scalar(values[start])
+        } else {
+            Operand::Slice(&values[start..start + length])
+        }
     }
 }
 
@@ -182,13 +186,20 @@ pub fn combine<T: Copy>(y: &mut [T], b: Operand<'_, T>, function: impl Fn(T, T) 
 pub fn relate<T: Copy>(y: &mut [u8], a: Operand<'_, T>, b: Operand<'_, T>, relation: impl Fn(T, T) -> bool) {
     match (a, b) {
         (Operand::Slice(a), Operand::Slice(b)) => {
-            y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = u8::from(relation(a, b)));
+            y.iter_mut()
+                .zip(a)
+                .zip(b)
+                .for_each(|((y, &a), &b)| *y = u8::from(relation(a, b)));
         }
         (Operand::Slice(a), Operand::Scalar(b)) => {
-            y.iter_mut().zip(a).for_each(|(y, &a)| *y = u8::from(relation(a, b)));
+            y.iter_mut()
+                .zip(a)
+                .for_each(|(y, &a)| *y = u8::from(relation(a, b)));
         }
         (Operand::Scalar(a), Operand::Slice(b)) => {
-            y.iter_mut().zip(b).for_each(|(y, &b)| *y = u8::from(relation(a, b)));
+            y.iter_mut()
+                .zip(b)
+                .for_each(|(y, &b)| *y = u8::from(relation(a, b)));
         }
         (Operand::Scalar(a), Operand::Scalar(b)) => y.fill(u8::from(relation(a, b))),
     }
@@ -244,7 +255,11 @@ mod tests {
         assert!(y.iter().enumerate().all(|(i, &y)| y == (i * i + 1) as f32));
         subtract(&mut y, Operand::Slice(&b));
         divide(&mut y, Operand::Scalar(2.0));
-        assert!(y.iter().enumerate().all(|(i, &y)| y == ((i * i + 1) as f32 - i as f32) / 2.0));
+        assert!(
+            y.iter()
+                .enumerate()
+                .all(|(i, &y)| y == ((i * i + 1) as f32 - i as f32) / 2.0)
+        );
     }
 
     #[test]

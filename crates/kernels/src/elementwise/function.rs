@@ -89,10 +89,15 @@ mod tests {
 
     #[test]
     fn functions_of_a_few_values() {
-        let cases: [(&str, fn(&mut [f32]), [f32; 5]); 7] = [
+        type Kernel = fn(&mut [f32]);
+        let cases: [(&str, Kernel, [f32; 5]); 7] = [
             ("abs", abs, [2.5, 1.5, 0.0, 0.25, 4.0]),
             ("negate", negate, [2.5, 1.5, 0.0, -0.25, -4.0]),
-            ("reciprocal", reciprocal, [-0.4, -1.0 / 1.5, f32::INFINITY, 4.0, 0.25]),
+            (
+                "reciprocal",
+                reciprocal,
+                [-0.4, -1.0 / 1.5, f32::INFINITY, 4.0, 0.25],
+            ),
             ("floor", floor, [-3.0, -2.0, 0.0, 0.0, 4.0]),
             ("ceil", ceil, [-2.0, -1.0, 0.0, 1.0, 4.0]),
             ("round", round, [-2.0, -2.0, 0.0, 0.0, 4.0]),

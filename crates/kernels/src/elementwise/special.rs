@@ -10,10 +10,10 @@ pub fn tanh_f32(x: f32) -> f32 {
     let magnitude = x.abs();
     let square = x * x;
     let mut p = -5.704_988_7e-3;
-    p = p * square + 2.063_908_9e-2;
+    p = p * square + 2.063_909e-2;
     p = p * square - 5.373_971_6e-2;
     p = p * square + 1.333_144_2e-1;
-    p = p * square - 3.333_328_2e-1;
+    p = p * square - 3.333_328e-1;
     let small = p * square * magnitude + magnitude;
     let large = 1.0 - 2.0 / (exp_f32(2.0 * magnitude) + 1.0);
     (if magnitude < 0.625 { small } else { large }).copysign(x)
@@ -37,12 +37,20 @@ pub fn erf_f32(x: f32) -> f32 {
     let mut q = -1.728_534_7e-5 * magnitude + 3.831_974_7e-4;
     q = q * square + (-3.883_964_4e-3 * magnitude + 2.425_462_2e-2);
     q = q * magnitude - 1.067_778_8e-1;
-    q = q * magnitude - 6.348_466_9e-1;
+    q = q * magnitude - 6.348_467e-1;
     q = q * magnitude - 1.287_175_1e-1;
     // Beyond 4 the result is 1 and the polynomial would overflow.
-    let exponent = if magnitude < 4.0 { q * magnitude - magnitude } else { -100.0 };
+    let exponent = if magnitude < 4.0 {
+        q * magnitude - magnitude
+    } else {
+        -100.0
+    };
     let large = 1.0 - exp_f32(exponent);
-    let value = if magnitude < 0.927_734_4 { small } else { large.copysign(x) };
+    let value = if magnitude < 0.927_734_4 {
+        small
+    } else {
+        large.copysign(x)
+    };
     if x.is_nan() { x } else { value }
 }
 

@@ -8,7 +8,8 @@ use crate::real::Real;
 pub struct Lstm<'a, T> {
     /// Of the gates, of the candidate, of the memory.
     pub activations: [CellActivation; 3],
-    /// Bound of the arguments of the activations.
+    /// Bound of the arguments of the activations of the gates and the candidate; the memory is not clipped, as in ONNX
+    /// Runtime (the specification can be read either way).
     pub clip: Option<f32>,
     /// The forget gate is 1 minus the input gate.
     pub input_forget: bool,
@@ -68,7 +69,7 @@ impl<T: Real> Lstm<'_, T> {
         }
         of_gates.apply(output, self.clip);
         h.copy_from_slice(c);
-        of_memory.apply(h, self.clip);
+        of_memory.apply(h, None);
         h.iter_mut()
             .zip(output.iter())
             .for_each(|(h, &output)| *h *= output);

@@ -25,15 +25,36 @@ macro_rules! with_parameters {
 }
 
 pub(in crate::ops) fn elu(op: &Elu, inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
-    with_parameters!(inputs, context, kernel::exponential_linear, op.alpha, 1.0f32, 1.0f32)
+    with_parameters!(
+        inputs,
+        context,
+        kernel::exponential_linear,
+        op.alpha,
+        1.0f32,
+        1.0f32
+    )
 }
 
 pub(in crate::ops) fn selu(op: &Selu, inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
-    with_parameters!(inputs, context, kernel::exponential_linear, op.alpha * op.gamma, op.gamma, 1.0f32)
+    with_parameters!(
+        inputs,
+        context,
+        kernel::exponential_linear,
+        op.alpha * op.gamma,
+        op.gamma,
+        1.0f32
+    )
 }
 
 pub(in crate::ops) fn celu(op: &Celu, inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
-    with_parameters!(inputs, context, kernel::exponential_linear, op.alpha, 1.0f32, op.alpha)
+    with_parameters!(
+        inputs,
+        context,
+        kernel::exponential_linear,
+        op.alpha,
+        1.0f32,
+        op.alpha
+    )
 }
 
 pub(in crate::ops) fn leaky_relu(
@@ -91,9 +112,12 @@ pub(in crate::ops) fn swish(
 pub(in crate::ops) fn gelu(op: &Gelu, inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     match op.approximate {
         GeluApproximation::None => map_floats(inputs, context, &kernel::gelu::<f32>, &kernel::gelu::<f64>),
-        GeluApproximation::Tanh => {
-            map_floats(inputs, context, &kernel::gelu_tanh::<f32>, &kernel::gelu_tanh::<f64>)
-        }
+        GeluApproximation::Tanh => map_floats(
+            inputs,
+            context,
+            &kernel::gelu_tanh::<f32>,
+            &kernel::gelu_tanh::<f64>,
+        ),
     }
 }
 
@@ -122,7 +146,10 @@ fn bound<T: Number>(inputs: &Inputs<'_>, index: usize) -> Result<Option<T>, OpEr
     }
     match inputs.values::<T>(index)?.as_ref() {
         &[value] => Ok((value == value).then_some(value)),
-        values => Err(OpError::shape(format!("input {index} must hold one value, not {}", values.len()))),
+        values => Err(OpError::shape(format!(
+            "input {index} must hold one value, not {}",
+            values.len()
+        ))),
     }
 }
 
@@ -150,7 +177,14 @@ mod tests {
 
     #[test]
     fn clip_keeps_not_a_number() {
-        let y = run_one(Clip {}, &[Tensor::from_vec1(&[f32::NAN, 9.0]), Tensor::scalar(0f32), Tensor::scalar(6f32)]);
+        let y = run_one(
+            Clip {},
+            &[
+                Tensor::from_vec1(&[f32::NAN, 9.0]),
+                Tensor::scalar(0f32),
+                Tensor::scalar(6f32),
+            ],
+        );
         let y = y.to_f32().unwrap();
         assert!(y[0].is_nan() && y[1] == 6.0);
     }
@@ -164,12 +198,24 @@ mod tests {
         };
         let negative = (-1f64).exp() - 1.0;
         close(Op::Elu(Elu { alpha: 2.0 }), [2.0 * negative, 2.0]);
-        close(Op::Selu(Selu { alpha: 2.0, gamma: 3.0 }), [6.0 * negative, 6.0]);
+        close(
+            Op::Selu(Selu {
+                alpha: 2.0,
+                gamma: 3.0,
+            }),
+            [6.0 * negative, 6.0],
+        );
     }
 
     #[test]
     fn shrink_of_integers_cuts_off() {
-        let y = run_one(Shrink { bias: 0.5, lambd: 1.0 }, &[Tensor::from_vec1(&[-2i32, 1, 3])]);
+        let y = run_one(
+            Shrink {
+                bias: 0.5,
+                lambd: 1.0,
+            },
+            &[Tensor::from_vec1(&[-2i32, 1, 3])],
+        );
         assert_eq!(y, Tensor::from_vec1(&[-1i32, 0, 2]));
     }
 }

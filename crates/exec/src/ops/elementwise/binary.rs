@@ -8,10 +8,10 @@ use bantam_tensor::{DType, Tensor};
 use super::{bits, compare, power};
 use crate::inputs::Inputs;
 use crate::ops::broadcast::{Broadcast, Run};
-use bantam_kernels::chunks::{PIECE, for_chunks};
 use crate::ops::dispatch::{in_integer, in_number};
 use crate::ops::units::Unit;
 use crate::{Context, OpError};
+use bantam_kernels::chunks::{PIECE, for_chunks};
 
 /// Two inputs, broadcast.
 pub(in crate::ops) fn binary(
@@ -78,7 +78,11 @@ pub(super) fn extremum(larger: bool, inputs: &mut Inputs<'_>, context: &Context)
 
 fn refuse_zeros(divisor: &Tensor) -> Result<(), OpError> {
     let has_zero = in_integer!(divisor.dtype(), 1, T => Ok(divisor.values::<T>()?.contains(&0)))?;
-    if has_zero { Err(OpError::value("an integer is divided by zero")) } else { Ok(()) }
+    if has_zero {
+        Err(OpError::value("an integer is divided by zero"))
+    } else {
+        Ok(())
+    }
 }
 
 /// The slope of PRelu is broadcast to x, never x to the slope.
@@ -87,7 +91,9 @@ fn slope_fits(inputs: &Inputs<'_>) -> Result<(), OpError> {
     if Broadcast::new([x, slope])?.shape == x {
         return Ok(());
     }
-    Err(OpError::shape(format!("the slope of shape {slope:?} cannot be broadcast to {x:?}")))
+    Err(OpError::shape(format!(
+        "the slope of shape {slope:?} cannot be broadcast to {x:?}"
+    )))
 }
 
 /// `y = y op b` on a run of elements.
@@ -104,14 +110,15 @@ pub(super) fn apply<T: Unit + Copy>(
     let dtype = same_dtypes(inputs)?;
     let layout = Broadcast::new([inputs.required(0)?.shape(), inputs.required(1)?.shape()])?;
     for (position, other) in [(0, 1), (1, 0)] {
-        if (position == 0 || commutes) && inputs.required(position)?.shape() == layout.shape {
-            if let Some(y) = inputs.take_unique(position) {
-                let b = T::read(inputs.required(other)?)?;
-                return T::modify(context, y, |y| {
-                    in_place(y, &b, &layout, other, kernel);
-                    Ok(())
-                });
-            }
+        if (position == 0 || commutes)
+            && inputs.required(position)?.shape() == layout.shape
+            && let Some(y) = inputs.take_unique(position)
+        {
+            let b = T::read(inputs.required(other)?)?;
+            return T::modify(context, y, |y| {
+                in_place(y, &b, &layout, other, kernel);
+                Ok(())
+            });
         }
     }
     let (a, b) = (T::read(inputs.required(0)?)?, T::read(inputs.required(1)?)?);
@@ -146,24 +153,36 @@ fn out_of_place<T: Unit + Copy>(
 ) {
     let [step_a, step_b] = layout.steps();
     for_chunks(y, |start, y| {
-        layout.for_runs(start, y.len(), |Run { start, length, sources }| {
-            for offset in (0..length).step_by(PIECE) {
-                let size = PIECE.min(length - offset);
-                let y = &mut y[start + offset..start + offset + size];
-                match Operand::at(a, sources[0] + offset * step_a, step_a, size) {
-                    Operand::Slice(a) => y.copy_from_slice(a),
-                    Operand::Scalar(a) => y.fill(a),
+        layout.for_runs(
+            start,
+            y.len(),
+            |Run {
+                 start,
+                 length,
+                 sources,
+             }| {
+                for offset in (0..length).step_by(PIECE) {
+                    let size = PIECE.min(length - offset);
+                    let y = &mut y[start + offset..start + offset + size];
+                    match Operand::at(a, sources[0] + offset * step_a, step_a, size) {
+                        Operand::Slice(a) => y.copy_from_slice(a),
+                        Operand::Scalar(a) => y.fill(a),
+                    }
+                    kernel(y, Operand::at(b, sources[1] + offset * step_b, step_b, size));
                 }
-                kernel(y, Operand::at(b, sources[1] + offset * step_b, step_b, size));
-            }
-        });
+            },
+        );
     });
 }
 
 /// The dtype that both inputs share.
 pub(super) fn same_dtypes(inputs: &Inputs<'_>) -> Result<DType, OpError> {
     let (dtype, other) = (inputs.required(0)?.dtype(), inputs.required(1)?.dtype());
-    if dtype == other { Ok(dtype) } else { Err(OpError::Type { index: 1, got: other }) }
+    if dtype == other {
+        Ok(dtype)
+    } else {
+        Err(OpError::Type { index: 1, got: other })
+    }
 }
 
 #[cfg(test)]
@@ -188,7 +207,13 @@ mod tests {
         assert_eq!(sub(&column, &row), [90.0, 80.0, 70.0, 190.0, 180.0, 170.0]);
         let add = run_one(Binary::Add, &[column, a]);
         assert_eq!(add, tensor(&[2, 3], &[101.0, 102.0, 103.0, 204.0, 205.0, 206.0]));
-        assert!(run(Binary::Add, &[tensor(&[2], &[1.0, 2.0]), tensor(&[3], &[1.0, 2.0, 3.0])]).is_err());
+        assert!(
+            run(
+                Binary::Add,
+                &[tensor(&[2], &[1.0, 2.0]), tensor(&[3], &[1.0, 2.0, 3.0])]
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -196,14 +221,20 @@ mod tests {
         let (channels, area) = (7, 30_000);
         let x = vec![1.5f32; channels * area];
         let scale: Vec<f32> = (0..channels).map(|c| c as f32).collect();
-        let y = run_one(Binary::Mul, &[tensor(&[1, channels, area], &x), tensor(&[channels, 1], &scale)]);
+        let y = run_one(
+            Binary::Mul,
+            &[tensor(&[1, channels, area], &x), tensor(&[channels, 1], &scale)],
+        );
         let y = y.to_f32().unwrap();
         assert!(y.iter().enumerate().all(|(i, &y)| y == 1.5 * (i / area) as f32));
     }
 
     #[test]
     fn empty_tensors() {
-        let y = run_one(Binary::Add, &[tensor(&[0, 3], &[]), tensor(&[3], &[1.0, 2.0, 3.0])]);
+        let y = run_one(
+            Binary::Add,
+            &[tensor(&[0, 3], &[]), tensor(&[3], &[1.0, 2.0, 3.0])],
+        );
         assert_eq!(y.shape(), [0, 3]);
     }
 

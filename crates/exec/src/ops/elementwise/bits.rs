@@ -41,6 +41,11 @@ where
 }
 
 /// Shifts; beyond the width (or by negative amounts) only copies of the sign are left.
+#[allow(
+    clippy::unnecessary_fallible_conversions,
+    clippy::useless_conversion,
+    reason = "for every integer type"
+)]
 pub(in crate::ops) fn shift(
     op: &BitShift,
     inputs: &mut Inputs<'_>,
@@ -75,7 +80,8 @@ mod tests {
         let (left, right) = (ShiftDirection::Left, ShiftDirection::Right);
         let x = Tensor::from_vec1(&[-4i8, 5, -4, 5]);
         let by = Tensor::from_vec1(&[1i8, 1, 8, -1]);
-        let run = |direction, x: &Tensor, by: &Tensor| run_one(BitShift { direction }, &[x.clone(), by.clone()]);
+        let run =
+            |direction, x: &Tensor, by: &Tensor| run_one(BitShift { direction }, &[x.clone(), by.clone()]);
         assert_eq!(run(left, &x, &by), Tensor::from_vec1(&[-8i8, 10, 0, 0]));
         assert_eq!(run(right, &x, &by), Tensor::from_vec1(&[-2i8, 2, -1, 0]));
         let x = Tensor::from_vec1(&[0x8000_0000u32, 3]);
@@ -95,7 +101,10 @@ mod tests {
             let y = run_one(op, &[a.clone(), b.clone()]);
             assert_eq!(y, Tensor::from_bools(&[2, 2], &expected).unwrap(), "{op:?}");
         }
-        let y = run_one(Binary::BitwiseXor, &[Tensor::from_vec1(&[-1i64, 6]), Tensor::scalar(3i64)]);
+        let y = run_one(
+            Binary::BitwiseXor,
+            &[Tensor::from_vec1(&[-1i64, 6]), Tensor::scalar(3i64)],
+        );
         assert_eq!(y, Tensor::from_vec1(&[-4i64, 5]));
         assert!(run(Binary::And, &[Tensor::scalar(1u8), Tensor::scalar(1u8)]).is_err());
         assert!(run(Binary::BitwiseAnd, &[a, b]).is_err());

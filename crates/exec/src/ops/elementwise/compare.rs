@@ -8,16 +8,19 @@ use bantam_tensor::{DType, Tensor};
 use super::binary::same_dtypes;
 use crate::inputs::Inputs;
 use crate::ops::broadcast::Broadcast;
-use bantam_kernels::chunks::for_chunks;
 use crate::ops::dispatch::in_number_or_bool;
 use crate::ops::units::Unit;
 use crate::{Context, OpError};
+use bantam_kernels::chunks::for_chunks;
 
 /// Truths of two broadcast inputs of one type; booleans and strings only for equality.
 pub(super) fn compare(op: Binary, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     match same_dtypes(inputs)? {
         DType::String if op == Binary::Equal => equal_strings(inputs, context),
-        DType::Bool if op != Binary::Equal => Err(OpError::Type { index: 0, got: DType::Bool }),
+        DType::Bool if op != Binary::Equal => Err(OpError::Type {
+            index: 0,
+            got: DType::Bool,
+        }),
         dtype => in_number_or_bool!(dtype, 0, T => match op {
             Binary::Equal => compare_values(inputs, context, |a: T, b: T| a == b),
             Binary::Greater => compare_values(inputs, context, |a: T, b: T| a > b),
@@ -94,7 +97,10 @@ mod tests {
         assert_eq!(y, Tensor::from_bools(&[2], &[false, true]).unwrap());
         assert!(run(Binary::Less, &[a, b]).is_err());
         let truths = Tensor::from_bools(&[2], &[true, false]).unwrap();
-        assert_eq!(run_one(Binary::Equal, &[truths.clone(), truths.clone()]).dtype(), DType::Bool);
+        assert_eq!(
+            run_one(Binary::Equal, &[truths.clone(), truths.clone()]).dtype(),
+            DType::Bool
+        );
         assert!(run(Binary::Greater, &[truths.clone(), truths]).is_err());
     }
 }

@@ -5,8 +5,8 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::inputs::Inputs;
-use bantam_kernels::chunks::{PIECE, for_chunks};
 use crate::{Context, OpError};
+use bantam_kernels::chunks::{PIECE, for_chunks};
 
 /// A function of a slice in place.
 pub(super) type Kernel<'k, T> = &'k (dyn Fn(&mut [T]) + Sync);
@@ -81,7 +81,9 @@ pub(super) fn map_to_bools<T: Element>(
     let x = inputs.values::<T>(0)?;
     let mut truths = context.uninitialized(DType::Bool, inputs.required(0)?.shape())?;
     for_chunks(truths.bytes_mut(), |start, y| {
-        y.iter_mut().zip(&x[start..]).for_each(|(y, &x)| *y = u8::from(predicate(x)));
+        y.iter_mut()
+            .zip(&x[start..])
+            .for_each(|(y, &x)| *y = u8::from(predicate(x)));
     });
     Ok(truths)
 }

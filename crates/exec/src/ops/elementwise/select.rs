@@ -6,9 +6,9 @@ use bantam_tensor::{DType, Tensor};
 use crate::inputs::Inputs;
 use crate::operator::Outputs;
 use crate::ops::broadcast::Broadcast;
-use bantam_kernels::chunks::for_chunks;
 use crate::ops::units::{self, Unit, in_unit};
 use crate::{Context, OpError};
+use bantam_kernels::chunks::for_chunks;
 
 /// Element-wise choice: condition, where true, where false; of any type.
 pub(in crate::ops) fn select(inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
@@ -17,11 +17,20 @@ pub(in crate::ops) fn select(inputs: &Inputs<'_>, context: &Context) -> Result<T
 
 fn select_units<U: Unit>(inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let condition = inputs.required(0)?;
-    let truths = condition.bools().map_err(|_| OpError::Type { index: 0, got: condition.dtype() })?;
+    let truths = condition.bools().map_err(|_| OpError::Type {
+        index: 0,
+        got: condition.dtype(),
+    })?;
     let dtype = inputs.required(1)?.dtype();
-    let (yes, no) = (units::read::<U>(inputs, 1, dtype)?, units::read::<U>(inputs, 2, dtype)?);
-    let layout =
-        Broadcast::new([condition.shape(), inputs.required(1)?.shape(), inputs.required(2)?.shape()])?;
+    let (yes, no) = (
+        units::read::<U>(inputs, 1, dtype)?,
+        units::read::<U>(inputs, 2, dtype)?,
+    );
+    let layout = Broadcast::new([
+        condition.shape(),
+        inputs.required(1)?.shape(),
+        inputs.required(2)?.shape(),
+    ])?;
     let [step, step_yes, step_no] = layout.steps();
     U::build(context, dtype, &layout.shape, |y| {
         for_chunks(y, |start, y| {
@@ -49,7 +58,13 @@ pub(in crate::ops) fn dropout(
     context: &Context,
 ) -> Result<Outputs, OpError> {
     let training = match inputs.optional(2) {
-        Some(mode) => mode.bools().map_err(|_| OpError::Type { index: 2, got: mode.dtype() })?.contains(&1),
+        Some(mode) => mode
+            .bools()
+            .map_err(|_| OpError::Type {
+                index: 2,
+                got: mode.dtype(),
+            })?
+            .contains(&1),
         None => false,
     };
     let drops = match inputs.optional(1) {
@@ -57,7 +72,9 @@ pub(in crate::ops) fn dropout(
         None => true,
     };
     if training && drops {
-        return Err(OpError::Unsupported("Dropout in training mode (it draws random numbers)".to_owned()));
+        return Err(OpError::Unsupported(
+            "Dropout in training mode (it draws random numbers)".to_owned(),
+        ));
     }
     let x = inputs.keep(0)?;
     let mask = if outputs > 1 {
@@ -81,7 +98,10 @@ mod tests {
     fn choices_of_numbers_and_strings() {
         let condition = Tensor::from_bools(&[2, 1], &[true, false]).unwrap();
         let yes = Tensor::from_vec1(&[1.0f32, 2.0]);
-        let y = run_one(Where {}, &[condition.clone(), yes.clone(), Tensor::scalar(9.0f32)]);
+        let y = run_one(
+            Where {},
+            &[condition.clone(), yes.clone(), Tensor::scalar(9.0f32)],
+        );
         assert_eq!(y, Tensor::from_slice(&[2, 2], &[1.0f32, 2.0, 9.0, 9.0]).unwrap());
         let text = |text: &str| Tensor::from_strings(&[1], vec![text.as_bytes().to_vec()]).unwrap();
         let y = run_one(Where {}, &[condition.clone(), text("yes"), text("no")]);
@@ -95,9 +115,16 @@ mod tests {
         let (none, half) = (Tensor::scalar(0.0f32), Tensor::scalar(0.5f32));
         let mode = |training| Tensor::from_bools(&[], &[training]).unwrap();
         let op = Dropout { seed: None };
-        for inputs in [vec![x.clone()], vec![x.clone(), half.clone()], vec![x.clone(), none, mode(true)]] {
+        for inputs in [
+            vec![x.clone()],
+            vec![x.clone(), half.clone()],
+            vec![x.clone(), none, mode(true)],
+        ] {
             let outputs = run(op.clone(), &inputs).unwrap();
-            assert_eq!(outputs, [x.clone(), Tensor::from_bools(&[2], &[true, true]).unwrap()]);
+            assert_eq!(
+                outputs,
+                [x.clone(), Tensor::from_bools(&[2], &[true, true]).unwrap()]
+            );
         }
         assert!(run(op, &[x, half, mode(true)]).is_err());
     }

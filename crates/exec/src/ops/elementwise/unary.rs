@@ -45,7 +45,10 @@ macro_rules! float_kernel {
             Unary::Sinh => &|y: &mut [$float]| each(y, $float::sinh),
             Unary::Tan => &|y: &mut [$float]| each(y, $float::tan),
             Unary::BitwiseNot | Unary::Identity | Unary::IsNaN | Unary::Not => {
-                return Err(OpError::Type { index: 0, got: $float::DTYPE });
+                return Err(OpError::Type {
+                    index: 0,
+                    got: $float::DTYPE,
+                });
             }
         };
         kernel
@@ -61,7 +64,9 @@ pub(in crate::ops) fn unary(
     match op {
         Unary::Identity => inputs.keep(0),
         Unary::Not => not(inputs, context),
-        Unary::BitwiseNot => in_integer!(dtype, 0, T => map_values(inputs, context, &|y: &mut [T]| each(y, |x| !x))),
+        Unary::BitwiseNot => {
+            in_integer!(dtype, 0, T => map_values(inputs, context, &|y: &mut [T]| each(y, |x| !x)))
+        }
         Unary::IsNaN => in_type!(
             dtype, 0, [F32 f32, F64 f64, F16 f16, BF16 bf16],
             T => map_to_bools(inputs, context, |x: T| x.is_nan())
@@ -81,6 +86,11 @@ fn each<T: Copy>(y: &mut [T], function: impl Fn(T) -> T) {
 }
 
 /// Abs, Sign and Relu of integers.
+#[allow(
+    clippy::absurd_extreme_comparisons,
+    clippy::unnecessary_min_or_max,
+    reason = "for integers with and without sign"
+)]
 fn integer(op: Unary, inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let dtype = inputs.required(0)?.dtype();
     if dtype.is_unsigned_integer() && op != Unary::Sign {
@@ -99,9 +109,15 @@ fn integer(op: Unary, inputs: &mut Inputs<'_>, context: &Context) -> Result<Tens
 
 fn not(inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
-    let bytes = x.bools().map_err(|_| OpError::Type { index: 0, got: x.dtype() })?;
+    let bytes = x.bools().map_err(|_| OpError::Type {
+        index: 0,
+        got: x.dtype(),
+    })?;
     let mut y = context.uninitialized(DType::Bool, x.shape())?;
-    y.bytes_mut().iter_mut().zip(bytes).for_each(|(y, &x)| *y = u8::from(x == 0));
+    y.bytes_mut()
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(y, &x)| *y = u8::from(x == 0));
     Ok(y)
 }
 
@@ -112,9 +128,7 @@ pub(in crate::ops) fn is_infinite(
     context: &Context,
 ) -> Result<Tensor, OpError> {
     fn wanted<T: Real>(op: &IsInf) -> impl Fn(T) -> bool + Sync + use<'_, T> {
-        move |x| {
-            (op.detect_negative && x == T::NEG_INFINITY) || (op.detect_positive && -x == T::NEG_INFINITY)
-        }
+        move |x| (op.detect_negative && x == T::NEG_INFINITY) || (op.detect_positive && -x == T::NEG_INFINITY)
     }
     match inputs.required(0)?.dtype() {
         DType::F32 => map_to_bools(inputs, context, wanted::<f32>(op)),
@@ -133,16 +147,21 @@ pub(in crate::ops) fn is_infinite(
 
 #[cfg(test)]
 mod tests {
-    use bantam_graph::ops::{IsInf, Unary};
     use bantam_graph::Op;
+    use bantam_graph::ops::{IsInf, Unary};
     use bantam_tensor::{DType, Tensor};
 
     use crate::ops::testing::{run, run_one};
 
     #[test]
     fn every_function_takes_every_float() {
-        for &op in Unary::ALL.iter().filter(|op| !matches!(op, Unary::BitwiseNot | Unary::Not | Unary::IsNaN)) {
-            let exact = run_one(op, &[Tensor::from_vec1(&[0.25f64, 0.5, 1.0])]).to_f64().unwrap();
+        for &op in Unary::ALL
+            .iter()
+            .filter(|op| !matches!(op, Unary::BitwiseNot | Unary::Not | Unary::IsNaN))
+        {
+            let exact = run_one(op, &[Tensor::from_vec1(&[0.25f64, 0.5, 1.0])])
+                .to_f64()
+                .unwrap();
             for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 2e-3), (DType::BF16, 2e-2)] {
                 let x = Tensor::from_f64(dtype, &[3], &[0.25, 0.5, 1.0]).unwrap();
                 let y = run_one(op, &[x]);
@@ -159,7 +178,8 @@ mod tests {
     #[test]
     fn integers() {
         let x = Tensor::from_vec1(&[-128i8, -3, 0, 5]);
-        let expect = |op, values: &[i8]| assert_eq!(run_one(op, std::slice::from_ref(&x)), Tensor::from_vec1(values));
+        let expect =
+            |op, values: &[i8]| assert_eq!(run_one(op, std::slice::from_ref(&x)), Tensor::from_vec1(values));
         expect(Unary::Abs, &[-128, 3, 0, 5]);
         expect(Unary::Neg, &[-128, 3, 0, -5]);
         expect(Unary::Sign, &[-1, -1, 0, 1]);
@@ -173,18 +193,34 @@ mod tests {
     fn truths_of_floats() {
         let x = Tensor::from_vec1(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0]);
         let is_nan = run_one(Unary::IsNaN, std::slice::from_ref(&x));
-        assert_eq!(is_nan, Tensor::from_bools(&[4], &[true, false, false, false]).unwrap());
-        let op = Op::IsInf(IsInf { detect_negative: false, detect_positive: true });
+        assert_eq!(
+            is_nan,
+            Tensor::from_bools(&[4], &[true, false, false, false]).unwrap()
+        );
+        let op = Op::IsInf(IsInf {
+            detect_negative: false,
+            detect_positive: true,
+        });
         let is_inf = run_one(op, &[x]);
-        assert_eq!(is_inf, Tensor::from_bools(&[4], &[false, true, false, false]).unwrap());
+        assert_eq!(
+            is_inf,
+            Tensor::from_bools(&[4], &[false, true, false, false]).unwrap()
+        );
         let not = run_one(Unary::Not, &[is_inf]);
         assert_eq!(not, Tensor::from_bools(&[4], &[true, false, true, true]).unwrap());
     }
 
     #[test]
     fn wrong_types_are_errors() {
-        for (op, dtype) in [(Unary::Sin, DType::I32), (Unary::Not, DType::F32), (Unary::Neg, DType::U8)] {
-            assert!(run(op, &[Tensor::zeros(dtype, &[2]).unwrap()]).is_err(), "{op:?} of {dtype}");
+        for (op, dtype) in [
+            (Unary::Sin, DType::I32),
+            (Unary::Not, DType::F32),
+            (Unary::Neg, DType::U8),
+        ] {
+            assert!(
+                run(op, &[Tensor::zeros(dtype, &[2]).unwrap()]).is_err(),
+                "{op:?} of {dtype}"
+            );
         }
     }
 

@@ -18,7 +18,10 @@ pub(in crate::ops) fn variadic(
 ) -> Result<Tensor, OpError> {
     let (mut result, count) = (inputs.keep(0)?, inputs.len());
     for index in 1..count {
-        let arguments = vec![Some(Argument::Last(result)), Some(Argument::Shared(inputs.required(index)?))];
+        let arguments = vec![
+            Some(Argument::Last(result)),
+            Some(Argument::Shared(inputs.required(index)?)),
+        ];
         let mut pair = Inputs::new(arguments);
         result = match op {
             Variadic::Max => extremum(true, &mut pair, context),
@@ -60,7 +63,10 @@ mod tests {
             (Variadic::Mean, [2.0, 10.0 / 3.0, 7.0 / 3.0, 11.0 / 3.0]),
         ] {
             let y = run_one(op, &inputs).to_f32().unwrap();
-            assert!(y.iter().zip(expected).all(|(y, e)| (y - e as f32).abs() < 1e-6), "{op:?}: {y:?}");
+            assert!(
+                y.iter().zip(expected).all(|(y, e)| (y - e as f32).abs() < 1e-6),
+                "{op:?}: {y:?}"
+            );
         }
         assert_eq!(run_one(Variadic::Max, &inputs[..1]), inputs[0]);
         assert!(run(Variadic::Max, &[]).is_err());

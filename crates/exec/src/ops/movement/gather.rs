@@ -23,7 +23,12 @@ pub(in crate::ops) fn gather(op: &Gather, inputs: &Inputs<'_>, context: &Context
     for &index in &indices {
         taken.push(position(index, dim)?);
     }
-    let shape = [&x.shape()[..at], inputs.required(1)?.shape(), &x.shape()[at + 1..]].concat();
+    let shape = [
+        &x.shape()[..at],
+        inputs.required(1)?.shape(),
+        &x.shape()[at + 1..],
+    ]
+    .concat();
     take(x, &[outer, dim, inner], &shape, None, context, || {
         vec![RunList::identity(outer), taken, RunList::identity(inner)]
     })
@@ -36,7 +41,10 @@ pub(in crate::ops) fn compress(
     context: &Context,
 ) -> Result<Tensor, OpError> {
     let (x, condition) = (inputs.required(0)?, inputs.required(1)?);
-    let truths = condition.bools().map_err(|_| OpError::Type { index: 1, got: condition.dtype() })?;
+    let truths = condition.bools().map_err(|_| OpError::Type {
+        index: 1,
+        got: condition.dtype(),
+    })?;
     let at = op.axis.map(|at| axis(at, x.rank())).transpose()?;
     let (outer, dim, inner) = at.map_or((1, x.len(), 1), |at| split_at_axis(x.shape(), at));
     let mut kept = RunList::default();
@@ -75,16 +83,21 @@ pub(super) fn element_offsets(
     indices: &[i64],
 ) -> Result<Vec<usize>, OpError> {
     let at = axis(along, shape.len())?;
-    let fits = index_shape.len() == shape.len()
-        && (0..shape.len()).all(|i| i == at || index_shape[i] <= shape[i]);
+    let fits =
+        index_shape.len() == shape.len() && (0..shape.len()).all(|i| i == at || index_shape[i] <= shape[i]);
     if !fits {
-        return Err(OpError::shape(format!("indices of shape {index_shape:?} do not fit into {shape:?}")));
+        return Err(OpError::shape(format!(
+            "indices of shape {index_shape:?} do not fit into {shape:?}"
+        )));
     }
     let strides = strides(shape);
     let mut place = vec![0; shape.len()];
     let mut offsets = Vec::with_capacity(indices.len());
     for &index in indices {
-        let rest: usize = (0..shape.len()).filter(|&i| i != at).map(|i| place[i] * strides[i]).sum();
+        let rest: usize = (0..shape.len())
+            .filter(|&i| i != at)
+            .map(|i| place[i] * strides[i])
+            .sum();
         offsets.push(rest + position(index, shape[at])? * strides[at]);
         crate::ops::broadcast::advance(&mut place, index_shape);
     }
@@ -129,9 +142,16 @@ impl TuplePlaces {
         tuple_shape: &[usize],
         indices: &[i64],
     ) -> Result<TuplePlaces, OpError> {
-        let fail = || OpError::shape(format!("index tuples of shape {tuple_shape:?} do not fit {shape:?}"));
+        let fail = || {
+            OpError::shape(format!(
+                "index tuples of shape {tuple_shape:?} do not fit {shape:?}"
+            ))
+        };
         let (&width, outer) = tuple_shape.split_last().ok_or_else(fail)?;
-        let depth = batch_dims.checked_add(width).filter(|&depth| depth <= shape.len()).ok_or_else(fail)?;
+        let depth = batch_dims
+            .checked_add(width)
+            .filter(|&depth| depth <= shape.len())
+            .ok_or_else(fail)?;
         if outer.get(..batch_dims) != Some(&shape[..batch_dims]) {
             return Err(fail());
         }
@@ -147,7 +167,11 @@ impl TuplePlaces {
             }
             offsets.push(offset);
         }
-        Ok(TuplePlaces { offsets, block: shape[depth..].iter().product(), depth })
+        Ok(TuplePlaces {
+            offsets,
+            block: shape[depth..].iter().product(),
+            depth,
+        })
     }
 }
 
@@ -173,7 +197,10 @@ mod tests {
 
     fn check(op: impl Into<Op>, indices: (&[usize], &[i64]), shape: &[usize], values: &[i32]) {
         let indices = Tensor::from_slice(indices.0, indices.1).unwrap();
-        assert_eq!(run_one(op, &[matrix(), indices]), Tensor::from_slice(shape, values).unwrap());
+        assert_eq!(
+            run_one(op, &[matrix(), indices]),
+            Tensor::from_slice(shape, values).unwrap()
+        );
     }
 
     fn fails(op: impl Into<Op>, shape: &[usize], indices: &[i64]) {
@@ -184,7 +211,12 @@ mod tests {
     fn slices_by_index() {
         check(Gather { axis: 0 }, (&[2], &[2, -3]), &[2, 2], &[5, 6, 1, 2]);
         check(Gather { axis: 1 }, (&[], &[1]), &[3], &[2, 4, 6]);
-        check(Gather { axis: 1 }, (&[1, 2], &[1, 0]), &[3, 1, 2], &[2, 1, 4, 3, 6, 5]);
+        check(
+            Gather { axis: 1 },
+            (&[1, 2], &[1, 0]),
+            &[3, 1, 2],
+            &[2, 1, 4, 3, 6, 5],
+        );
         check(Gather { axis: 0 }, (&[0], &[]), &[0, 2], &[]);
         fails(Gather { axis: 0 }, &[1], &[3]);
         fails(Gather { axis: 0 }, &[1], &[i64::MIN]);
@@ -193,7 +225,12 @@ mod tests {
 
     #[test]
     fn elements_by_index() {
-        check(GatherElements { axis: 1 }, (&[2, 2], &[1, 0, 1, 1]), &[2, 2], &[2, 1, 4, 4]);
+        check(
+            GatherElements { axis: 1 },
+            (&[2, 2], &[1, 0, 1, 1]),
+            &[2, 2],
+            &[2, 1, 4, 4],
+        );
         check(GatherElements { axis: 0 }, (&[1, 2], &[-1, 1]), &[1, 2], &[5, 4]);
         fails(GatherElements { axis: 0 }, &[1, 3], &[0, 0, 0]);
         fails(GatherElements { axis: 0 }, &[2], &[0, 0]);
@@ -218,9 +255,24 @@ mod tests {
         let keep = |truths: &[bool]| Tensor::from_bools(&[truths.len()], truths).unwrap();
         let y = run_one(Compress { axis: Some(0) }, &[matrix(), keep(&[false, true])]);
         assert_eq!(y, Tensor::from_slice(&[1, 2], &[3i32, 4]).unwrap());
-        let y = run_one(Compress { axis: None }, &[matrix(), keep(&[true, false, false, false, true])]);
+        let y = run_one(
+            Compress { axis: None },
+            &[matrix(), keep(&[true, false, false, false, true])],
+        );
         assert_eq!(y, Tensor::from_vec1(&[1i32, 5]));
-        assert!(run(Compress { axis: Some(1) }, &[matrix(), keep(&[false, false, true])]).is_err());
-        assert!(run(Compress { axis: None }, &[matrix(), Tensor::zeros(DType::I64, &[2]).unwrap()]).is_err());
+        assert!(
+            run(
+                Compress { axis: Some(1) },
+                &[matrix(), keep(&[false, false, true])]
+            )
+            .is_err()
+        );
+        assert!(
+            run(
+                Compress { axis: None },
+                &[matrix(), Tensor::zeros(DType::I64, &[2]).unwrap()]
+            )
+            .is_err()
+        );
     }
 }

@@ -21,14 +21,19 @@ pub(in crate::ops) fn constant_of_shape(
     let zero = Tensor::scalar(0f32);
     let value = op.value.as_ref().unwrap_or(&zero);
     if value.len() != 1 {
-        return Err(OpError::shape(format!("`value` must hold one value, not {}", value.len())));
+        return Err(OpError::shape(format!(
+            "`value` must hold one value, not {}",
+            value.len()
+        )));
     }
-    in_unit!(value.dtype(), U => {
-        let unit = U::read(value)?[0].clone();
-        U::build(context, value.dtype(), &shape, |y| {
-            y.fill(unit);
-            Ok(())
-        })
+    in_unit!(value.dtype(), U => constant::<U>(value, &shape, context))
+}
+
+fn constant<U: Unit>(value: &Tensor, shape: &[usize], context: &Context) -> Result<Tensor, OpError> {
+    let units = U::read(value)?;
+    U::build(context, value.dtype(), shape, |y| {
+        y.fill(units[0].clone());
+        Ok(())
     })
 }
 
@@ -49,9 +54,16 @@ pub(in crate::ops) fn range(inputs: &Inputs<'_>, context: &Context) -> Result<Te
         return Err(OpError::value("Range is too long"));
     }
     let wide = context.fill(&[length as usize], |y: &mut [f64]| {
-        y.iter_mut().enumerate().for_each(|(i, y)| *y = start.float + i as f64 * delta.float);
+        y.iter_mut()
+            .enumerate()
+            .for_each(|(i, y)| *y = start.float + i as f64 * delta.float);
     })?;
-    cast(dtype, &CastRules::default(), &mut Inputs::new(vec![Some(Argument::Last(wide))]), context)
+    cast(
+        dtype,
+        &CastRules::default(),
+        &mut Inputs::new(vec![Some(Argument::Last(wide))]),
+        context,
+    )
 }
 
 fn integer_range(
@@ -63,7 +75,11 @@ fn integer_range(
 ) -> Result<Tensor, OpError> {
     let distance = i128::from(limit) - i128::from(start);
     let forward = (distance > 0) == (delta > 0);
-    let length = if forward { distance.unsigned_abs().div_ceil(u128::from(delta.unsigned_abs())) } else { 0 };
+    let length = if forward {
+        distance.unsigned_abs().div_ceil(u128::from(delta.unsigned_abs()))
+    } else {
+        0
+    };
     let length = usize::try_from(length).map_err(|_| OpError::value("Range is too long"))?;
     in_type!(dtype, 0, [I16 i16, I32 i32, I64 i64], T => context.fill(&[length], |y: &mut [T]| {
         let value = |i: usize| start.wrapping_add(delta.wrapping_mul(i as i64)) as T;
@@ -80,40 +96,74 @@ struct Value {
 fn one_value(inputs: &Inputs<'_>, index: usize, dtype: DType) -> Result<Value, OpError> {
     let tensor = inputs.required(index)?;
     if tensor.dtype() != dtype {
-        return Err(OpError::Type { index, got: tensor.dtype() });
+        return Err(OpError::Type {
+            index,
+            got: tensor.dtype(),
+        });
     }
     match tensor.to_f64()?.as_slice() {
-        &[float] => Ok(Value { float, integer: if dtype.is_integer() { tensor.to_i64()?[0] } else { 0 } }),
-        values => Err(OpError::shape(format!("input {index} must hold one value, not {}", values.len()))),
+        &[float] => Ok(Value {
+            float,
+            integer: if dtype.is_integer() {
+                tensor.to_i64()?[0]
+            } else {
+                0
+            },
+        }),
+        values => Err(OpError::shape(format!(
+            "input {index} must hold one value, not {}",
+            values.len()
+        ))),
     }
 }
 
 /// indices, depth, values (off, on): a new axis that is "on" at the index and "off" elsewhere.
-pub(in crate::ops) fn one_hot(op: &OneHot, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+pub(in crate::ops) fn one_hot(
+    op: &OneHot,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
     let (indices, values) = (inputs.required(0)?, inputs.required(2)?);
     let depth = one_value(inputs, 1, inputs.required(1)?.dtype())?.float;
     if !(0.0..2f64.powi(53)).contains(&depth) || values.len() != 2 {
-        return Err(OpError::value(format!("the depth {depth} or the {} values are wrong", values.len())));
+        return Err(OpError::value(format!(
+            "the depth {depth} or the {} values are wrong",
+            values.len()
+        )));
     }
     let at = axis(op.axis, indices.rank() + 1)?;
     let mut shape = indices.shape().to_vec();
     shape.insert(at, depth as usize);
     let inner: usize = indices.shape()[at..].iter().product();
     // Negative indices count from the end; what is still outside is "off" everywhere.
-    let hot = |index: f64| Some(if index < 0.0 { index + depth } else { index }).filter(|i| (0.0..depth).contains(i));
-    let hot: Vec<Option<usize>> = indices.to_f64()?.into_iter().map(|i| hot(i).map(|i| i as usize)).collect();
-    in_unit!(values.dtype(), U => {
-        let choices = U::read(values)?;
-        U::build(context, values.dtype(), &shape, |y| {
-            y.fill(choices[0].clone());
-            for (flat, index) in hot.iter().enumerate() {
-                if let Some(index) = index {
-                    let (outer, i) = (flat / inner, flat % inner);
-                    y[(outer * depth as usize + index) * inner + i] = choices[1].clone();
-                }
+    let hot = |index: f64| {
+        Some(if index < 0.0 { index + depth } else { index }).filter(|i| (0.0..depth).contains(i))
+    };
+    let hot: Vec<Option<usize>> = indices
+        .to_f64()?
+        .into_iter()
+        .map(|i| hot(i).map(|i| i as usize))
+        .collect();
+    in_unit!(values.dtype(), U => place_hot::<U>(values, &shape, (depth as usize, inner), &hot, context))
+}
+
+/// Fills with the first value and puts the second one at the index of each place.
+fn place_hot<U: Unit>(
+    values: &Tensor,
+    shape: &[usize],
+    (depth, inner): (usize, usize),
+    hot: &[Option<usize>],
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let choices = U::read(values)?;
+    U::build(context, values.dtype(), shape, |y| {
+        y.fill(choices[0].clone());
+        for (flat, index) in hot.iter().enumerate() {
+            if let Some(index) = index {
+                y[(flat / inner * depth + index) * inner + flat % inner] = choices[1].clone();
             }
-            Ok(())
-        })
+        }
+        Ok(())
     })
 }
 
@@ -125,23 +175,34 @@ pub(in crate::ops) fn eye_like(
 ) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
     let &[rows, columns] = x.shape() else {
-        return Err(OpError::shape(format!("the input must be a matrix, not {:?}", x.shape())));
+        return Err(OpError::shape(format!(
+            "the input must be a matrix, not {:?}",
+            x.shape()
+        )));
     };
     let dtype = op.dtype.unwrap_or(x.dtype());
     let mut one = Inputs::new(vec![Some(Argument::Last(Tensor::scalar(1f32)))]);
     let one = cast(dtype, &CastRules::default(), &mut one, context)?;
-    in_unit!(dtype, U => {
-        let one = U::read(&one)?[0].clone();
-        U::build(context, dtype, &[rows, columns], |y| {
-            y.fill(U::default());
-            for row in 0..rows {
-                let column = op.k.saturating_add(row as i64);
-                if let Some(column) = usize::try_from(column).ok().filter(|&column| column < columns) {
-                    y[row * columns + column] = one.clone();
-                }
+    in_unit!(dtype, U => diagonal::<U>(&one, op.k, rows, columns, context))
+}
+
+fn diagonal<U: Unit>(
+    one: &Tensor,
+    k: i64,
+    rows: usize,
+    columns: usize,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let units = U::read(one)?;
+    U::build(context, one.dtype(), &[rows, columns], |y| {
+        y.fill(U::default());
+        for row in 0..rows {
+            let column = k.saturating_add(row as i64);
+            if let Some(column) = usize::try_from(column).ok().filter(|&column| column < columns) {
+                y[row * columns + column] = units[0].clone();
             }
-            Ok(())
-        })
+        }
+        Ok(())
     })
 }
 
@@ -169,26 +230,41 @@ mod tests {
     fn ranges() {
         let range = |start: i64, limit: i64, delta: i64| {
             let inputs = [start, limit, delta].map(Tensor::scalar);
-            run(Range {}, &inputs).ok().map(|outputs| outputs[0].to_i64().unwrap())
+            run(Range {}, &inputs)
+                .ok()
+                .map(|outputs| outputs[0].to_i64().unwrap())
         };
         assert_eq!(range(1, 8, 3), Some(vec![1, 4, 7]));
         assert_eq!(range(10, 4, -2), Some(vec![10, 8, 6]));
         assert_eq!(range(1, 1, 1), Some(vec![]));
         assert_eq!(range(1, 8, -1), Some(vec![]));
-        assert_eq!(range(i64::MIN, i64::MAX, i64::MAX), Some(vec![i64::MIN, -1, i64::MAX - 1]));
+        assert_eq!(
+            range(i64::MIN, i64::MAX, i64::MAX),
+            Some(vec![i64::MIN, -1, i64::MAX - 1])
+        );
         assert_eq!(range(0, 1, 0), None);
         assert_eq!(range(i64::MIN, i64::MAX, 1), None);
         let floats = |values: [f32; 3]| run(Range {}, &values.map(Tensor::scalar));
-        assert_eq!(floats([1.0, 2.0, 0.4]).unwrap()[0], Tensor::from_vec1(&[1.0f32, 1.4, 1.8]));
+        assert_eq!(
+            floats([1.0, 2.0, 0.4]).unwrap()[0],
+            Tensor::from_vec1(&[1.0f32, 1.4, 1.8])
+        );
         assert!(floats([0.0, f32::INFINITY, 1.0]).is_err());
         assert!(floats([0.0, f32::NAN, 1.0]).unwrap()[0].is_empty());
     }
 
     #[test]
     fn one_hot_rows_and_columns() {
-        let inputs = [Tensor::from_vec1(&[0i64, -1, 5]), Tensor::scalar(3i64), Tensor::from_vec1(&[2i32, 7])];
+        let inputs = [
+            Tensor::from_vec1(&[0i64, -1, 5]),
+            Tensor::scalar(3i64),
+            Tensor::from_vec1(&[2i32, 7]),
+        ];
         let y = run_one(OneHot { axis: -1 }, &inputs);
-        assert_eq!((y.shape(), y.to_i64().unwrap()), (&[3, 3][..], vec![7, 2, 2, 2, 2, 7, 2, 2, 2]));
+        assert_eq!(
+            (y.shape(), y.to_i64().unwrap()),
+            (&[3, 3][..], vec![7, 2, 2, 2, 2, 7, 2, 2, 2])
+        );
         let y = run_one(OneHot { axis: 0 }, &inputs);
         assert_eq!(y.to_i64().unwrap(), [7, 2, 2, 2, 2, 2, 2, 7, 2]);
         let wrong = [inputs[0].clone(), Tensor::scalar(-3i64), inputs[2].clone()];
@@ -199,10 +275,30 @@ mod tests {
     #[test]
     fn diagonals_of_ones() {
         let x = Tensor::zeros(DType::F16, &[2, 3]).unwrap();
-        let y = run_one(EyeLike { dtype: Some(DType::I64), k: 1 }, std::slice::from_ref(&x));
+        let y = run_one(
+            EyeLike {
+                dtype: Some(DType::I64),
+                k: 1,
+            },
+            std::slice::from_ref(&x),
+        );
         assert_eq!(y, Tensor::from_slice(&[2, 3], &[0i64, 1, 0, 0, 0, 1]).unwrap());
         let y = run_one(EyeLike { dtype: None, k: -1 }, std::slice::from_ref(&x));
-        assert_eq!((y.dtype(), y.to_f64().unwrap()), (DType::F16, vec![0.0, 0.0, 0.0, 1.0, 0.0, 0.0]));
-        assert_eq!(run_one(EyeLike { dtype: None, k: i64::MIN }, &[x]).to_f64().unwrap(), [0.0; 6]);
+        assert_eq!(
+            (y.dtype(), y.to_f64().unwrap()),
+            (DType::F16, vec![0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+        );
+        assert_eq!(
+            run_one(
+                EyeLike {
+                    dtype: None,
+                    k: i64::MIN
+                },
+                &[x]
+            )
+            .to_f64()
+            .unwrap(),
+            [0.0; 6]
+        );
     }
 }

@@ -30,7 +30,10 @@ pub(in crate::ops) fn concat(
         let fits = part.len() == shape.len() && (0..part.len()).all(|i| i == at || part[i] == shape[i]);
         let total = fits.then(|| shape[at].checked_add(part[at])).flatten();
         shape[at] = total.ok_or_else(|| {
-            OpError::shape(format!("{part:?} cannot be joined to {:?} along axis {at}", first.shape()))
+            OpError::shape(format!(
+                "{part:?} cannot be joined to {:?} along axis {at}",
+                first.shape()
+            ))
         })?;
     }
     in_unit!(first.dtype(), U => concat_units::<U>(inputs, &shape, at, context))
@@ -81,7 +84,9 @@ pub(in crate::ops) fn split(
     };
     let total = parts.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
     if total != Some(dim) {
-        return Err(OpError::shape(format!("a dimension of size {dim} cannot be cut into {parts:?}")));
+        return Err(OpError::shape(format!(
+            "a dimension of size {dim} cannot be cut into {parts:?}"
+        )));
     }
     let mut start = 0;
     let cut = |&size: &usize| {
@@ -104,10 +109,15 @@ fn equal_parts(dim: usize, wanted: Option<i64>, outputs: usize) -> Result<Vec<us
         None => Some(outputs),
     };
     let count = count.filter(|&count| count > 0).ok_or_else(|| {
-        OpError::value(format!("num_outputs is {}, but the node has {outputs} outputs", wanted.unwrap_or(0)))
+        OpError::value(format!(
+            "num_outputs is {}, but the node has {outputs} outputs",
+            wanted.unwrap_or(0)
+        ))
     })?;
     let size = dim.div_ceil(count);
-    Ok((0..count).map(|index| size.min(dim.saturating_sub(index * size))).collect())
+    Ok((0..count)
+        .map(|index| size.min(dim.saturating_sub(index * size)))
+        .collect())
 }
 
 #[cfg(test)]
@@ -124,10 +134,19 @@ mod tests {
         let y = run_one(Concat { axis: -1 }, &[a.clone(), b.clone()]);
         assert_eq!(y, Tensor::from_slice(&[2, 3], &[1i16, 2, 5, 3, 4, 6]).unwrap());
         let y = run_one(Concat { axis: 0 }, &[a.clone(), a.clone()]);
-        assert_eq!(y, Tensor::from_slice(&[4, 2], &[1i16, 2, 3, 4, 1, 2, 3, 4]).unwrap());
+        assert_eq!(
+            y,
+            Tensor::from_slice(&[4, 2], &[1i16, 2, 3, 4, 1, 2, 3, 4]).unwrap()
+        );
         assert!(run(Concat { axis: 0 }, &[a.clone(), b]).is_err());
         assert!(run(Concat { axis: 2 }, &[a.clone(), a.clone()]).is_err());
-        assert!(run(Concat { axis: 0 }, &[a, Tensor::zeros(DType::F32, &[2, 2]).unwrap()]).is_err());
+        assert!(
+            run(
+                Concat { axis: 0 },
+                &[a, Tensor::zeros(DType::F32, &[2, 2]).unwrap()]
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -146,7 +165,13 @@ mod tests {
         let cut = |num_outputs, sizes: Option<&[i64]>, outputs| {
             let inputs = [Some(x.clone()), sizes.map(Tensor::from_vec1)];
             let parts = run_outputs(Split { axis: 1, num_outputs }, &inputs, outputs).ok()?;
-            Some(parts.into_iter().flatten().map(|part| part.to_i64().unwrap()).collect::<Vec<_>>())
+            Some(
+                parts
+                    .into_iter()
+                    .flatten()
+                    .map(|part| part.to_i64().unwrap())
+                    .collect::<Vec<_>>(),
+            )
         };
         let expected = Some(vec![vec![0, 1, 2, 5, 6, 7], vec![3, 4, 8, 9]]);
         assert_eq!(cut(Some(2), None, 2), expected);

@@ -12,8 +12,12 @@ use crate::{Context, OpError};
 /// Indices of the non-zero elements, `[rank, count]`, in row-major order.
 pub(in crate::ops) fn non_zero(inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
-    let found: Vec<usize> =
-        truths(x)?.iter().enumerate().filter(|&(_, &truth)| truth).map(|(flat, _)| flat).collect();
+    let found: Vec<usize> = truths(x)?
+        .iter()
+        .enumerate()
+        .filter(|&(_, &truth)| truth)
+        .map(|(flat, _)| flat)
+        .collect();
     let count = found.len();
     context.fill(&[x.rank(), count], |y: &mut [i64]| {
         for (column, &flat) in found.iter().enumerate() {
@@ -35,10 +39,16 @@ pub(in crate::ops) fn triangle(
     let k = diagonal(inputs)?;
     let x = inputs.keep(0)?;
     let &[.., rows, columns] = x.shape() else {
-        return Err(OpError::shape(format!("a triangle needs a matrix, not {:?}", x.shape())));
+        return Err(OpError::shape(format!(
+            "a triangle needs a matrix, not {:?}",
+            x.shape()
+        )));
     };
     if x.dtype() == DType::String {
-        return Err(OpError::Type { index: 0, got: DType::String });
+        return Err(OpError::Type {
+            index: 0,
+            got: DType::String,
+        });
     }
     in_unit!(x.dtype(), U => U::modify(context, x, |y| {
         for (index, row) in y.chunks_exact_mut(columns.max(1)).enumerate() {
@@ -72,7 +82,11 @@ mod tests {
     #[test]
     fn triangles() {
         let x = Tensor::from_slice(&[2, 3], &[1i32, 2, 3, 4, 5, 6]).unwrap();
-        let triangle = |upper, k: i64| run_one(Trilu { upper }, &[x.clone(), Tensor::scalar(k)]).to_i64().unwrap();
+        let triangle = |upper, k: i64| {
+            run_one(Trilu { upper }, &[x.clone(), Tensor::scalar(k)])
+                .to_i64()
+                .unwrap()
+        };
         assert_eq!(triangle(true, 0), [1, 2, 3, 0, 5, 6]);
         assert_eq!(triangle(false, 0), [1, 0, 0, 4, 5, 0]);
         assert_eq!(triangle(true, 1), [0, 2, 3, 0, 0, 6]);

@@ -57,9 +57,16 @@ fn take(
 
 /// The only element of input `index`, an integer.
 fn integer(inputs: &Inputs<'_>, index: usize) -> Result<i64, OpError> {
-    match inputs.integers(index)?.ok_or(OpError::MissingInput { index })?.as_slice() {
+    match inputs
+        .integers(index)?
+        .ok_or(OpError::MissingInput { index })?
+        .as_slice()
+    {
         &[value] => Ok(value),
-        values => Err(OpError::shape(format!("input {index} must hold one value, not {}", values.len()))),
+        values => Err(OpError::shape(format!(
+            "input {index} must hold one value, not {}",
+            values.len()
+        ))),
     }
 }
 
@@ -95,7 +102,11 @@ fn distinct_axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
 
 /// An index along a dimension, negative from the end.
 fn position(index: i64, dim: usize) -> Result<usize, OpError> {
-    let from_start = if index < 0 { index.checked_add_unsigned(dim as u64) } else { Some(index) };
+    let from_start = if index < 0 {
+        index.checked_add_unsigned(dim as u64)
+    } else {
+        Some(index)
+    };
     from_start
         .and_then(|index| usize::try_from(index).ok())
         .filter(|&index| index < dim)

@@ -14,18 +14,30 @@ pub(in crate::ops) fn pad(op: &Pad, inputs: &Inputs<'_>, context: &Context) -> R
     let pads = inputs.integers(1)?.ok_or(OpError::MissingInput { index: 1 })?;
     let axes = axes_or_all(inputs, 3, x.rank())?;
     if pads.len() != 2 * axes.len() {
-        return Err(OpError::shape(format!("{} pads do not fit {} axes", pads.len(), axes.len())));
+        return Err(OpError::shape(format!(
+            "{} pads do not fit {} axes",
+            pads.len(),
+            axes.len()
+        )));
     }
     let constant = inputs.optional(2).filter(|constant| !constant.is_empty());
     if let Some(constant) = constant.filter(|constant| constant.dtype() != x.dtype()) {
-        return Err(OpError::Type { index: 2, got: constant.dtype() });
+        return Err(OpError::Type {
+            index: 2,
+            got: constant.dtype(),
+        });
     }
     let mut padded: Vec<Padding> = x.shape().iter().map(|&dim| Padding::none(dim)).collect();
     for (i, &axis) in axes.iter().enumerate() {
         padded[axis] = Padding::new(pads[i], pads[axes.len() + i], x.shape()[axis], op.mode)?;
     }
-    let shape = padded.iter().map(Padding::length).collect::<Result<Vec<_>, _>>()?;
-    take(x, x.shape(), &shape, constant, context, || padded.iter().map(|axis| axis.runs(op.mode)).collect())
+    let shape = padded
+        .iter()
+        .map(Padding::length)
+        .collect::<Result<Vec<_>, _>>()?;
+    take(x, x.shape(), &shape, constant, context, || {
+        padded.iter().map(|axis| axis.runs(op.mode)).collect()
+    })
 }
 
 /// What one axis becomes: `before` added positions, `length` positions of the input from `start`, `after` added ones.
@@ -38,15 +50,26 @@ struct Padding {
 
 impl Padding {
     fn none(dim: usize) -> Padding {
-        Padding { before: 0, start: 0, length: dim, after: 0 }
+        Padding {
+            before: 0,
+            start: 0,
+            length: dim,
+            after: 0,
+        }
     }
 
     /// Negative pads crop first.
     fn new(before: i64, after: i64, dim: usize, mode: PadMode) -> Result<Padding, OpError> {
         let added = |pad: i64| usize::try_from(pad.max(0)).unwrap_or(usize::MAX);
         let cropped = |pad: i64| usize::try_from(pad.min(0).unsigned_abs()).unwrap_or(usize::MAX);
-        let length = dim.checked_sub(cropped(before)).and_then(|rest| rest.checked_sub(cropped(after)));
-        let fail = || OpError::shape(format!("pads {before} and {after} do not fit a dimension of size {dim}"));
+        let length = dim
+            .checked_sub(cropped(before))
+            .and_then(|rest| rest.checked_sub(cropped(after)));
+        let fail = || {
+            OpError::shape(format!(
+                "pads {before} and {after} do not fit a dimension of size {dim}"
+            ))
+        };
         let padding = Padding {
             before: added(before),
             start: cropped(before),
@@ -54,11 +77,18 @@ impl Padding {
             after: added(after),
         };
         let adds = padding.before > 0 || padding.after > 0;
-        if mode != PadMode::Constant && adds && padding.length == 0 { Err(fail()) } else { Ok(padding) }
+        if mode != PadMode::Constant && adds && padding.length == 0 {
+            Err(fail())
+        } else {
+            Ok(padding)
+        }
     }
 
     fn length(&self) -> Result<usize, OpError> {
-        let total = self.before.checked_add(self.length).and_then(|sum| sum.checked_add(self.after));
+        let total = self
+            .before
+            .checked_add(self.length)
+            .and_then(|sum| sum.checked_add(self.after));
         total.ok_or_else(|| OpError::shape("a padded dimension is too large"))
     }
 
@@ -67,12 +97,14 @@ impl Padding {
         let last = first + kept.saturating_sub(1);
         let runs = RunList::default();
         match mode {
-            PadMode::Constant => {
-                runs.with(self.before, None, 0).with(kept, Some(first), 1).with(self.after, None, 0)
-            }
-            PadMode::Edge => {
-                runs.with(self.before, Some(first), 0).with(kept, Some(first), 1).with(self.after, Some(last), 0)
-            }
+            PadMode::Constant => runs
+                .with(self.before, None, 0)
+                .with(kept, Some(first), 1)
+                .with(self.after, None, 0),
+            PadMode::Edge => runs
+                .with(self.before, Some(first), 0)
+                .with(kept, Some(first), 1)
+                .with(self.after, Some(last), 0),
             // Positions repeat after `period`; one that does not move repeats at once.
             PadMode::Wrap => self.periodic(kept, runs),
             PadMode::Reflect if kept == 1 => self.periodic(1, runs),
@@ -118,7 +150,11 @@ pub(in crate::ops) fn center_crop_pad(
         None => (0..x.rank()).collect(),
     };
     if axes.len() != wanted.len() {
-        return Err(OpError::shape(format!("{} sizes do not fit {} axes", wanted.len(), axes.len())));
+        return Err(OpError::shape(format!(
+            "{} sizes do not fit {} axes",
+            wanted.len(),
+            axes.len()
+        )));
     }
     let mut shape = x.shape().to_vec();
     let mut runs: Vec<RunList> = shape.iter().map(|&dim| RunList::identity(dim)).collect();
@@ -126,7 +162,9 @@ pub(in crate::ops) fn center_crop_pad(
         let dim = shape[axis];
         let (before, start) = (size.saturating_sub(dim) / 2, dim.saturating_sub(size) / 2);
         let kept = size.min(dim);
-        let centre = RunList::default().with(before, None, 0).with(kept, Some(start), 1);
+        let centre = RunList::default()
+            .with(before, None, 0)
+            .with(kept, Some(start), 1);
         runs[axis] = centre.with(size - before - kept, None, 0);
         shape[axis] = size;
     }
@@ -141,7 +179,11 @@ mod tests {
     use crate::ops::testing::{run, run_one};
 
     fn pad(mode: PadMode, x: &[i32], before: i64, after: i64) -> Vec<i64> {
-        let inputs = [Tensor::from_vec1(x), Tensor::from_vec1(&[before, after]), Tensor::scalar(9i32)];
+        let inputs = [
+            Tensor::from_vec1(x),
+            Tensor::from_vec1(&[before, after]),
+            Tensor::scalar(9i32),
+        ];
         run_one(Pad { mode }, &inputs).to_i64().unwrap()
     }
 
@@ -150,7 +192,10 @@ mod tests {
         let x = [1, 2, 3];
         assert_eq!(pad(PadMode::Constant, &x, 2, 1), [9, 9, 1, 2, 3, 9]);
         assert_eq!(pad(PadMode::Edge, &x, 2, 1), [1, 1, 1, 2, 3, 3]);
-        assert_eq!(pad(PadMode::Reflect, &x, 5, 4), [2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 3]);
+        assert_eq!(
+            pad(PadMode::Reflect, &x, 5, 4),
+            [2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 3]
+        );
         assert_eq!(pad(PadMode::Wrap, &x, 4, 2), [3, 1, 2, 3, 1, 2, 3, 1, 2]);
         assert_eq!(pad(PadMode::Reflect, &[7], 2, 1), [7, 7, 7, 7]);
         assert_eq!(pad(PadMode::Wrap, &[7], 2, 1), [7, 7, 7, 7]);
@@ -169,11 +214,21 @@ mod tests {
     fn some_axes_and_wrong_pads() {
         let x = Tensor::from_slice(&[1, 2], &[1.0f32, 2.0]).unwrap();
         let list = |values: &[i64]| Tensor::from_vec1(values);
-        let op = Pad { mode: PadMode::Constant };
+        let op = Pad {
+            mode: PadMode::Constant,
+        };
         let inputs = [Some(x.clone()), Some(list(&[1, 0])), None, Some(list(&[-2]))];
         let y = crate::ops::testing::run_optional(op.clone(), &inputs).unwrap();
-        assert_eq!(y[0], Some(Tensor::from_slice(&[2, 2], &[0.0f32, 0.0, 1.0, 2.0]).unwrap()));
-        for pads in [&[1, 2, 3][..], &[-2, 0, 0, 0], &[i64::MAX, 0, i64::MAX, 0], &[i64::MIN, 0, 0, 0]] {
+        assert_eq!(
+            y[0],
+            Some(Tensor::from_slice(&[2, 2], &[0.0f32, 0.0, 1.0, 2.0]).unwrap())
+        );
+        for pads in [
+            &[1, 2, 3][..],
+            &[-2, 0, 0, 0],
+            &[i64::MAX, 0, i64::MAX, 0],
+            &[i64::MIN, 0, 0, 0],
+        ] {
             assert!(run(op.clone(), &[x.clone(), list(pads)]).is_err(), "{pads:?}");
         }
         let empty = Tensor::zeros(DType::F32, &[0]).unwrap();
@@ -185,7 +240,12 @@ mod tests {
     fn the_centre_is_rounded_down() {
         let x = Tensor::from_vec1(&[1i32, 2, 3, 4]);
         let centre = |size: i64| {
-            run_one(CenterCropPad { axes: None }, &[x.clone(), Tensor::from_vec1(&[size])]).to_i64().unwrap()
+            run_one(
+                CenterCropPad { axes: None },
+                &[x.clone(), Tensor::from_vec1(&[size])],
+            )
+            .to_i64()
+            .unwrap()
         };
         assert_eq!(centre(3), [1, 2, 3]);
         assert_eq!(centre(7), [0, 1, 2, 3, 4, 0, 0]);

@@ -20,7 +20,11 @@ pub(in crate::ops) fn expand(inputs: &mut Inputs<'_>, context: &Context) -> Resu
     view.extend(x.shape());
     take(x, &view, &shape, None, context, || {
         let runs = |(&dim, &size): (&usize, &usize)| {
-            if dim == size { RunList::identity(dim) } else { RunList::default().with(size, Some(0), 0) }
+            if dim == size {
+                RunList::identity(dim)
+            } else {
+                RunList::default().with(size, Some(0), 0)
+            }
         };
         view.iter().zip(&shape).map(runs).collect()
     })
@@ -31,7 +35,11 @@ pub(in crate::ops) fn tile(inputs: &Inputs<'_>, context: &Context) -> Result<Ten
     let x = inputs.required(0)?;
     let repeats = sizes(inputs, 1)?;
     if repeats.len() != x.rank() {
-        return Err(OpError::shape(format!("{} repeats do not fit rank {}", repeats.len(), x.rank())));
+        return Err(OpError::shape(format!(
+            "{} repeats do not fit rank {}",
+            repeats.len(),
+            x.rank()
+        )));
     }
     let product = |(&dim, &count): (&usize, &usize)| dim.checked_mul(count);
     let shape: Option<Vec<usize>> = x.shape().iter().zip(&repeats).map(product).collect();
@@ -56,7 +64,10 @@ mod tests {
     fn expanding_both_ways() {
         let x = Tensor::from_slice(&[2, 1], &[1i32, 2]).unwrap();
         let y = run_one(Expand {}, &[x.clone(), Tensor::from_vec1(&[2i64, 1, 3])]);
-        assert_eq!((y.shape(), y.to_i64().unwrap()), (&[2, 2, 3][..], vec![1, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2]));
+        assert_eq!(
+            (y.shape(), y.to_i64().unwrap()),
+            (&[2, 2, 3][..], vec![1, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2])
+        );
         assert_eq!(run_one(Expand {}, &[x.clone(), Tensor::from_vec1(&[1i64])]), x);
         assert!(run(Expand {}, &[x.clone(), Tensor::from_vec1(&[3i64, 1])]).is_err());
         assert!(run(Expand {}, &[x.clone(), Tensor::from_vec1(&[-1i64])]).is_err());
@@ -67,11 +78,20 @@ mod tests {
     fn tiling() {
         let x = Tensor::from_slice(&[1, 2], &[1i32, 2]).unwrap();
         let y = run_one(Tile {}, &[x.clone(), Tensor::from_vec1(&[2i64, 2])]);
-        assert_eq!((y.shape(), y.to_i64().unwrap()), (&[2, 4][..], vec![1, 2, 1, 2, 1, 2, 1, 2]));
-        assert_eq!(run_one(Tile {}, &[x.clone(), Tensor::from_vec1(&[0i64, 2])]).shape(), [0, 4]);
+        assert_eq!(
+            (y.shape(), y.to_i64().unwrap()),
+            (&[2, 4][..], vec![1, 2, 1, 2, 1, 2, 1, 2])
+        );
+        assert_eq!(
+            run_one(Tile {}, &[x.clone(), Tensor::from_vec1(&[0i64, 2])]).shape(),
+            [0, 4]
+        );
         assert!(run(Tile {}, &[x, Tensor::from_vec1(&[2i64])]).is_err());
         // Nothing repeated very often is still nothing.
         let empty = Tensor::zeros(DType::F32, &[0]).unwrap();
-        assert_eq!(run_one(Tile {}, &[empty, Tensor::from_vec1(&[i64::MAX])]).shape(), [0]);
+        assert_eq!(
+            run_one(Tile {}, &[empty, Tensor::from_vec1(&[i64::MAX])]).shape(),
+            [0]
+        );
     }
 }

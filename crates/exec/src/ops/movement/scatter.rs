@@ -37,7 +37,9 @@ pub(in crate::ops) fn scatter_nd(
     let places = TuplePlaces::new(x.shape(), 0, tuples.shape(), &indices)?;
     let expected = [&tuples.shape()[..tuples.rank() - 1], &x.shape()[places.depth..]].concat();
     if inputs.required(2)?.shape() != expected {
-        return Err(OpError::shape(format!("the updates must be of shape {expected:?}")));
+        return Err(OpError::shape(format!(
+            "the updates must be of shape {expected:?}"
+        )));
     }
     scatter(&places.offsets, places.block, op.reduction, inputs, context)
 }
@@ -86,7 +88,10 @@ fn write<U: Unit>(
     let updates = units::read::<U>(inputs, 2, x.dtype())?;
     U::modify(context, x, |y| {
         for (updates, &offset) in updates.chunks_exact(block.max(1)).zip(offsets) {
-            y[offset..offset + block].iter_mut().zip(updates).for_each(|(y, update)| merge(y, update));
+            y[offset..offset + block]
+                .iter_mut()
+                .zip(updates)
+                .for_each(|(y, update)| merge(y, update));
         }
         Ok(())
     })
@@ -103,11 +108,19 @@ pub(in crate::ops) fn tensor_scatter(
     let at = axis(op.axis, shape.len())?;
     let fits = update.len() == shape.len() && (0..shape.len()).all(|i| i == at || update[i] == shape[i]);
     if !fits || at == 0 || update[at] > shape[at] {
-        return Err(OpError::shape(format!("an update of shape {update:?} does not fit {shape:?}")));
+        return Err(OpError::shape(format!(
+            "an update of shape {update:?} does not fit {shape:?}"
+        )));
     }
     let starts = match inputs.integers(2)? {
         Some(starts) if starts.len() == shape[0] => starts,
-        Some(starts) => return Err(OpError::shape(format!("{} write indices for {} samples", starts.len(), shape[0]))),
+        Some(starts) => {
+            return Err(OpError::shape(format!(
+                "{} write indices for {} samples",
+                starts.len(),
+                shape[0]
+            )));
+        }
         None => vec![0; shape[0]],
     };
     let (outer, dim, inner) = split_at_axis(&shape, at);
@@ -167,7 +180,10 @@ mod tests {
             let y = run_one(op, &[x.clone(), indices.clone(), updates.clone()]);
             assert_eq!(y, matrix(&expected), "{reduction:?}");
         }
-        let op = ScatterElements { axis: 1, reduction: ScatterReduction::None };
+        let op = ScatterElements {
+            axis: 1,
+            reduction: ScatterReduction::None,
+        };
         assert!(run(op.clone(), &[x.clone(), indices.clone(), matrix(&[1.0, 2.0])]).is_err());
         let outside = Tensor::from_slice(&[2, 1], &[1i64, 2]).unwrap();
         assert!(run(op, &[x, outside, updates]).is_err());
@@ -176,8 +192,18 @@ mod tests {
     #[test]
     fn truths_are_added_by_or() {
         let x = Tensor::from_bools(&[2], &[true, false]).unwrap();
-        let inputs = [x, Tensor::from_vec1(&[0i64, 1]), Tensor::from_bools(&[2], &[true, true]).unwrap()];
-        let y = run_one(ScatterElements { axis: 0, reduction: ScatterReduction::Add }, &inputs);
+        let inputs = [
+            x,
+            Tensor::from_vec1(&[0i64, 1]),
+            Tensor::from_bools(&[2], &[true, true]).unwrap(),
+        ];
+        let y = run_one(
+            ScatterElements {
+                axis: 0,
+                reduction: ScatterReduction::Add,
+            },
+            &inputs,
+        );
         assert_eq!(y, Tensor::from_bools(&[2], &[true, true]).unwrap());
     }
 
@@ -187,8 +213,14 @@ mod tests {
         let op = |reduction| ScatterNd { reduction };
         let tuples = Tensor::from_slice(&[2, 1], &[1i64, 1]).unwrap();
         let inputs = [x.clone(), tuples.clone(), matrix(&[10.0, 20.0, 30.0, 40.0])];
-        assert_eq!(run_one(op(ScatterReduction::Add), &inputs), matrix(&[1.0, 2.0, 43.0, 64.0]));
-        assert_eq!(run_one(op(ScatterReduction::None), &inputs), matrix(&[1.0, 2.0, 30.0, 40.0]));
+        assert_eq!(
+            run_one(op(ScatterReduction::Add), &inputs),
+            matrix(&[1.0, 2.0, 43.0, 64.0])
+        );
+        assert_eq!(
+            run_one(op(ScatterReduction::None), &inputs),
+            matrix(&[1.0, 2.0, 30.0, 40.0])
+        );
         assert!(run(op(ScatterReduction::None), &[x, tuples, matrix(&[1.0, 2.0])]).is_err());
     }
 
@@ -199,10 +231,18 @@ mod tests {
         let op = |mode| TensorScatter { axis: -2, mode };
         let write = |mode, starts: [i64; 2]| {
             let inputs = [cache.clone(), update.clone(), Tensor::from_vec1(&starts)];
-            run(op(mode), &inputs).ok().map(|outputs| outputs[0].to_i64().unwrap())
+            run(op(mode), &inputs)
+                .ok()
+                .map(|outputs| outputs[0].to_i64().unwrap())
         };
-        assert_eq!(write(TensorScatterMode::Linear, [0, 1]), Some(vec![1, 2, 0, 0, 3, 4]));
-        assert_eq!(write(TensorScatterMode::Circular, [0, 2]), Some(vec![1, 2, 0, 4, 0, 3]));
+        assert_eq!(
+            write(TensorScatterMode::Linear, [0, 1]),
+            Some(vec![1, 2, 0, 0, 3, 4])
+        );
+        assert_eq!(
+            write(TensorScatterMode::Circular, [0, 2]),
+            Some(vec![1, 2, 0, 4, 0, 3])
+        );
         assert_eq!(write(TensorScatterMode::Linear, [0, 2]), None);
         assert_eq!(write(TensorScatterMode::Linear, [-1, 0]), None);
     }

@@ -25,8 +25,12 @@ pub(in crate::ops) fn reshape(op: &Reshape, inputs: &mut Inputs<'_>) -> Result<T
         });
     }
     if let Some(axis) = inferred {
-        let known = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        let known = known.filter(|&known| known > 0 && x.len().is_multiple_of(known)).ok_or_else(fail)?;
+        let known = shape
+            .iter()
+            .try_fold(1usize, |product, &size| product.checked_mul(size));
+        let known = known
+            .filter(|&known| known > 0 && x.len().is_multiple_of(known))
+            .ok_or_else(fail)?;
         shape[axis] = x.len() / known;
     }
     x.reshape(&shape).map_err(|_| fail())
@@ -36,7 +40,11 @@ pub(in crate::ops) fn reshape(op: &Reshape, inputs: &mut Inputs<'_>) -> Result<T
 pub(in crate::ops) fn flatten(op: &Flatten, inputs: &mut Inputs<'_>) -> Result<Tensor, OpError> {
     let x = inputs.keep(0)?;
     let rank = x.rank();
-    let axis = if op.axis == rank as i64 { rank } else { crate::ops::axes::axis(op.axis, rank)? };
+    let axis = if op.axis == rank as i64 {
+        rank
+    } else {
+        crate::ops::axes::axis(op.axis, rank)?
+    };
     let product = |dims: &[usize]| dims.iter().product();
     Ok(x.reshape(&[product(&x.shape()[..axis]), product(&x.shape()[axis..])])?)
 }
@@ -50,9 +58,14 @@ pub(in crate::ops) fn squeeze(inputs: &mut Inputs<'_>) -> Result<Tensor, OpError
         None => (0..x.rank()).filter(|&axis| x.shape()[axis] == 1).collect(),
     };
     if let Some(axis) = removed.iter().find(|&&axis| x.shape()[axis] != 1) {
-        return Err(OpError::shape(format!("axis {axis} of {:?} is not of size 1", x.shape())));
+        return Err(OpError::shape(format!(
+            "axis {axis} of {:?} is not of size 1",
+            x.shape()
+        )));
     }
-    let kept = (0..x.rank()).filter(|axis| !removed.contains(axis)).map(|axis| x.shape()[axis]);
+    let kept = (0..x.rank())
+        .filter(|axis| !removed.contains(axis))
+        .map(|axis| x.shape()[axis]);
     Ok(x.reshape(&kept.collect::<Vec<_>>())?)
 }
 
@@ -63,7 +76,13 @@ pub(in crate::ops) fn unsqueeze(inputs: &mut Inputs<'_>) -> Result<Tensor, OpErr
     let rank = x.rank() + axes.len();
     let added = distinct_axes(&axes, rank)?;
     let mut old = x.shape().iter();
-    let dims = (0..rank).map(|axis| if added.contains(&axis) { 1 } else { old.next().copied().unwrap_or(1) });
+    let dims = (0..rank).map(|axis| {
+        if added.contains(&axis) {
+            1
+        } else {
+            old.next().copied().unwrap_or(1)
+        }
+    });
     Ok(x.reshape(&dims.collect::<Vec<_>>())?)
 }
 
@@ -74,7 +93,9 @@ pub(in crate::ops) fn shape(op: &Shape, inputs: &Inputs<'_>) -> Result<Tensor, O
     let bound = |axis: i64| if axis < 0 { axis.saturating_add(rank) } else { axis }.clamp(0, rank) as usize;
     let (start, end) = (bound(op.start), op.end.map_or(dims.len(), bound));
     let range = dims.get(start..end).unwrap_or(&[]);
-    Ok(Tensor::from_vec1(&range.iter().map(|&dim| dim as i64).collect::<Vec<_>>()))
+    Ok(Tensor::from_vec1(
+        &range.iter().map(|&dim| dim as i64).collect::<Vec<_>>(),
+    ))
 }
 
 /// The number of elements.
@@ -84,7 +105,11 @@ pub(in crate::ops) fn size(inputs: &Inputs<'_>) -> Result<Tensor, OpError> {
 
 /// The offset of a diagonal in optional input 1.
 pub(super) fn diagonal(inputs: &Inputs<'_>) -> Result<i64, OpError> {
-    if inputs.optional(1).is_none() { Ok(0) } else { integer(inputs, 1) }
+    if inputs.optional(1).is_none() {
+        Ok(0)
+    } else {
+        integer(inputs, 1)
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +129,8 @@ mod tests {
 
     #[test]
     fn reshaping() {
-        let cases: [(&[usize], bool, &[i64], Option<&[usize]>); 10] = [
+        type Case<'a> = (&'a [usize], bool, &'a [i64], Option<&'a [usize]>);
+        let cases: [Case; 10] = [
             (&[2, 3, 4], false, &[4, 6], Some(&[4, 6])),
             (&[2, 3, 4], false, &[0, -1], Some(&[2, 12])),
             (&[2, 3, 4], false, &[24], Some(&[24])),
@@ -124,7 +150,13 @@ mod tests {
 
     #[test]
     fn flattening() {
-        for (axis, expected) in [(0, Some([1, 24])), (1, Some([2, 12])), (3, Some([24, 1])), (-1, Some([6, 4])), (4, None)] {
+        for (axis, expected) in [
+            (0, Some([1, 24])),
+            (1, Some([2, 12])),
+            (3, Some([24, 1])),
+            (-1, Some([6, 4])),
+            (4, None),
+        ] {
             let got = result(Flatten { axis }, &[2, 3, 4], None);
             assert_eq!(got, expected.map(|dims| dims.to_vec()), "axis {axis}");
         }
@@ -135,7 +167,10 @@ mod tests {
         assert_eq!(result(Squeeze {}, &[1, 3, 1], None), Some(vec![3]));
         assert_eq!(result(Squeeze {}, &[1, 3, 1], Some(&[-1])), Some(vec![1, 3]));
         assert_eq!(result(Squeeze {}, &[1, 3], Some(&[1])), None);
-        assert_eq!(result(Unsqueeze {}, &[3, 4], Some(&[-1, 0])), Some(vec![1, 3, 4, 1]));
+        assert_eq!(
+            result(Unsqueeze {}, &[3, 4], Some(&[-1, 0])),
+            Some(vec![1, 3, 4, 1])
+        );
         assert_eq!(result(Unsqueeze {}, &[3], Some(&[0, 0])), None);
         assert_eq!(result(Unsqueeze {}, &[3], Some(&[5])), None);
     }

@@ -17,16 +17,24 @@ pub(in crate::ops) fn slice(inputs: &mut Inputs<'_>, context: &Context) -> Resul
         None => (0..starts.len()).collect(),
     };
     let steps = inputs.integers(4)?.unwrap_or_else(|| vec![1; starts.len()]);
-    let same = [ends.len(), axes.len(), steps.len()].iter().all(|&length| length == starts.len());
+    let same = [ends.len(), axes.len(), steps.len()]
+        .iter()
+        .all(|&length| length == starts.len());
     if !same || axes.iter().any(|&axis| axis >= x.rank()) {
-        return Err(OpError::shape("starts, ends, axes and steps do not fit each other or the input"));
+        return Err(OpError::shape(
+            "starts, ends, axes and steps do not fit each other or the input",
+        ));
     }
     let mut runs: Vec<RunList> = x.shape().iter().map(|&dim| RunList::identity(dim)).collect();
     for (i, &axis) in axes.iter().enumerate() {
         runs[axis] = run(starts[i], ends[i], steps[i], x.shape()[axis])?;
     }
     let shape: Vec<usize> = runs.iter().map(RunList::len).collect();
-    let whole = x.shape().iter().map(|&dim| RunList::identity(dim)).eq(runs.iter().cloned());
+    let whole = x
+        .shape()
+        .iter()
+        .map(|&dim| RunList::identity(dim))
+        .eq(runs.iter().cloned());
     if whole {
         return inputs.keep(0);
     }
@@ -36,7 +44,13 @@ pub(in crate::ops) fn slice(inputs: &mut Inputs<'_>, context: &Context) -> Resul
 /// The positions `start`, `start + step`, ... before `end`; out of range they are clamped.
 fn run(start: i64, end: i64, step: i64, dim: usize) -> Result<RunList, OpError> {
     let size = i64::try_from(dim).unwrap_or(i64::MAX);
-    let from_start = |index: i64| if index < 0 { index.saturating_add(size) } else { index };
+    let from_start = |index: i64| {
+        if index < 0 {
+            index.saturating_add(size)
+        } else {
+            index
+        }
+    };
     let (start, end) = (from_start(start), from_start(end));
     let (start, distance) = match step {
         0 => return Err(OpError::value("a step of Slice is 0")),
@@ -44,8 +58,16 @@ fn run(start: i64, end: i64, step: i64, dim: usize) -> Result<RunList, OpError> 
         // The end may lie before the first element.
         _ => (start.clamp(-1, size - 1), end.clamp(-1, size - 1)),
     };
-    let distance = if step > 0 { distance - start } else { start - distance };
-    let length = if distance > 0 { (distance as u64).div_ceil(step.unsigned_abs()) as usize } else { 0 };
+    let distance = if step > 0 {
+        distance - start
+    } else {
+        start - distance
+    };
+    let length = if distance > 0 {
+        (distance as u64).div_ceil(step.unsigned_abs()) as usize
+    } else {
+        0
+    };
     // With one position the step does not matter; with more it is shorter than the axis.
     let step = if length > 1 { step as isize } else { 1 };
     Ok(RunList::default().with(length, Some(start.max(0) as usize), step))
@@ -83,8 +105,20 @@ mod tests {
     fn several_axes_and_nibbles() {
         let x = Tensor::from_i64(DType::U4, &[3, 3], &[0, 1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
         let list = |values: &[i64]| Tensor::from_vec1(values);
-        let y = run_one(Slice {}, &[x.clone(), list(&[1, -1]), list(&[3, -9]), list(&[0, -1]), list(&[1, -1])]);
-        assert_eq!((y.shape(), y.to_i64().unwrap()), (&[2, 3][..], vec![5, 4, 3, 8, 7, 6]));
+        let y = run_one(
+            Slice {},
+            &[
+                x.clone(),
+                list(&[1, -1]),
+                list(&[3, -9]),
+                list(&[0, -1]),
+                list(&[1, -1]),
+            ],
+        );
+        assert_eq!(
+            (y.shape(), y.to_i64().unwrap()),
+            (&[2, 3][..], vec![5, 4, 3, 8, 7, 6])
+        );
         let y = run_one(Slice {}, &[x.clone(), list(&[0]), list(&[1])]);
         assert_eq!((y.shape(), y.to_i64().unwrap()), (&[1, 3][..], vec![0, 1, 2]));
         for (starts, ends, axes, steps) in [
@@ -94,7 +128,13 @@ mod tests {
             (&[0], &[1], &[0], &[0]),
             (&[0, 0, 0], &[1, 1, 1], &[0, 1, 2], &[1, 1, 1]),
         ] {
-            assert!(run(Slice {}, &[x.clone(), list(starts), list(ends), list(axes), list(steps)]).is_err());
+            assert!(
+                run(
+                    Slice {},
+                    &[x.clone(), list(starts), list(ends), list(axes), list(steps)]
+                )
+                .is_err()
+            );
         }
     }
 }

@@ -82,13 +82,15 @@ pub(crate) fn average(
     };
     in_type!(inputs.required(0)?.dtype(), 0, [U8 u8, I8 i8], T => {
         let (from, zero) = (scale(inputs, 1)?, zero_point(inputs, 2)?);
-        let to = Grid::of::<T>(scale(inputs, 3)?, zero_point(inputs, 4)?);
+        let (to, to_zero) = (scale(inputs, 3)?, zero_point(inputs, 4)?);
         let codes = inputs.values::<T>(0)?;
         let reals = context.fill(inputs.required(0)?.shape(), |x: &mut [f32]| {
             quantize::dequantize(&codes, from, zero, x);
         })?;
-        let means = average_pool(&pool, &Inputs::new(vec![Some(Argument::Last(reals))]), context)?;
+        let mut means = average_pool(&pool, &Inputs::new(vec![Some(Argument::Last(reals))]), context)?;
+        // The zero point comes before rounding, which matters for means near a tie.
+        means.values_mut::<f32>()?.iter_mut().for_each(|mean| *mean = *mean / to + to_zero as f32);
         let values = means.values::<f32>()?;
-        context.fill(means.shape(), |codes: &mut [T]| quantize::quantize(&values, &to, codes))
+        context.fill(means.shape(), |codes: &mut [T]| quantize::quantize(&values, &Grid::of::<T>(1.0, 0), codes))
     })
 }

@@ -51,7 +51,10 @@ fn positions<T: Element + Copy>(
         }
     };
     context.fill(&shape, |y: &mut [i64]| {
-        for (y, x) in y.chunks_exact_mut(inner.max(1)).zip(values.chunks_exact((dim * inner).max(1))) {
+        for (y, x) in y
+            .chunks_exact_mut(inner.max(1))
+            .zip(values.chunks_exact((dim * inner).max(1)))
+        {
             y.fill(0);
             for (position, row) in x.chunks_exact(inner.max(1)).enumerate() {
                 for (column, &value) in row.iter().enumerate() {
@@ -72,7 +75,12 @@ mod tests {
     use crate::ops::testing::{run, run_one};
 
     fn op(kind: ArgReduceKind, axis: i64, select_last_index: bool) -> ArgReduce {
-        ArgReduce { kind, axis, keepdims: false, select_last_index }
+        ArgReduce {
+            kind,
+            axis,
+            keepdims: false,
+            select_last_index,
+        }
     }
 
     #[test]
@@ -88,7 +96,10 @@ mod tests {
             let y = run_one(op(kind, axis, last), std::slice::from_ref(&x));
             assert_eq!(y.to_i64().unwrap(), expected, "{kind:?} along {axis}");
         }
-        let kept = ArgReduce { keepdims: true, ..op(ArgReduceKind::Max, 0, false) };
+        let kept = ArgReduce {
+            keepdims: true,
+            ..op(ArgReduceKind::Max, 0, false)
+        };
         assert_eq!(run_one(kept, &[x]).shape(), [1, 3]);
     }
 
@@ -96,8 +107,14 @@ mod tests {
     fn not_a_number_wins() {
         let x = Tensor::from_vec1(&[1.0f32, f32::NAN, 9.0, f32::NAN]);
         for kind in [ArgReduceKind::Max, ArgReduceKind::Min] {
-            assert_eq!(run_one(op(kind, 0, false), std::slice::from_ref(&x)), Tensor::scalar(1i64));
-            assert_eq!(run_one(op(kind, 0, true), std::slice::from_ref(&x)), Tensor::scalar(3i64));
+            assert_eq!(
+                run_one(op(kind, 0, false), std::slice::from_ref(&x)),
+                Tensor::scalar(1i64)
+            );
+            assert_eq!(
+                run_one(op(kind, 0, true), std::slice::from_ref(&x)),
+                Tensor::scalar(3i64)
+            );
         }
     }
 

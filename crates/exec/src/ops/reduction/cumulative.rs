@@ -41,9 +41,18 @@ fn accumulate<T: Number>(
     combine: impl Fn(T, T) -> T,
 ) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
-    let along = match inputs.integers(1)?.ok_or(OpError::MissingInput { index: 1 })?.as_slice() {
+    let along = match inputs
+        .integers(1)?
+        .ok_or(OpError::MissingInput { index: 1 })?
+        .as_slice()
+    {
         &[along] => along,
-        values => return Err(OpError::shape(format!("the axis must be one value, not {}", values.len()))),
+        values => {
+            return Err(OpError::shape(format!(
+                "the axis must be one value, not {}",
+                values.len()
+            )));
+        }
     };
     let (_, dim, inner) = split_at_axis(x.shape(), axis(along, x.rank())?);
     let values = inputs.values::<T>(0)?;
@@ -88,7 +97,10 @@ mod tests {
     #[test]
     fn along_any_axis() {
         let x = Tensor::from_slice(&[2, 2], &[1.0f32, 2.0, 3.0, 4.0]).unwrap();
-        let op = CumSum { exclusive: false, reverse: false };
+        let op = CumSum {
+            exclusive: false,
+            reverse: false,
+        };
         let rows = run_one(op.clone(), &[x.clone(), Tensor::scalar(-1i32)]);
         assert_eq!(rows.to_f32().unwrap(), [1.0, 3.0, 3.0, 7.0]);
         let columns = run_one(op.clone(), &[x.clone(), Tensor::scalar(0i32)]);

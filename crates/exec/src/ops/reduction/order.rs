@@ -18,11 +18,19 @@ pub(in crate::ops) fn top_k(op: &TopK, inputs: &Inputs<'_>, context: &Context) -
     in_number!(inputs.required(0)?.dtype(), 0, T => top_values::<T>(op, inputs, context))
 }
 
-fn top_values<T: Element + Copy>(op: &TopK, inputs: &Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+fn top_values<T: Element + Copy>(
+    op: &TopK,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Outputs, OpError> {
     let x = inputs.required(0)?;
     let at = axis(op.axis, x.rank())?;
     let (outer, dim, inner) = split_at_axis(x.shape(), at);
-    let k = match inputs.integers(1)?.ok_or(OpError::MissingInput { index: 1 })?.as_slice() {
+    let k = match inputs
+        .integers(1)?
+        .ok_or(OpError::MissingInput { index: 1 })?
+        .as_slice()
+    {
         &[k] => usize::try_from(k).ok().filter(|&k| k <= dim),
         _ => None,
     };
@@ -54,6 +62,7 @@ fn top_values<T: Element + Copy>(op: &TopK, inputs: &Inputs<'_>, context: &Conte
 }
 
 /// The positions of the best `k` of `dim` values, in order.
+#[allow(clippy::eq_op, reason = "NaN differs from itself")]
 fn best<T: PartialOrd>(dim: usize, k: usize, largest: bool, value: impl Fn(usize) -> T) -> Vec<usize> {
     let ascending = |a: &usize, b: &usize| {
         let (a, b) = (value(*a), value(*b));
@@ -81,7 +90,15 @@ mod tests {
     use crate::ops::testing::run;
 
     fn top(axis: i64, largest: bool, k: i64, x: &Tensor) -> Option<(Tensor, Vec<i64>)> {
-        let outputs = run(TopK { axis, largest, sorted: true }, &[x.clone(), Tensor::from_vec1(&[k])]).ok()?;
+        let outputs = run(
+            TopK {
+                axis,
+                largest,
+                sorted: true,
+            },
+            &[x.clone(), Tensor::from_vec1(&[k])],
+        )
+        .ok()?;
         Some((outputs[0].clone(), outputs[1].to_i64().unwrap()))
     }
 
@@ -89,8 +106,14 @@ mod tests {
     fn first_of_equal_elements() {
         let x = Tensor::from_slice(&[2, 4], &[1i64, 3, 3, 0, 7, 5, 7, 7]).unwrap();
         let values = |values: &[i64]| Tensor::from_slice(&[2, 2], values).unwrap();
-        assert_eq!(top(-1, true, 2, &x), Some((values(&[3, 3, 7, 7]), vec![1, 2, 0, 2])));
-        assert_eq!(top(1, false, 2, &x), Some((values(&[0, 1, 5, 7]), vec![3, 0, 1, 0])));
+        assert_eq!(
+            top(-1, true, 2, &x),
+            Some((values(&[3, 3, 7, 7]), vec![1, 2, 0, 2]))
+        );
+        assert_eq!(
+            top(1, false, 2, &x),
+            Some((values(&[0, 1, 5, 7]), vec![3, 0, 1, 0]))
+        );
         let columns = Tensor::from_slice(&[1, 4], &[7i64, 5, 7, 7]).unwrap();
         assert_eq!(top(0, true, 1, &x), Some((columns, vec![1, 1, 1, 1])));
         assert_eq!(top(0, true, 0, &x).unwrap().0.shape(), [0, 4]);

@@ -1,9 +1,9 @@
 //! Reductions over axes.
 
 use bantam_graph::ops::{Reduce, ReduceKind};
+use bantam_kernels::Real;
 use bantam_kernels::copy::permute;
 use bantam_kernels::reduce::{Reduction, reduce_columns, reduce_rows};
-use bantam_kernels::Real;
 use bantam_tensor::{DType, Tensor};
 
 use crate::inputs::Inputs;
@@ -70,7 +70,10 @@ struct Layout {
 
 impl Layout {
     fn new(shape: &[usize], reduced: &[bool]) -> Layout {
-        let mut layout = Layout { dims: Vec::new(), reduced: Vec::new() };
+        let mut layout = Layout {
+            dims: Vec::new(),
+            reduced: Vec::new(),
+        };
         for (&dim, &gone) in shape.iter().zip(reduced).filter(|&(&dim, _)| dim != 1) {
             if layout.reduced.last() == Some(&gone) {
                 let last = layout.dims.len() - 1;
@@ -85,7 +88,12 @@ impl Layout {
 
     /// Number of elements that become one.
     fn width(&self) -> usize {
-        self.dims.iter().zip(&self.reduced).filter(|(_, gone)| **gone).map(|(dim, _)| dim).product()
+        self.dims
+            .iter()
+            .zip(&self.reduced)
+            .filter(|(_, gone)| **gone)
+            .map(|(dim, _)| dim)
+            .product()
     }
 
     fn reduce_floats<T: Real>(&self, kind: Reduction, x: &[T], y: &mut [T]) {
@@ -115,7 +123,11 @@ fn integers(kind: ReduceKind, x: &Tensor, layout: &Layout, shape: &[usize]) -> R
         return Err(OpError::Type { index: 0, got: dtype });
     }
     // Of 64 bits without a sign only the order differs from that with a sign: flipping the top bit repairs it.
-    let flip = if dtype == DType::U64 && matches!(kind, ReduceKind::Max | ReduceKind::Min) { i64::MIN } else { 0 };
+    let flip = if dtype == DType::U64 && matches!(kind, ReduceKind::Max | ReduceKind::Min) {
+        i64::MIN
+    } else {
+        0
+    };
     let values: Vec<i64> = x.to_i64()?.into_iter().map(|value| value ^ flip).collect();
     let rows = layout.rows(&values);
     let count: usize = shape.iter().product();
@@ -132,12 +144,16 @@ fn integers(kind: ReduceKind, x: &Tensor, layout: &Layout, shape: &[usize]) -> R
         })
         .collect();
     if dtype == DType::Bool {
-        return Ok(Tensor::from_bools(shape, &reduced.into_iter().map(|value| value != 0).collect::<Vec<_>>())?);
+        return Ok(Tensor::from_bools(
+            shape,
+            &reduced.into_iter().map(|value| value != 0).collect::<Vec<_>>(),
+        )?);
     }
     Ok(Tensor::from_i64(dtype, shape, &reduced)?)
 }
 
 /// The smallest and the largest value of a type, as 64 bits.
+#[allow(clippy::unnecessary_cast, reason = "for every integer type")]
 fn range(dtype: DType) -> Result<(i64, i64), OpError> {
     if dtype == DType::Bool {
         return Ok((0, 1));
@@ -171,7 +187,11 @@ mod tests {
     use crate::ops::testing::{run, run_one};
 
     fn op(kind: ReduceKind, keepdims: bool) -> Reduce {
-        Reduce { kind, keepdims, noop_with_empty_axes: false }
+        Reduce {
+            kind,
+            keepdims,
+            noop_with_empty_axes: false,
+        }
     }
 
     fn counted(shape: &[usize]) -> Tensor {
@@ -188,18 +208,31 @@ mod tests {
         };
         assert_eq!(sum(&[]), (vec![], vec![276.0]));
         assert_eq!(sum(&[-1]), (vec![2, 3], vec![6.0, 22.0, 38.0, 54.0, 70.0, 86.0]));
-        assert_eq!(sum(&[1]), (vec![2, 4], vec![12.0, 15.0, 18.0, 21.0, 48.0, 51.0, 54.0, 57.0]));
+        assert_eq!(
+            sum(&[1]),
+            (vec![2, 4], vec![12.0, 15.0, 18.0, 21.0, 48.0, 51.0, 54.0, 57.0])
+        );
         assert_eq!(sum(&[0, 2]), (vec![3], vec![60.0, 92.0, 124.0]));
         assert_eq!(sum(&[0, 1]), (vec![4], vec![60.0, 66.0, 72.0, 78.0]));
-        let kept = run_one(op(ReduceKind::Sum, true), &[x.clone(), Tensor::from_vec1(&[0i64, 2])]);
+        let kept = run_one(
+            op(ReduceKind::Sum, true),
+            &[x.clone(), Tensor::from_vec1(&[0i64, 2])],
+        );
         assert_eq!(kept.shape(), [1, 3, 1]);
         assert!(run(op(ReduceKind::Sum, true), &[x, Tensor::from_vec1(&[3i64])]).is_err());
     }
 
     #[test]
     fn no_axes_may_mean_no_reduction() {
-        let square = Reduce { kind: ReduceKind::SumSquare, keepdims: true, noop_with_empty_axes: true };
-        assert_eq!(run_one(square, &[Tensor::from_vec1(&[2.0f32, 3.0])]), Tensor::from_vec1(&[4.0f32, 9.0]));
+        let square = Reduce {
+            kind: ReduceKind::SumSquare,
+            keepdims: true,
+            noop_with_empty_axes: true,
+        };
+        assert_eq!(
+            run_one(square, &[Tensor::from_vec1(&[2.0f32, 3.0])]),
+            Tensor::from_vec1(&[4.0f32, 9.0])
+        );
     }
 
     #[test]
@@ -218,22 +251,35 @@ mod tests {
             let y = run_one(op(kind, true), &[x.clone(), Tensor::from_vec1(&[0i64])]);
             assert_eq!(y.shape(), [1, 0]);
         }
-        let y = run_one(op(ReduceKind::Max, false), &[Tensor::zeros(DType::I8, &[0]).unwrap()]);
+        let y = run_one(
+            op(ReduceKind::Max, false),
+            &[Tensor::zeros(DType::I8, &[0]).unwrap()],
+        );
         assert_eq!(y, Tensor::scalar(i8::MIN));
     }
 
     #[test]
     fn integers_and_truths() {
         let x = Tensor::from_slice(&[2, 2], &[u64::MAX, 1, 2, 3]).unwrap();
-        let max = run_one(op(ReduceKind::Max, false), &[x.clone(), Tensor::from_vec1(&[1i64])]);
+        let max = run_one(
+            op(ReduceKind::Max, false),
+            &[x.clone(), Tensor::from_vec1(&[1i64])],
+        );
         assert_eq!(max, Tensor::from_vec1(&[u64::MAX, 3]));
         let min = run_one(op(ReduceKind::Min, false), &[x, Tensor::from_vec1(&[0i64])]);
         assert_eq!(min, Tensor::from_vec1(&[2u64, 1]));
         let x = Tensor::from_vec1(&[3i32, -4]);
-        for (kind, expected) in
-            [(ReduceKind::L1, 7), (ReduceKind::L2, 5), (ReduceKind::Prod, -12), (ReduceKind::SumSquare, 25)]
-        {
-            assert_eq!(run_one(op(kind, false), std::slice::from_ref(&x)), Tensor::scalar(expected), "{kind:?}");
+        for (kind, expected) in [
+            (ReduceKind::L1, 7),
+            (ReduceKind::L2, 5),
+            (ReduceKind::Prod, -12),
+            (ReduceKind::SumSquare, 25),
+        ] {
+            assert_eq!(
+                run_one(op(kind, false), std::slice::from_ref(&x)),
+                Tensor::scalar(expected),
+                "{kind:?}"
+            );
         }
         let truths = Tensor::from_bools(&[2], &[true, false]).unwrap();
         let min = run_one(op(ReduceKind::Min, false), std::slice::from_ref(&truths));

@@ -1,6 +1,7 @@
 //! How one axis is resized: sizes, and where output elements lie on the input.
 
 use bantam_graph::ops::{NearestMode, ResizeTransform};
+use bantam_kernels::Real;
 
 /// One axis of a Resize.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,38 +23,42 @@ impl Axis {
         self.scale == 1.0 && self.input == self.output && whole
     }
 
-    /// The coordinate on the input of each output element.
-    pub(super) fn coordinates(&self, transform: ResizeTransform) -> Vec<f64> {
+    /// The coordinate on the input of each output element. In `f32`, scales that are rounded decimal fractions hit the
+    /// ties that they are meant to hit; in `f64`, coordinates are as exact as the scales.
+    pub(super) fn coordinates<T: Real>(&self, transform: ResizeTransform) -> Vec<T> {
         (0..self.output)
-            .map(|position| self.coordinate(transform, position as f64))
+            .map(|position| self.coordinate(transform, T::from_f64(position as f64)))
             .collect()
     }
 
-    fn coordinate(&self, transform: ResizeTransform, x: f64) -> f64 {
-        let (input, scale) = (self.input as f64, self.scale);
-        // The output length before rounding.
+    fn coordinate<T: Real>(&self, transform: ResizeTransform, x: T) -> T {
+        let real = T::from_f64;
+        let (input, output, scale) = (
+            real(self.input as f64),
+            real(self.output as f64),
+            real(self.scale),
+        );
+        let half = real(0.5);
+        // The output length before rounding; the standard's test cases want it here and there.
         let exact = scale * input;
-        let half_pixel = (x + 0.5) / scale - 0.5;
+        let half_pixel = (x + half) / scale - half;
         match transform {
             ResizeTransform::HalfPixel => half_pixel,
-            ResizeTransform::HalfPixelSymmetric => {
-                let adjustment = self.output as f64 / exact;
-                input / 2.0 * (1.0 - adjustment) + half_pixel
-            }
-            ResizeTransform::PytorchHalfPixel if exact == 1.0 => -0.5,
+            ResizeTransform::HalfPixelSymmetric => input * half * (T::ONE - output / exact) + half_pixel,
+            ResizeTransform::PytorchHalfPixel if self.output == 1 => T::ZERO,
             ResizeTransform::PytorchHalfPixel => half_pixel,
-            ResizeTransform::AlignCorners if exact == 1.0 => 0.0,
-            ResizeTransform::AlignCorners => x * (input - 1.0) / (exact - 1.0),
+            ResizeTransform::AlignCorners if exact == T::ONE => T::ZERO,
+            ResizeTransform::AlignCorners => x * (input - T::ONE) / (exact - T::ONE),
             ResizeTransform::Asymmetric => x / scale,
-            ResizeTransform::TfHalfPixelForNearest => (x + 0.5) / scale,
+            ResizeTransform::TfHalfPixelForNearest => (x + half) / scale,
             ResizeTransform::TfCropAndResize => {
-                let [start, end] = self.region;
-                let inside = if exact == 1.0 {
-                    (end - start) * (input - 1.0) / 2.0
+                let [start, end] = self.region.map(real);
+                let last = input - T::ONE;
+                if self.output == 1 {
+                    half * (start + end) * last
                 } else {
-                    x * (end - start) * (input - 1.0) / (exact - 1.0)
-                };
-                inside + start * (input - 1.0)
+                    start * last + x * (end - start) * last / (output - T::ONE)
+                }
             }
         }
     }
@@ -100,12 +105,23 @@ mod tests {
             (ResizeTransform::TfCropAndResize, 1.5 / 7.0 + 0.75),
         ];
         for (transform, expected) in cases {
-            let got = axis.coordinates(transform)[1];
+            let got: f64 = axis.coordinates(transform)[1];
             assert!(
                 (got - expected).abs() < 1e-12,
                 "{transform:?}: {got}, expected {expected}"
             );
         }
+    }
+
+    #[test]
+    fn decimal_scales_hit_whole_coordinates() {
+        let axis = Axis {
+            input: 10,
+            output: 6,
+            scale: f64::from(0.6f32),
+            region: [0.0, 1.0],
+        };
+        assert_eq!(axis.coordinates::<f32>(ResizeTransform::Asymmetric)[3], 5.0);
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn interpolate<T: Real>(op: &Resize, filter: Filter, x: &[T], shape: &[usize], a
 
 fn interpolate_axis<T: Real>(op: &Resize, filter: Filter, axis: &Axis, x: &[T], inner: usize, y: &mut [T]) {
     let transform = op.coordinate_transformation_mode;
-    let coordinates = axis.coordinates(transform);
+    let coordinates = axis.coordinates::<f64>(transform);
     let stretch = if op.antialias {
         axis.scale.recip().max(1.0)
     } else {
@@ -225,10 +225,11 @@ fn nearest_axis<U: Unit>(
     extrapolation: &U,
 ) -> Vec<U> {
     let transform = op.coordinate_transformation_mode;
-    let source = |&coordinate: &f64| {
+    let source = |&coordinate: &f32| {
+        let coordinate = f64::from(coordinate);
         (!axis.is_outside(transform, coordinate)).then(|| axis.nearest(op.nearest_mode, coordinate))
     };
-    let sources: Vec<Option<usize>> = axis.coordinates(transform).iter().map(source).collect();
+    let sources: Vec<Option<usize>> = axis.coordinates::<f32>(transform).iter().map(source).collect();
     let mut y = Vec::with_capacity(x.len() / input * axis.output);
     for block in x.chunks_exact(input * inner) {
         for source in &sources {

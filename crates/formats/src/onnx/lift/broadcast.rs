@@ -43,7 +43,7 @@ fn append_ones(lifter: &mut Lifter<'_>, raw: &mut RawNode, ones: Option<usize>) 
     };
     if ones > 0 {
         let axes: Vec<i64> = (rank..rank + ones).map(|axis| axis as i64).collect();
-        let axes = lifter.constant(raw, "axes", Tensor::from_vec1(&axes));
+        let axes = lifter.constant(raw, "Unsqueeze_axes", Tensor::from_vec1(&axes));
         let widened = lifter.emit(raw, "Unsqueeze", &[], &[Some(second), Some(axes)])?;
         raw.set_input(1, widened);
     }

@@ -11,11 +11,13 @@ mod constants;
 pub(super) mod known;
 mod normalization;
 mod renamed;
-mod resize;
+pub(super) mod resize;
 mod scan;
 mod softmax;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bantam_graph::{Attribute, AttributeValue, Attributes, Graph, Model, Node, Op, Value, ValueId, ops::Custom};
 use bantam_tensor::Tensor;
@@ -202,6 +204,8 @@ pub(super) struct Lifter<'a> {
     names: HashMap<String, ValueId>,
     known: Vec<Known>,
     is_input: Vec<bool>,
+    /// Constants that rules took out of use.
+    replaced: HashSet<ValueId>,
     outer: Option<&'a Lifter<'a>>,
 }
 
@@ -212,7 +216,7 @@ impl<'a> Lifter<'a> {
         let known = graph.values.iter().map(Known::of).collect();
         let mut is_input = vec![false; graph.values.len()];
         graph.inputs.iter().for_each(|id| is_input[id.index()] = true);
-        Lifter { graph, opset, names, known, is_input, outer }
+        Lifter { graph, opset, names, known, is_input, replaced: HashSet::new(), outer }
     }
 
     fn run(mut self) -> Result<Graph, OnnxError> {
@@ -220,6 +224,9 @@ impl<'a> Lifter<'a> {
         self.graph.nodes.reserve_exact(nodes.len());
         for node in nodes {
             self.node(node)?;
+        }
+        if !self.replaced.is_empty() {
+            self.graph.drop_unused_among(|id| self.replaced.contains(&id));
         }
         Ok(self.graph)
     }

@@ -1,6 +1,6 @@
 //! Upsample and the forms of Resize.
 
-use bantam_graph::ValueId;
+use bantam_graph::{Graph, ValueId};
 use bantam_tensor::Tensor;
 
 use super::known::Facts;
@@ -31,7 +31,8 @@ pub(super) fn upsample(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lif
 pub(super) fn resize_10(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
     let (x, scales) = (raw.required(0)?, raw.required(1)?);
     let scales_of = |lifter: &Lifter<'_>| lifter.constant_of(scales).and_then(|scales| scales.to_f32().ok());
-    let factors = scales_of(lifter).or_else(|| declared_scales(lifter, x, raw.outputs.first().copied().flatten()?));
+    let y = raw.outputs.first().copied().flatten();
+    let factors = scales_of(lifter).or_else(|| declared_scales(&lifter.graph, x, y?));
     let shrinks = factors.is_some_and(|factors| {
         factors.iter().any(|&factor| factor < 1.0) && factors.iter().all(|&factor| factor <= 1.0)
     });
@@ -45,8 +46,8 @@ pub(super) fn resize_10(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Li
 }
 
 /// Scales as far as the declared sizes of input and output tell them.
-fn declared_scales(lifter: &Lifter<'_>, x: ValueId, y: ValueId) -> Option<Vec<f32>> {
-    let sizes = |id| lifter.graph.value(id).ty.static_shape();
+pub(in crate::onnx) fn declared_scales(graph: &Graph, x: ValueId, y: ValueId) -> Option<Vec<f32>> {
+    let sizes = |id| graph.value(id).ty.static_shape();
     let (before, after) = (sizes(x)?, sizes(y)?);
     Some(before.iter().zip(&after).map(|(&before, &after)| after as f32 / before as f32).collect())
 }
@@ -54,10 +55,15 @@ fn declared_scales(lifter: &Lifter<'_>, x: ValueId, y: ValueId) -> Option<Vec<f3
 /// Inputs that older files must fill with empty tensors are absent.
 pub(super) fn empty_inputs(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
     for input in raw.inputs.iter_mut().skip(1) {
-        let declared_empty = |id| lifter.graph.value(id).ty.static_shape().is_some_and(|shape| shape.contains(&0));
-        *input = input.filter(|&id| {
-            lifter.constant_of(id).map_or_else(|| !declared_empty(id), |tensor| !tensor.is_empty())
-        });
+        let Some(id) = *input else { continue };
+        let constant = lifter.constant_of(id).map(|tensor| tensor.is_empty());
+        let declared = || lifter.graph.value(id).ty.static_shape().is_some_and(|shape| shape.contains(&0));
+        if constant.unwrap_or_else(declared) {
+            *input = None;
+            if constant.is_some() {
+                lifter.replaced.insert(id);
+            }
+        }
     }
     Ok(Lifted::Node)
 }

@@ -5,6 +5,7 @@ use bantam_tensor::{DType, Tensor};
 use super::check::is_optional;
 use super::{Lowerer, Need, RawNode};
 use crate::onnx::lift::known::Facts;
+use crate::onnx::lift::resize::declared_scales;
 
 /// GroupNormalization before 21: one scale and bias per group.
 pub(super) fn group_normalization(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(), Need> {
@@ -110,7 +111,9 @@ pub(super) fn resize_10(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<
         return Err(need("coordinates were mapped by the scale alone"));
     }
     let nearest = raw.get::<String>("mode").is_none_or(|mode| mode == "nearest");
+    let (x, y) = (raw.input(0), raw.outputs.first().copied().flatten());
     let values = lowerer.constant_of(scales).and_then(|scales| scales.to_f32().ok());
+    let values = values.or_else(|| declared_scales(&lowerer.graph, x?, y?));
     let enlarges = values.as_ref().is_none_or(|scales| scales.iter().all(|&scale| scale >= 1.0));
     let shrinks = values.is_some_and(|scales| scales.iter().all(|&scale| scale <= 1.0));
     let rounding = raw.get::<String>("nearest_mode");

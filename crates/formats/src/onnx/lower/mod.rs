@@ -8,6 +8,8 @@ mod attributes;
 mod check;
 mod forms;
 mod header;
+#[cfg(test)]
+mod tests;
 pub(super) mod versions;
 
 use std::collections::{HashMap, HashSet};
@@ -167,7 +169,9 @@ impl Attempt {
         for node in &graph.nodes {
             self.node(&mut lowerer, node)?;
         }
-        lowerer.drop_replaced();
+        if !lowerer.replaced.is_empty() {
+            lowerer.graph.drop_unused_among(|id| lowerer.replaced.contains(&id));
+        }
         Ok(lowerer.graph)
     }
 
@@ -304,24 +308,6 @@ impl<'a> Lowerer<'a> {
         self.is_input.push(false);
         self.graph.values.push(value);
         id
-    }
-
-    /// Drops constants that became attributes and that nothing else reads.
-    fn drop_replaced(&mut self) {
-        if self.replaced.is_empty() {
-            return;
-        }
-        let reads = self.graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
-        reads.chain(&self.graph.outputs).for_each(|id| {
-            self.replaced.remove(id);
-        });
-        let subgraphs = self.graph.nodes.iter().flat_map(|node| node.op.subgraphs());
-        for name in subgraphs.flat_map(Graph::captured_names) {
-            self.names.get(&name).map(|id| self.replaced.remove(id));
-        }
-        for id in &self.replaced {
-            self.graph.values[id.index()].initializer = None;
-        }
     }
 
     fn find<'b, T>(&'b self, id: ValueId, look: impl Fn(&'b Lowerer<'a>, ValueId) -> Option<T> + Copy) -> Option<T> {

@@ -12,6 +12,7 @@ use super::proto::{FunctionProto, ModelProto, OperatorSetIdProto, StringStringEn
 pub(super) use data::{DataPlan, tensor};
 
 /// What a model is written with.
+#[derive(Debug)]
 pub(super) struct Header {
     pub(super) ir_version: i64,
     pub(super) opsets: Vec<OperatorSet>,

@@ -21,13 +21,19 @@ pub(in crate::ops) struct CastRules<'a> {
 
 impl Default for CastRules<'_> {
     fn default() -> Self {
-        CastRules { saturate: true, round_mode: "up" }
+        CastRules {
+            saturate: true,
+            round_mode: "up",
+        }
     }
 }
 
 impl<'a> From<&'a Cast> for CastRules<'a> {
     fn from(op: &'a Cast) -> CastRules<'a> {
-        CastRules { saturate: op.saturate, round_mode: &op.round_mode }
+        CastRules {
+            saturate: op.saturate,
+            round_mode: &op.round_mode,
+        }
     }
 }
 
@@ -37,7 +43,10 @@ pub(in crate::ops) fn cast_like(
     inputs: &mut Inputs<'_>,
     context: &Context,
 ) -> Result<Tensor, OpError> {
-    let rules = CastRules { saturate: op.saturate, round_mode: &op.round_mode };
+    let rules = CastRules {
+        saturate: op.saturate,
+        round_mode: &op.round_mode,
+    };
     cast(inputs.required(1)?.dtype(), &rules, inputs, context)
 }
 
@@ -93,7 +102,10 @@ pub(in crate::ops) fn truths(x: &Tensor) -> Result<Vec<bool>, OpError> {
 pub(in crate::ops) fn bit_cast(to: DType, inputs: &Inputs<'_>) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
     if x.dtype().bits() != to.bits() || to == DType::String {
-        return Err(OpError::value(format!("the bits of {} cannot be read as {to}", x.dtype())));
+        return Err(OpError::value(format!(
+            "the bits of {} cannot be read as {to}",
+            x.dtype()
+        )));
     }
     Ok(Tensor::from_raw(to, x.shape(), x.as_bytes())?)
 }
@@ -106,12 +118,18 @@ mod tests {
     use crate::ops::testing::{run, run_one};
 
     pub(super) fn to(to: DType) -> Cast {
-        Cast { saturate: true, to, round_mode: "up".to_owned() }
+        Cast {
+            saturate: true,
+            to,
+            round_mode: "up".to_owned(),
+        }
     }
 
     #[test]
     fn every_pair_of_types_keeps_zero_and_one() {
-        let real = DType::ALL.iter().filter(|dtype| !matches!(dtype, DType::Complex64 | DType::Complex128));
+        let real = DType::ALL
+            .iter()
+            .filter(|dtype| !matches!(dtype, DType::Complex64 | DType::Complex128));
         for &from in real.clone() {
             // A zero in a type of powers of two is the smallest one; one is exact.
             let x = run_one(to(from), &[Tensor::from_vec1(&[1.0f32, 1.0, 1.0])]);
@@ -128,27 +146,53 @@ mod tests {
     #[test]
     fn integers_lose_their_high_bits() {
         let x = Tensor::from_vec1(&[200i16, -1, 300]);
-        assert_eq!(run_one(to(DType::I8), std::slice::from_ref(&x)), Tensor::from_vec1(&[-56i8, -1, 44]));
-        assert_eq!(run_one(to(DType::U64), std::slice::from_ref(&x)), Tensor::from_vec1(&[200u64, u64::MAX, 300]));
+        assert_eq!(
+            run_one(to(DType::I8), std::slice::from_ref(&x)),
+            Tensor::from_vec1(&[-56i8, -1, 44])
+        );
+        assert_eq!(
+            run_one(to(DType::U64), std::slice::from_ref(&x)),
+            Tensor::from_vec1(&[200u64, u64::MAX, 300])
+        );
         assert_eq!(run_one(to(DType::I4), &[x]).to_i64().unwrap(), [-8, -1, -4]);
         let large = Tensor::from_vec1(&[u64::MAX]);
-        assert_eq!(run_one(to(DType::F64), &[large]), Tensor::from_vec1(&[u64::MAX as f64]));
+        assert_eq!(
+            run_one(to(DType::F64), &[large]),
+            Tensor::from_vec1(&[u64::MAX as f64])
+        );
     }
 
     #[test]
     fn floats_are_cut_off() {
         let x = Tensor::from_vec1(&[1.9f32, -1.9, 0.5]);
-        assert_eq!(run_one(to(DType::I32), std::slice::from_ref(&x)), Tensor::from_vec1(&[1i32, -1, 0]));
-        let truths = run_one(to(DType::Bool), &[Tensor::from_vec1(&[0.0f32, -0.0, f32::NAN, 0.1])]);
-        assert_eq!(truths, Tensor::from_bools(&[4], &[false, false, true, true]).unwrap());
+        assert_eq!(
+            run_one(to(DType::I32), std::slice::from_ref(&x)),
+            Tensor::from_vec1(&[1i32, -1, 0])
+        );
+        let truths = run_one(
+            to(DType::Bool),
+            &[Tensor::from_vec1(&[0.0f32, -0.0, f32::NAN, 0.1])],
+        );
+        assert_eq!(
+            truths,
+            Tensor::from_bools(&[4], &[false, false, true, true]).unwrap()
+        );
     }
 
     #[test]
     fn long_tensors_are_converted_in_chunks() {
         let x: Vec<i32> = (0..150_000).collect();
-        let y = run_one(to(DType::F16), &[Tensor::from_vec1(&x.iter().map(|&i| (i % 2048) as f32).collect::<Vec<_>>())]);
+        let y = run_one(
+            to(DType::F16),
+            &[Tensor::from_vec1(
+                &x.iter().map(|&i| (i % 2048) as f32).collect::<Vec<_>>(),
+            )],
+        );
         let y = run_one(to(DType::I32), &[y]);
-        assert_eq!(y, Tensor::from_vec1(&x.iter().map(|&i| i % 2048).collect::<Vec<_>>()));
+        assert_eq!(
+            y,
+            Tensor::from_vec1(&x.iter().map(|&i| i % 2048).collect::<Vec<_>>())
+        );
     }
 
     #[test]
@@ -157,7 +201,13 @@ mod tests {
         let bits = run_one(BitCast { to: DType::U32 }, std::slice::from_ref(&x));
         assert_eq!(bits, Tensor::from_vec1(&[0x3f80_0000u32]));
         assert!(run(BitCast { to: DType::U16 }, std::slice::from_ref(&x)).is_err());
-        let like = CastLike { saturate: true, round_mode: "up".to_owned() };
-        assert_eq!(run_one(like, &[x, Tensor::scalar(0u8)]), Tensor::from_vec1(&[1u8]));
+        let like = CastLike {
+            saturate: true,
+            round_mode: "up".to_owned(),
+        };
+        assert_eq!(
+            run_one(like, &[x, Tensor::scalar(0u8)]),
+            Tensor::from_vec1(&[1u8])
+        );
     }
 }

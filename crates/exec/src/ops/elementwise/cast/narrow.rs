@@ -21,7 +21,12 @@ pub(super) fn decode(x: &Tensor) -> Result<Tensor, TensorError> {
 }
 
 /// The nearest values of a narrow type; integers keep their low bits.
-pub(super) fn encode(x: &Tensor, to: DType, rules: &CastRules<'_>, context: &Context) -> Result<Tensor, OpError> {
+pub(super) fn encode(
+    x: &Tensor,
+    to: DType,
+    rules: &CastRules<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
     if to.is_integer() {
         // Fractions are cut off, as for wider integers.
         let wide = super::convert(x, DType::I64, rules, context)?;
@@ -30,15 +35,25 @@ pub(super) fn encode(x: &Tensor, to: DType, rules: &CastRules<'_>, context: &Con
     let values = x.to_f64()?;
     let codes: Vec<u8> = if to == DType::F8E8M0 {
         let rounding = rounding(rules.round_mode)?;
-        values.into_iter().map(|value| power_of_two(value, rounding, rules.saturate)).collect()
+        values
+            .into_iter()
+            .map(|value| power_of_two(value, rounding, rules.saturate))
+            .collect()
     } else {
         let mut formats = FORMATS.iter().filter(|format| format.kind() == FormatKind::Float);
         let format = formats
             .find(|format| format.storage() == to)
             .ok_or_else(|| OpError::Unsupported(format!("a cast to {to}")))?;
-        values.into_iter().map(|value| small_float(*format, value, rules.saturate)).collect()
+        values
+            .into_iter()
+            .map(|value| small_float(*format, value, rules.saturate))
+            .collect()
     };
-    Ok(Tensor::from_raw(to, x.shape(), &pack_codes(to.bits(), codes.into_iter()))?)
+    Ok(Tensor::from_raw(
+        to,
+        x.shape(),
+        &pack_codes(to.bits(), codes.into_iter()),
+    )?)
 }
 
 /// The code of a value in a float format; out of range it becomes the largest value, or, where that is not wanted,
@@ -57,10 +72,14 @@ fn small_float(format: &dyn NumberFormat, value: f64, saturate: bool) -> u8 {
     }
     // Infinity if there is one, else a code that is not a number; with this sign if possible.
     let sign = code & 0x80;
-    let mut candidates = (0..=u8::MAX).filter(|&other| other & 0x80 == sign).chain(0..=u8::MAX);
+    let mut candidates = (0..=u8::MAX)
+        .filter(|&other| other & 0x80 == sign)
+        .chain(0..=u8::MAX);
     let decoded = |code: u8| format.decode(u16::from(code));
     let infinity = candidates.clone().find(|&other| decoded(other).is_infinite());
-    infinity.or_else(|| candidates.find(|&other| decoded(other).is_nan())).unwrap_or(code)
+    infinity
+        .or_else(|| candidates.find(|&other| decoded(other).is_nan()))
+        .unwrap_or(code)
 }
 
 /// True when a magnitude rounds to at most the largest value: it is nearer to it than to the next step.
@@ -79,7 +98,11 @@ fn round_to_odd(value: f64) -> f32 {
     if back == value || !nearest.is_finite() || value.is_nan() {
         return nearest;
     }
-    let towards_zero = if back.abs() > value.abs() { f32::from_bits(nearest.to_bits() - 1) } else { nearest };
+    let towards_zero = if back.abs() > value.abs() {
+        f32::from_bits(nearest.to_bits() - 1)
+    } else {
+        nearest
+    };
     f32::from_bits(towards_zero.to_bits() | 1)
 }
 
@@ -95,7 +118,9 @@ fn rounding(name: &str) -> Result<PowerRounding, OpError> {
         "up" => Ok(PowerRounding::Up),
         "down" => Ok(PowerRounding::Down),
         "nearest" => Ok(PowerRounding::Nearest),
-        other => Err(OpError::Value(format!("round_mode is `{other}`, not up, down or nearest"))),
+        other => Err(OpError::Value(format!(
+            "round_mode is `{other}`, not up, down or nearest"
+        ))),
     }
 }
 
@@ -129,7 +154,11 @@ mod tests {
     use crate::ops::testing::{run, run_one};
 
     fn bytes(to: DType, saturate: bool, round_mode: &str, values: &[f32]) -> Vec<u8> {
-        let op = Cast { saturate, to, round_mode: round_mode.to_owned() };
+        let op = Cast {
+            saturate,
+            to,
+            round_mode: round_mode.to_owned(),
+        };
         run_one(op, &[Tensor::from_vec1(values)]).as_bytes().to_vec()
     }
 
@@ -146,9 +175,18 @@ mod tests {
             [0x7e, 0x7e, 0x7f, 0xff, 0x7f, 0xff, 0x7f, 0x80]
         );
         let values = [57344.0, 61439.0, 61440.0, -1e6, inf, -inf];
-        assert_eq!(bytes(DType::F8E5M2, true, "up", &values), [0x7b, 0x7b, 0x7b, 0xfb, 0x7b, 0xfb]);
-        assert_eq!(bytes(DType::F8E5M2, false, "up", &values), [0x7b, 0x7b, 0x7c, 0xfc, 0x7c, 0xfc]);
-        assert_eq!(bytes(DType::F8E5M2FNUZ, false, "up", &[1e6, -1e6, -0.0]), [0x80, 0x80, 0x00]);
+        assert_eq!(
+            bytes(DType::F8E5M2, true, "up", &values),
+            [0x7b, 0x7b, 0x7b, 0xfb, 0x7b, 0xfb]
+        );
+        assert_eq!(
+            bytes(DType::F8E5M2, false, "up", &values),
+            [0x7b, 0x7b, 0x7c, 0xfc, 0x7c, 0xfc]
+        );
+        assert_eq!(
+            bytes(DType::F8E5M2FNUZ, false, "up", &[1e6, -1e6, -0.0]),
+            [0x80, 0x80, 0x00]
+        );
         assert_eq!(bytes(DType::F8E4M3FNUZ, true, "up", &[1e6, -1e6]), [0x7f, 0xff]);
         assert_eq!(bytes(DType::F4E2M1, true, "up", &[6.0, -9.0, nan]), [0xf7, 0x08]);
     }
@@ -157,18 +195,38 @@ mod tests {
     fn powers_of_two_round_as_asked() {
         let values = [1.0, 1.4, 1.5, 3.9, 0.0];
         assert_eq!(bytes(DType::F8E8M0, true, "up", &values), [127, 128, 128, 129, 0]);
-        assert_eq!(bytes(DType::F8E8M0, true, "down", &values), [127, 127, 127, 128, 0]);
-        assert_eq!(bytes(DType::F8E8M0, true, "nearest", &values), [127, 127, 128, 129, 0]);
-        assert_eq!(bytes(DType::F8E8M0, true, "up", &[f32::NAN, f32::INFINITY]), [255, 254]);
-        assert_eq!(bytes(DType::F8E8M0, false, "nearest", &[f32::INFINITY, 0.0]), [255, 255]);
-        let op = Cast { saturate: true, to: DType::F8E8M0, round_mode: "sideways".to_owned() };
+        assert_eq!(
+            bytes(DType::F8E8M0, true, "down", &values),
+            [127, 127, 127, 128, 0]
+        );
+        assert_eq!(
+            bytes(DType::F8E8M0, true, "nearest", &values),
+            [127, 127, 128, 129, 0]
+        );
+        assert_eq!(
+            bytes(DType::F8E8M0, true, "up", &[f32::NAN, f32::INFINITY]),
+            [255, 254]
+        );
+        assert_eq!(
+            bytes(DType::F8E8M0, false, "nearest", &[f32::INFINITY, 0.0]),
+            [255, 255]
+        );
+        let op = Cast {
+            saturate: true,
+            to: DType::F8E8M0,
+            round_mode: "sideways".to_owned(),
+        };
         assert!(run(op, &[Tensor::scalar(1f32)]).is_err());
     }
 
     #[test]
     fn doubles_round_once() {
         // 17 / 16 lies between 1 and 9/8: the tiny addend decides, and `f32` cannot hold it.
-        let op = Cast { saturate: true, to: DType::F8E4M3FN, round_mode: "up".to_owned() };
+        let op = Cast {
+            saturate: true,
+            to: DType::F8E4M3FN,
+            round_mode: "up".to_owned(),
+        };
         let y = run_one(op, &[Tensor::from_vec1(&[1.0625f64, 1.0625 + 1e-12])]);
         assert_eq!(y.as_bytes(), [0x38, 0x39]);
     }

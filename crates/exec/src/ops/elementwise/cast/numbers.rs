@@ -4,10 +4,10 @@ use bantam_tensor::{DType, Element, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use bantam_kernels::chunks::for_chunks;
 use crate::ops::dispatch::{in_number, in_number_or_bool};
 use crate::ops::units::Unit;
 use crate::{Context, OpError};
+use bantam_kernels::chunks::for_chunks;
 
 /// A number in the widest type of its kind.
 #[derive(Clone, Copy)]
@@ -89,11 +89,19 @@ impl Convert for f32 {
 /// A tensor of numbers or booleans as other numbers.
 pub(super) fn convert(x: &Tensor, to: DType, context: &Context) -> Result<Tensor, OpError> {
     match (x.dtype(), to) {
-        (DType::F32, DType::F16) => halves(x, context, |x: &[f32], y: &mut [f16]| y.convert_from_f32_slice(x)),
-        (DType::F32, DType::BF16) => halves(x, context, |x: &[f32], y: &mut [bf16]| y.convert_from_f32_slice(x)),
+        (DType::F32, DType::F16) => {
+            halves(x, context, |x: &[f32], y: &mut [f16]| y.convert_from_f32_slice(x))
+        }
+        (DType::F32, DType::BF16) => halves(x, context, |x: &[f32], y: &mut [bf16]| {
+            y.convert_from_f32_slice(x)
+        }),
         (DType::F16, DType::F32) => halves(x, context, |x: &[f16], y: &mut [f32]| x.convert_to_f32_slice(y)),
-        (DType::BF16, DType::F32) => halves(x, context, |x: &[bf16], y: &mut [f32]| x.convert_to_f32_slice(y)),
-        (from, to) => in_number_or_bool!(from, 0, S => in_number!(to, 0, D => one_by_one::<S, D>(x, context))),
+        (DType::BF16, DType::F32) => {
+            halves(x, context, |x: &[bf16], y: &mut [f32]| x.convert_to_f32_slice(y))
+        }
+        (from, to) => {
+            in_number_or_bool!(from, 0, S => in_number!(to, 0, D => one_by_one::<S, D>(x, context)))
+        }
     }
 }
 
@@ -112,7 +120,9 @@ fn one_by_one<S: Convert + Unit, D: Convert>(x: &Tensor, context: &Context) -> R
     let values = S::read(x)?;
     context.fill(x.shape(), |y: &mut [D]| {
         for_chunks(y, |start, y| {
-            y.iter_mut().zip(&values[start..]).for_each(|(y, &x)| *y = D::narrow(x.widen()));
+            y.iter_mut()
+                .zip(&values[start..])
+                .for_each(|(y, &x)| *y = D::narrow(x.widen()));
         });
     })
 }

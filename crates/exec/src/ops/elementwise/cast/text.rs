@@ -6,8 +6,17 @@ use super::CastRules;
 use crate::{Context, OpError};
 
 /// Strings as numbers: plain or scientific notation, `INF` and `NaN` in any case.
-pub(super) fn parse(x: &Tensor, to: DType, rules: &CastRules<'_>, context: &Context) -> Result<Tensor, OpError> {
-    let texts: Vec<&str> = x.strings()?.iter().map(|bytes| text(bytes)).collect::<Result<_, _>>()?;
+pub(super) fn parse(
+    x: &Tensor,
+    to: DType,
+    rules: &CastRules<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let texts: Vec<&str> = x
+        .strings()?
+        .iter()
+        .map(|bytes| text(bytes))
+        .collect::<Result<_, _>>()?;
     if to == DType::F32 {
         let values: Vec<f32> = texts.into_iter().map(number).collect::<Result<_, _>>()?;
         return Ok(Tensor::from_slice(x.shape(), &values)?);
@@ -15,15 +24,27 @@ pub(super) fn parse(x: &Tensor, to: DType, rules: &CastRules<'_>, context: &Cont
     if to == DType::U64 {
         let values: Vec<u64> = texts
             .into_iter()
-            .map(|text| text.parse().or_else(|_| number::<f64>(text).map(|value| value as u64)))
+            .map(|text| {
+                text.parse()
+                    .or_else(|_| number::<f64>(text).map(|value| value as u64))
+            })
             .collect::<Result<_, _>>()?;
         return Ok(Tensor::from_slice(x.shape(), &values)?);
     }
     let wide = if to.is_integer() {
-        let integer = |text: &str| text.parse().or_else(|_| number::<f64>(text).map(|value| value as i64));
-        Tensor::from_slice(x.shape(), &texts.into_iter().map(integer).collect::<Result<Vec<i64>, _>>()?)?
+        let integer = |text: &str| {
+            text.parse()
+                .or_else(|_| number::<f64>(text).map(|value| value as i64))
+        };
+        Tensor::from_slice(
+            x.shape(),
+            &texts.into_iter().map(integer).collect::<Result<Vec<i64>, _>>()?,
+        )?
     } else {
-        Tensor::from_slice(x.shape(), &texts.into_iter().map(number).collect::<Result<Vec<f64>, _>>()?)?
+        Tensor::from_slice(
+            x.shape(),
+            &texts.into_iter().map(number).collect::<Result<Vec<f64>, _>>()?,
+        )?
     };
     super::convert(&wide, to, rules, context)
 }
@@ -34,21 +55,40 @@ fn text(bytes: &[u8]) -> Result<&str, OpError> {
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, OpError> {
-    text.parse().map_err(|_| OpError::Value(format!("the string `{text}` is not a number")))
+    text.parse()
+        .map_err(|_| OpError::Value(format!("the string `{text}` is not a number")))
 }
 
 /// Numbers as strings: the shortest that gives the same number when it is read again.
 pub(super) fn format(x: &Tensor) -> Result<Tensor, OpError> {
     let strings: Vec<String> = match x.dtype() {
-        DType::F32 => x.values::<f32>()?.iter().map(|value| float(value, f64::from(*value))).collect(),
-        DType::F64 => x.values::<f64>()?.iter().map(|value| float(value, *value)).collect(),
+        DType::F32 => x
+            .values::<f32>()?
+            .iter()
+            .map(|value| float(value, f64::from(*value)))
+            .collect(),
+        DType::F64 => x
+            .values::<f64>()?
+            .iter()
+            .map(|value| float(value, *value))
+            .collect(),
         DType::U64 => x.values::<u64>()?.iter().map(u64::to_string).collect(),
-        DType::Bool => super::truths(x)?.iter().map(|&truth| u8::from(truth).to_string()).collect(),
+        DType::Bool => super::truths(x)?
+            .iter()
+            .map(|&truth| u8::from(truth).to_string())
+            .collect(),
         dtype if dtype.is_integer() => x.to_i64()?.iter().map(i64::to_string).collect(),
         // Narrower floats have few digits: those that tell them apart as `f32`.
-        _ => x.to_f32()?.iter().map(|value| float(value, f64::from(*value))).collect(),
+        _ => x
+            .to_f32()?
+            .iter()
+            .map(|value| float(value, f64::from(*value)))
+            .collect(),
     };
-    Ok(Tensor::from_strings(x.shape(), strings.into_iter().map(String::into_bytes).collect())?)
+    Ok(Tensor::from_strings(
+        x.shape(),
+        strings.into_iter().map(String::into_bytes).collect(),
+    )?)
 }
 
 fn float(value: &(impl std::fmt::Display + std::fmt::LowerExp), wide: f64) -> String {
@@ -70,14 +110,18 @@ mod tests {
     use crate::ops::testing::{run, run_one};
 
     fn strings(texts: &[&str]) -> Tensor {
-        Tensor::from_strings(&[texts.len()], texts.iter().map(|text| text.as_bytes().to_vec()).collect()).unwrap()
+        Tensor::from_strings(
+            &[texts.len()],
+            texts.iter().map(|text| text.as_bytes().to_vec()).collect(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn texts_are_read() {
-        let x = strings(&["3.14", "1e-5", "1E8", "+INF", "-inf", "NaN"]);
+        let x = strings(&["2.75", "1e-5", "1E8", "+INF", "-inf", "NaN"]);
         let y = run_one(to(DType::F32), &[x]).to_f32().unwrap();
-        assert_eq!(y[..5], [3.14, 1e-5, 1e8, f32::INFINITY, f32::NEG_INFINITY]);
+        assert_eq!(y[..5], [2.75, 1e-5, 1e8, f32::INFINITY, f32::NEG_INFINITY]);
         assert!(y[5].is_nan());
         let y = run_one(to(DType::I64), &[strings(&["9007199254740993", "100.5", "-7"])]);
         assert_eq!(y, Tensor::from_vec1(&[9_007_199_254_740_993i64, 100, -7]));
@@ -86,11 +130,17 @@ mod tests {
 
     #[test]
     fn numbers_are_written() {
-        let y = run_one(to(DType::String), &[Tensor::from_vec1(&[0.1f32, 100.0, 1e20, -0.0, f32::NAN, 1e-7])]);
+        let y = run_one(
+            to(DType::String),
+            &[Tensor::from_vec1(&[0.1f32, 100.0, 1e20, -0.0, f32::NAN, 1e-7])],
+        );
         assert_eq!(y, strings(&["0.1", "100", "1e20", "-0", "NaN", "1e-7"]));
         let y = run_one(to(DType::String), &[Tensor::from_vec1(&[u64::MAX])]);
         assert_eq!(y, strings(&["18446744073709551615"]));
-        let y = run_one(to(DType::String), &[Tensor::from_bools(&[2], &[true, false]).unwrap()]);
+        let y = run_one(
+            to(DType::String),
+            &[Tensor::from_bools(&[2], &[true, false]).unwrap()],
+        );
         assert_eq!(y, strings(&["1", "0"]));
     }
 }

@@ -1,5 +1,8 @@
 //! Scaled dot-product attention over heads.
 
+#[cfg(test)]
+mod tests;
+
 use rayon::prelude::*;
 
 use crate::elementwise::function::tanh;
@@ -178,7 +181,6 @@ fn one_head<T: Real>(
     let k = args.k.head(sample, key_head, 0..keys, width);
     let v = args.v.head(sample, key_head, 0..keys, value_width);
     let mut scores = vec![T::ZERO; BLOCK.min(queries) * keys];
-    let mut bias = vec![T::ZERO; keys];
     for first in (0..queries).step_by(BLOCK) {
         let rows = first..(first + BLOCK).min(queries);
         let q = args.q.head(sample, head, rows.clone(), width);
@@ -190,15 +192,12 @@ fn one_head<T: Real>(
                 soft_cap(row, cap);
             }
             see(ScoreStage::Capped, query, row);
-            fill_bias(args, sample, head, query, &mut bias);
-            row.iter_mut()
-                .zip(&bias)
-                .for_each(|(score, &bias)| *score += bias);
+            let sees_any = mask_row(args, sample, head, query, row);
             see(ScoreStage::Masked, query, row);
-            if maximum(&bias) == T::NEG_INFINITY || maximum(row) == T::NEG_INFINITY {
-                row.fill(T::ZERO);
-            } else {
+            if sees_any && maximum(row) > T::NEG_INFINITY {
                 softmax_row_in_place(row);
+            } else {
+                row.fill(T::ZERO);
             }
             see(ScoreStage::Probabilities, query, row);
         }
@@ -220,158 +219,27 @@ fn soft_cap<T: Real>(row: &mut [T], cap: T) {
     row.iter_mut().for_each(|score| *score *= cap);
 }
 
-/// What all masks together add to the scores of one query.
-fn fill_bias<T: Real>(args: &Attention<'_, T>, sample: usize, head: usize, query: usize, bias: &mut [T]) {
+/// Adds what all masks together say to the scores of one query; false when they leave no key.
+fn mask_row<T: Real>(
+    args: &Attention<'_, T>,
+    sample: usize,
+    head: usize,
+    query: usize,
+    row: &mut [T],
+) -> bool {
     let visible = args.visible[sample].range(query);
-    bias[visible.end..].fill(T::NEG_INFINITY);
-    bias[..visible.start].fill(T::NEG_INFINITY);
-    let seen = &mut bias[visible.clone()];
+    row[visible.end..].fill(T::NEG_INFINITY);
+    row[..visible.start].fill(T::NEG_INFINITY);
     let Some(mask) = &args.mask else {
-        return seen.fill(T::ZERO);
+        return !visible.is_empty();
     };
+    let covered = visible.start.min(mask.keys)..visible.end.min(mask.keys);
+    row[covered.end.max(visible.start)..visible.end].fill(T::NEG_INFINITY);
     let start = sample * mask.strides[0] + head * mask.strides[1] + query * mask.strides[2];
-    let covered = mask.keys.clamp(visible.start, visible.end) - visible.start;
-    seen[..covered].copy_from_slice(&mask.values[start + visible.start..][..covered]);
-    seen[covered..].fill(T::NEG_INFINITY);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SIZES: (usize, usize, usize, usize, usize, usize, usize) = (2, 4, 2, 70, 5, 3, 2);
-
-    fn samples(count: usize, seed: usize) -> Vec<f64> {
-        (0..count)
-            .map(|i| ((i * 73 + seed * 31) % 89) as f64 / 44.0 - 1.0)
-            .collect()
-    }
-
-    /// Attention by its formula; the scores are those after softmax.
-    fn naive(args: &Attention<'_, f64>, batch: usize) -> (Vec<f64>, Vec<f64>) {
-        let (mut y, mut all) = (Vec::new(), Vec::new());
-        for (b, h, i) in (0..batch)
-            .flat_map(|b| (0..args.query_heads).map(move |h| (b, h)))
-            .flat_map(|(b, h)| (0..args.queries).map(move |i| (b, h, i)))
-        {
-            let at = |heads: &Heads<'_, f64>, head: usize, row: usize, e: usize| {
-                heads.values[b * heads.strides[0] + head * heads.strides[1] + row * heads.strides[2] + e]
-            };
-            let kv = h * args.key_heads / args.query_heads;
-            let exponentials: Vec<f64> = (0..args.keys)
-                .map(|j| {
-                    let product: f64 = (0..args.width)
-                        .map(|e| at(&args.q, h, i, e) * at(&args.k, kv, j, e))
-                        .sum();
-                    let score = product * args.scale;
-                    let score = args.soft_cap.map_or(score, |cap| cap * (score / cap).tanh());
-                    let (visible, ahead) = (args.visible[b], j as i64 - i as i64 - args.visible[b].offset);
-                    let seen = visible.after.is_none_or(|after| ahead <= after)
-                        && visible.before.is_none_or(|before| -ahead <= before)
-                        && j < visible.keys;
-                    let mask = args.mask.map_or(0.0, |m| {
-                        if j < m.keys {
-                            m.values[b * m.strides[0] + h * m.strides[1] + i * m.strides[2] + j]
-                        } else {
-                            f64::NEG_INFINITY
-                        }
-                    });
-                    if seen { (score + mask).exp() } else { 0.0 }
-                })
-                .collect();
-            let sum: f64 = exponentials.iter().sum();
-            let weights: Vec<f64> = exponentials
-                .iter()
-                .map(|e| if sum == 0.0 { 0.0 } else { e / sum })
-                .collect();
-            y.extend((0..args.value_width).map(|e| {
-                weights
-                    .iter()
-                    .enumerate()
-                    .map(|(j, weight)| weight * at(&args.v, kv, j, e))
-                    .sum::<f64>()
-            }));
-            all.extend(weights);
-        }
-        (y, all)
-    }
-
-    #[test]
-    fn every_mask_matches_the_formula() {
-        let (batch, query_heads, key_heads, queries, keys, width, value_width) = SIZES;
-        let (q, k, v) = (
-            samples(batch * query_heads * queries * width, 1),
-            samples(batch * key_heads * keys * width, 2),
-            samples(batch * key_heads * keys * value_width, 3),
-        );
-        let mask: Vec<f64> = samples(queries * 4, 4)
-            .iter()
-            .map(|&m| if m > 0.5 { f64::NEG_INFINITY } else { m })
-            .collect();
-        let heads = |values, count: usize, rows: usize, width: usize| Heads {
-            values,
-            strides: [count * rows * width, rows * width, width],
-        };
-        let all = Visible::all(keys);
-        let causal = |offset| Visible {
-            offset,
-            after: Some(0),
-            ..all
-        };
-        let visible = [
-            [all, all],
-            [causal(0), causal(-3)],
-            [Visible::all(0), Visible { keys: 4, ..causal(2) }],
-            [
-                Visible {
-                    before: Some(1),
-                    ..causal(0)
-                },
-                Visible {
-                    offset: -2,
-                    before: Some(2),
-                    after: Some(1),
-                    ..all
-                },
-            ],
-        ];
-        let masks = [
-            None,
-            Some(AttentionMask {
-                values: mask.as_slice(),
-                strides: [0, 0, 4],
-                keys: 4,
-            }),
-        ];
-        for ((visible, mask), soft_cap) in visible
-            .iter()
-            .flat_map(|v| masks.map(|m| (v, m)))
-            .flat_map(|pair| [None, Some(0.5)].map(|cap| (pair, cap)))
-        {
-            let args = Attention {
-                q: heads(&q, query_heads, queries, width),
-                k: heads(&k, key_heads, keys, width),
-                v: heads(&v, key_heads, keys, value_width),
-                query_heads,
-                key_heads,
-                queries,
-                keys,
-                width,
-                value_width,
-                scale: 0.7,
-                soft_cap,
-                mask,
-                visible,
-            };
-            let mut y = vec![f64::NAN; batch * query_heads * queries * value_width];
-            let mut scores = vec![f64::NAN; batch * query_heads * queries * keys];
-            attention(&args, &mut y, Some((ScoreStage::Probabilities, &mut scores)));
-            let (expected, probabilities) = naive(&args, batch);
-            let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
-            assert!(
-                close(&y, &expected) && close(&scores, &probabilities),
-                "{visible:?} {soft_cap:?}"
-            );
-        }
-    }
+    let summands = &mask.values[start + covered.start..start + covered.end];
+    row[covered]
+        .iter_mut()
+        .zip(summands)
+        .for_each(|(score, &summand)| *score += summand);
+    summands.iter().any(|&summand| summand != T::NEG_INFINITY)
 }

@@ -1,5 +1,8 @@
 //! Normalization of rows: LayerNormalization, RMSNormalization and ONNX Runtime's forms with a skip connection.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use bantam_graph::ops::{
@@ -7,14 +10,15 @@ use bantam_graph::ops::{
     SkipSimplifiedLayerNormalization,
 };
 use bantam_kernels::Real;
+use bantam_kernels::chunks::for_rows;
 use bantam_kernels::normalization::{RowAffine, RowNorm, normalize_rows};
 use bantam_tensor::{DType, Element, Tensor};
 
-use super::axes::{axis as resolve, count};
-use super::broadcast::{broadcast_shape, broadcast_strides};
-use super::floats::{fill, in_real, read, read_optional};
 use crate::inputs::Inputs;
 use crate::operator::Outputs;
+use crate::ops::axes::{axis as resolve, count};
+use crate::ops::broadcast::{broadcast_shape, broadcast_strides};
+use crate::ops::floats::{fill, in_real, read, read_optional};
 use crate::{Context, OpError};
 
 /// The attributes that LayerNormalization and RMSNormalization share.
@@ -236,9 +240,13 @@ pub(super) fn skip(
         let (values, skip) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?);
         let bias = read_optional::<T>(inputs, op.bias)?;
         let sum = fill(context, T::DTYPE, x.shape(), |sum: &mut [T]| {
-            for (i, (sum, &x)) in sum.iter_mut().zip(values.iter()).enumerate() {
-                *sum = x + skip[i % period] + bias.as_ref().map_or(T::ZERO, |bias| bias[i % hidden]);
-            }
+            for_rows(sum, hidden, |start, sum| {
+                for (row, sum) in sum.chunks_exact_mut(hidden).enumerate() {
+                    let start = start + row * hidden;
+                    let skip = &skip[start % period..][..hidden];
+                    add_rows(sum, &values[start..][..hidden], skip, bias.as_deref());
+                }
+            });
         })?;
         let affine = [2, op.beta.unwrap_or(usize::MAX)];
         let sums = sum.values::<T>()?;
@@ -253,6 +261,16 @@ pub(super) fn skip(
     })
 }
 
+/// `sum = x + skip + bias`.
+fn add_rows<T: Real>(sum: &mut [T], x: &[T], skip: &[T], bias: Option<&[T]>) {
+    for ((sum, &x), &skip) in sum.iter_mut().zip(x).zip(skip) {
+        *sum = x + skip;
+    }
+    for (sum, &bias) in sum.iter_mut().zip(bias.unwrap_or_default()) {
+        *sum += bias;
+    }
+}
+
 /// Number of elements after which the skip input starts over.
 fn skip_period(x: &[usize], skip: &[usize]) -> Result<usize, OpError> {
     let leading_ones = skip
@@ -260,112 +278,10 @@ fn skip_period(x: &[usize], skip: &[usize]) -> Result<usize, OpError> {
         .take_while(|&&dim| dim == 1)
         .count()
         .min(skip.len().saturating_sub(1));
-    if skip.len() > x.len() || !(x.ends_with(skip) || x.ends_with(&skip[leading_ones..])) {
+    if skip.is_empty() || skip.len() > x.len() || !(x.ends_with(skip) || x.ends_with(&skip[leading_ones..])) {
         return Err(OpError::shape(format!(
             "the skip input of shape {skip:?} does not repeat to {x:?}"
         )));
     }
     Ok(count(skip).max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::testing::{run, run_outputs};
-
-    fn tensor(shape: &[usize], values: &[f32]) -> Tensor {
-        Tensor::from_slice(shape, values).unwrap()
-    }
-
-    fn assert_close(got: &Tensor, expected: &[f32]) {
-        let got = got.to_f32().unwrap();
-        let close =
-            got.len() == expected.len() && got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4);
-        assert!(close, "{got:?}, expected {expected:?}");
-    }
-
-    const LAYER: LayerNormalization = LayerNormalization {
-        axis: -1,
-        epsilon: 0.0,
-        stash_type: 1,
-    };
-
-    #[test]
-    fn rows_with_their_statistics() {
-        let inputs = [
-            tensor(&[2, 2], &[1.0, 3.0, 10.0, 30.0]),
-            tensor(&[2], &[1.0, 2.0]),
-            tensor(&[2], &[0.0, 0.5]),
-        ];
-        let outputs = run(LAYER, &inputs).unwrap();
-        assert_close(&outputs[0], &[-1.0, 2.5, -1.0, 2.5]);
-        assert_close(&outputs[1], &[2.0, 20.0]);
-        assert_close(&outputs[2], &[1.0, 0.1]);
-        assert_eq!(outputs[2].shape(), [2, 1]);
-        let all = run(LayerNormalization { axis: 0, ..LAYER }, &inputs[..2]).unwrap();
-        assert_eq!(all[1].shape(), [1, 1]);
-    }
-
-    #[test]
-    fn scales_broadcast() {
-        let x = tensor(&[2, 2], &[1.0, 3.0, 10.0, 30.0]);
-        let cases: [(&[usize], &[f32], [f32; 4]); 3] = [
-            (&[1], &[2.0], [-2.0, 2.0, -2.0, 2.0]),
-            (&[2, 1], &[2.0, 3.0], [-2.0, 2.0, -3.0, 3.0]),
-            (&[1, 2], &[2.0, 3.0], [-2.0, 3.0, -2.0, 3.0]),
-        ];
-        for (shape, scale, expected) in cases {
-            assert_close(
-                &run(LAYER, &[x.clone(), tensor(shape, scale)]).unwrap()[0],
-                &expected,
-            );
-        }
-        for wrong in [
-            tensor(&[3], &[0.0; 3]),
-            tensor(&[1, 1, 2], &[0.0; 2]),
-            tensor(&[0], &[]),
-        ] {
-            assert!(run(LAYER, &[x.clone(), wrong]).is_err());
-        }
-    }
-
-    #[test]
-    fn root_mean_square_has_one_statistic() {
-        let op = SimplifiedLayerNormalization {
-            axis: -1,
-            epsilon: 0.0,
-            stash_type: 1,
-        };
-        let outputs = run(op, &[tensor(&[1, 2], &[3.0, 4.0]), tensor(&[2], &[1.0, 2.0])]).unwrap();
-        let root = 12.5f32.sqrt();
-        assert_close(&outputs[0], &[3.0 / root, 8.0 / root]);
-        assert_close(&outputs[1], &[1.0 / root]);
-    }
-
-    #[test]
-    fn skip_connections_are_added_first() {
-        let inputs = [
-            Some(tensor(&[1, 2, 2], &[1.0, 1.0, 2.0, 4.0])),
-            Some(tensor(&[2], &[0.0, 1.0])),
-            Some(tensor(&[2], &[1.0, 2.0])),
-            None,
-            Some(tensor(&[2], &[0.0, 1.0])),
-        ];
-        let op = SkipLayerNormalization { epsilon: 0.0 };
-        let outputs = run_outputs(op.clone(), &inputs, 4).unwrap();
-        assert_close(outputs[0].as_ref().unwrap(), &[-1.0, 2.0, -1.0, 2.0]);
-        assert_close(outputs[1].as_ref().unwrap(), &[2.0, 4.0]);
-        assert_close(outputs[3].as_ref().unwrap(), &[1.0, 3.0, 2.0, 6.0]);
-        assert_eq!(run_outputs(op.clone(), &inputs, 1).unwrap().len(), 1);
-        let mut wrong = inputs;
-        wrong[1] = Some(tensor(&[3], &[0.0; 3]));
-        assert!(run_outputs(op, &wrong, 4).is_err());
-    }
-
-    #[test]
-    fn empty_rows_do_not_reserve_memory() {
-        let x = Tensor::from_slice::<f32>(&[0, 1 << 40, 1 << 40], &[]).unwrap();
-        let outputs = run_outputs(LAYER, &[Some(x.clone()), Some(tensor(&[1], &[1.0]))], 1).unwrap();
-        assert_eq!(outputs[0].as_ref(), Some(&x));
-    }
 }
