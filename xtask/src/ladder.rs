@@ -9,10 +9,20 @@ const LADDER: &[(&str, &[&str])] = &[
     ("graph", &["bantam-tensor"]),
     ("formats", &["bantam-tensor", "bantam-graph"]),
     ("exec", &["bantam-tensor", "bantam-kernels", "bantam-graph"]),
-    ("compress", &["bantam-tensor", "bantam-kernels", "bantam-graph", "bantam-exec"]),
+    (
+        "compress",
+        &["bantam-tensor", "bantam-kernels", "bantam-graph", "bantam-exec"],
+    ),
     (
         "bantam",
-        &["bantam-tensor", "bantam-kernels", "bantam-graph", "bantam-formats", "bantam-exec", "bantam-compress"],
+        &[
+            "bantam-tensor",
+            "bantam-kernels",
+            "bantam-graph",
+            "bantam-formats",
+            "bantam-exec",
+            "bantam-compress",
+        ],
     ),
     ("cli", &["bantam"]),
 ];
@@ -26,7 +36,8 @@ pub(crate) fn check() -> Result<(), String> {
         let Some((_, allowed)) = LADDER.iter().find(|(known, _)| *known == name) else {
             return Err(format!("crate `{name}` is not in the ladder"));
         };
-        let manifest = fs::read_to_string(folder.path().join("Cargo.toml")).map_err(|e| format!("{name}: {e}"))?;
+        let manifest =
+            fs::read_to_string(folder.path().join("Cargo.toml")).map_err(|e| format!("{name}: {e}"))?;
         check_manifest(&name, &manifest, allowed)?;
     }
     Ok(())
@@ -53,7 +64,10 @@ mod tests {
     #[test]
     fn edges_against_the_ladder_are_found() {
         let manifest = "[dependencies]\nbantam-tensor.workspace = true\nbantam-exec.workspace = true\n";
-        assert_eq!(check_manifest("formats", manifest, &["bantam-tensor", "bantam-exec"]), Ok(()));
+        assert_eq!(
+            check_manifest("formats", manifest, &["bantam-tensor", "bantam-exec"]),
+            Ok(())
+        );
         let error = check_manifest("formats", manifest, &["bantam-tensor"]).unwrap_err();
         assert_eq!(error, "crate `formats` must not use `bantam-exec`");
     }

@@ -28,7 +28,9 @@ pub fn write_files(folder: &Path) -> Result<(), Error> {
         source,
         hint: "choose another folder with --output",
     })?;
-    FILES.iter().try_for_each(|(name, contents)| write_whole(&folder.join(name), contents))
+    FILES
+        .iter()
+        .try_for_each(|(name, contents)| write_whole(&folder.join(name), contents))
 }
 
 /// Quantizes the demo's network to INT8 and scores both on the test images.

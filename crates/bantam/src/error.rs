@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use bantam_compress::RewriteError;
 use bantam_compress::evaluate::EvaluateError;
 use bantam_compress::quantize::QuantizeError;
 use bantam_compress::select::SelectorError;
 use bantam_compress::stats::ObserveError;
-use bantam_compress::RewriteError;
 use bantam_exec::{CompileError, RunError};
 use bantam_formats::data::DataError;
 use bantam_formats::onnx::OnnxError;
@@ -43,14 +43,25 @@ pub enum Error {
     #[error(transparent)]
     Selector(#[from] SelectorError),
     #[error("there is no {kind} `{name}`\nhint: {hint}")]
-    UnknownName { kind: &'static str, name: String, hint: String },
+    UnknownName {
+        kind: &'static str,
+        name: String,
+        hint: String,
+    },
     #[error("{message}\nhint: {hint}")]
     Usage { message: String, hint: String },
     #[error("{}: {action}: {source}\nhint: {hint}", path.display())]
-    File { path: PathBuf, action: &'static str, source: std::io::Error, hint: &'static str },
+    File {
+        path: PathBuf,
+        action: &'static str,
+        source: std::io::Error,
+        hint: &'static str,
+    },
     #[error("{}: not a plan that this program reads: {reason}\nhint: plans are written by `bantam quantize --plan-out`", path.display())]
     PlanFile { path: PathBuf, reason: String },
-    #[error("the model's input `{name}` has no element type\nhint: the file must declare the types of its inputs")]
+    #[error(
+        "the model's input `{name}` has no element type\nhint: the file must declare the types of its inputs"
+    )]
     UntypedInput { name: String },
 }
 
@@ -59,8 +70,15 @@ impl Error {
     pub fn unknown_name<'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
         let known: Vec<&str> = known.collect();
         let distance = |candidate: &&&str| strsim::damerau_levenshtein(candidate, name);
-        let nearest = known.iter().min_by_key(distance).filter(|near| distance(near) <= 1 + name.len() / 3);
+        let nearest = known
+            .iter()
+            .min_by_key(distance)
+            .filter(|near| distance(near) <= 1 + name.len() / 3);
         let guess = nearest.map_or(String::new(), |near| format!("did you mean `{near}`? "));
-        Error::UnknownName { kind, name: name.to_owned(), hint: format!("{guess}known are {}", known.join(", ")) }
+        Error::UnknownName {
+            kind,
+            name: name.to_owned(),
+            hint: format!("{guess}known are {}", known.join(", ")),
+        }
     }
 }

@@ -7,7 +7,10 @@ use crate::Error;
 
 /// Writes a file under a temporary name and renames it when it is complete.
 pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let write = || {
         let mut file = tempfile::Builder::new().prefix(".bantam-").tempfile_in(folder)?;
         file.write_all(contents)?;

@@ -44,7 +44,9 @@ pub fn inline(model: &Model) -> Result<Model, Error> {
 
 /// A split of a data set, checked against the model's inputs.
 pub fn open_split(data: &Path, split: &str, graph: &Graph) -> Result<Split, Error> {
-    Ok(DataSet::open(data)?.split(split)?.for_inputs(&input_specs(graph)?)?)
+    Ok(DataSet::open(data)?
+        .split(split)?
+        .for_inputs(&input_specs(graph)?)?)
 }
 
 /// Runs the model on `count` samples chosen by `seed`, and finds out what the method asks.
@@ -60,7 +62,11 @@ pub fn observe(
     let indices = sample_indices(samples.len(), count, seed);
     progress.start("calibrate", indices.len());
     let report = |done| progress.at(done);
-    let options = ObserveOptions { indices: &indices, batch_size: batch_size(graph), progress: &report };
+    let options = ObserveOptions {
+        indices: &indices,
+        batch_size: batch_size(graph),
+        progress: &report,
+    };
     let stats = watch(graph, samples, &requests, &options);
     progress.finish();
     Ok(stats?)
@@ -79,12 +85,18 @@ pub fn plan(
 /// Does what the plan says.
 pub fn rewrite(model: &Model, plan: &Plan) -> Result<Model, Error> {
     let graph = bantam_compress::rewrite(&model.graph, plan)?;
-    Ok(Model { graph, ..model.clone() })
+    Ok(Model {
+        graph,
+        ..model.clone()
+    })
 }
 
 /// Compiles a model for our own executor.
 pub fn compile(model: &Model) -> Result<Program, Error> {
-    Ok(bantam_exec::compile(&inline(model)?.graph, &CompileOptions::default())?)
+    Ok(bantam_exec::compile(
+        &inline(model)?.graph,
+        &CompileOptions::default(),
+    )?)
 }
 
 /// Scores whatever runs a model on the first `limit` samples of a split.
@@ -97,7 +109,16 @@ pub fn evaluate(
 ) -> Result<Scores, Error> {
     progress.start("score", samples.len().min(limit));
     let report = |done| progress.at(done);
-    let scores = score(runner, samples, metrics, &EvaluateOptions { limit, batch_size, progress: &report });
+    let scores = score(
+        runner,
+        samples,
+        metrics,
+        &EvaluateOptions {
+            limit,
+            batch_size,
+            progress: &report,
+        },
+    );
     progress.finish();
     Ok(scores?)
 }
@@ -109,20 +130,30 @@ pub fn export(model: &Model, path: &Path, options: &SaveOptions) -> Result<(), E
 
 /// What a data set must give for the inputs of a graph that have no default.
 pub fn input_specs(graph: &Graph) -> Result<Vec<InputSpec>, Error> {
-    let needed = graph.inputs.iter().map(|id| graph.value(*id)).filter(|value| value.initializer.is_none());
+    let needed = graph
+        .inputs
+        .iter()
+        .map(|id| graph.value(*id))
+        .filter(|value| value.initializer.is_none());
     let spec = |value: &bantam_graph::Value| {
-        let dtype = value.ty.dtype().ok_or_else(|| Error::UntypedInput { name: value.name.clone() })?;
+        let dtype = value.ty.dtype().ok_or_else(|| Error::UntypedInput {
+            name: value.name.clone(),
+        })?;
         let dims = value.ty.shape().unwrap_or_default();
         let mut shape: Vec<Option<usize>> = dims.iter().map(Dim::known).collect();
         if let Some(first) = shape.first_mut() {
             *first = None;
         }
-        Ok(InputSpec { name: value.name.clone(), dtype, shape })
+        Ok(InputSpec {
+            name: value.name.clone(),
+            dtype,
+            shape,
+        })
     };
     needed.map(spec).collect()
 }
 
-/// How many samples run at once: what the model fixes, or [`BATCH`].
+/// How many samples run at once: what the model fixes, or 32.
 pub fn batch_size(graph: &Graph) -> BatchSize {
     let first_dim = |id: &bantam_graph::ValueId| graph.value(*id).ty.shape()?.first()?.known();
     match graph.inputs.iter().find_map(first_dim) {

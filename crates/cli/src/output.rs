@@ -7,7 +7,10 @@ use serde::Serialize;
 
 /// Writes data. A reader that has gone away (`bantam list ops | head`) is no error.
 pub(crate) fn data(text: &str) -> Result<(), Error> {
-    let written = io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    let written = io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .and_then(|()| io::stdout().flush());
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::File {
             path: "standard output".into(),
@@ -35,10 +38,20 @@ pub(crate) fn talk(message: &str) {
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: &Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
-    let width = |column| rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
-    let is_number = |text: &str| text.chars().all(|c| c.is_ascii_digit() || "+-.,%() ..".contains(c));
+    let width = |column| {
+        rows.iter()
+            .map(|row| cell(row, column).chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let is_number = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_digit() || "+-.,%() ..".contains(c))
+    };
     let right = |column| rows.iter().skip(1).all(|row| is_number(&cell(row, column)));
-    let layout: Vec<(usize, bool)> = (0..columns).map(|column| (width(column), right(column))).collect();
+    let layout: Vec<(usize, bool)> = (0..columns)
+        .map(|column| (width(column), right(column)))
+        .collect();
     let mut text = String::new();
     for row in rows {
         let cells = layout.iter().enumerate().map(|(column, &(width, right))| {

@@ -33,8 +33,12 @@ pub fn measure_layer_errors(
     let references = values(float, pairs.values().map(|pair| pair.0).collect(), batch)?;
     let results = values(quantized, pairs.values().map(|pair| pair.1).collect(), batch)?;
     for decision in &mut plan.decisions {
-        let Site::Value(name) = &decision.site else { continue };
-        let Some((reference, value)) = pairs.get(name) else { continue };
+        let Site::Value(name) = &decision.site else {
+            continue;
+        };
+        let Some((reference, value)) = pairs.get(name) else {
+            continue;
+        };
         if let (Some(reference), Some(value)) = (references.get(reference), results.get(value)) {
             decision.sqnr_db = ratio(reference, value).filter(|db| db.is_finite());
         }
@@ -46,7 +50,10 @@ pub fn measure_layer_errors(
 fn dequantized(graph: &Graph, name: &str) -> Option<ValueId> {
     let value = graph.value_by_name(name)?;
     let of = |input: ValueId, wanted: fn(&Op) -> bool| {
-        let node = graph.nodes.iter().find(|node| node.input(0) == Some(input) && wanted(&node.op))?;
+        let node = graph
+            .nodes
+            .iter()
+            .find(|node| node.input(0) == Some(input) && wanted(&node.op))?;
         node.output(0)
     };
     let codes = of(value, |op| matches!(op, Op::QuantizeLinear(_)));
@@ -56,20 +63,37 @@ fn dequantized(graph: &Graph, name: &str) -> Option<ValueId> {
     }
 }
 
-fn values(graph: &Graph, wanted: HashSet<ValueId>, batch: &Batch) -> Result<BTreeMap<ValueId, Tensor>, ObserveError> {
-    let program = compile(graph, &CompileOptions { observed: wanted.clone() })?;
+fn values(
+    graph: &Graph,
+    wanted: HashSet<ValueId>,
+    batch: &Batch,
+) -> Result<BTreeMap<ValueId, Tensor>, ObserveError> {
+    let program = compile(
+        graph,
+        &CompileOptions {
+            observed: wanted.clone(),
+        },
+    )?;
     let seen = Mutex::new(BTreeMap::new());
     let mut taps = Taps::none();
     for value in wanted {
         let seen = &seen;
         taps.add(value, move |tensor| {
-            seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(value, tensor.clone());
+            seen.lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .insert(value, tensor.clone());
         });
     }
-    let inputs: Vec<(&str, Tensor)> = batch.inputs.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
+    let inputs: Vec<(&str, Tensor)> = batch
+        .inputs
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.clone()))
+        .collect();
     program.run(&inputs, &mut taps)?;
     drop(taps);
-    Ok(seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    Ok(seen
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 fn ratio(reference: &Tensor, value: &Tensor) -> Option<f64> {

@@ -87,7 +87,10 @@ impl Action {
     pub fn summary(&self) -> String {
         let scales = |params: &QParams| match params.axis {
             Some(axis) => format!("{} scales along axis {axis}", params.scale.len()),
-            None => format!("scale {:.6}, zero point {}", params.scale[0], params.zero_point[0]),
+            None => format!(
+                "scale {:.6}, zero point {}",
+                params.scale[0], params.zero_point[0]
+            ),
         };
         match self {
             Action::QuantizeActivation(params) => format!("{} activation, {}", params.dtype, scales(params)),
@@ -95,7 +98,9 @@ impl Action {
                 format!("{format} bias, {} scales", params.scale.len())
             }
             Action::QuantizeConstant { format, params } => format!("{format} constant, {}", scales(params)),
-            Action::QuantizeDynamically { format, params } => format!("{format} weight, dynamic input, {}", scales(params)),
+            Action::QuantizeDynamically { format, params } => {
+                format!("{format} weight, dynamic input, {}", scales(params))
+            }
             Action::ShiftConstant(by) => {
                 let largest = by.iter().fold(0f32, |largest, x| largest.max(x.abs()));
                 format!("constant shifted by at most {largest:.6}")

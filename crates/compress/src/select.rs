@@ -23,11 +23,15 @@ enum Kind {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum SelectorError {
-    #[error("`{text}` is not a glob: {reason}\nhint: `*` stands for any characters, `?` for one, `[ab]` for one of some")]
+    #[error(
+        "`{text}` is not a glob: {reason}\nhint: `*` stands for any characters, `?` for one, `[ab]` for one of some"
+    )]
     Glob { text: String, reason: String },
     #[error("there is no role `{role}`\nhint: the roles are first, last and depthwise")]
     Role { role: String },
-    #[error("the selector `{text}` matches no node\nhint: `bantam inspect` lists the nodes; selectors are op:CONV, name:GLOB or role:first|last|depthwise")]
+    #[error(
+        "the selector `{text}` matches no node\nhint: `bantam inspect` lists the nodes; selectors are op:CONV, name:GLOB or role:first|last|depthwise"
+    )]
     Unmatched { text: String },
 }
 
@@ -42,11 +46,18 @@ impl Selector {
             Some(("role", "first")) => Kind::First,
             Some(("role", "last")) => Kind::Last,
             Some(("role", "depthwise")) => Kind::Depthwise,
-            Some(("role", role)) => return Err(SelectorError::Role { role: role.to_owned() }),
+            Some(("role", role)) => {
+                return Err(SelectorError::Role {
+                    role: role.to_owned(),
+                });
+            }
             Some(("name", glob)) => Kind::Name(matcher(glob)?),
             _ => Kind::Name(matcher(text)?),
         };
-        Ok(Selector { text: text.to_owned(), kind })
+        Ok(Selector {
+            text: text.to_owned(),
+            kind,
+        })
     }
 
     /// The nodes that it means.
@@ -54,15 +65,24 @@ impl Selector {
     /// # Errors
     /// When there are none.
     pub fn select(&self, graph: &Graph) -> Result<Vec<NodeId>, SelectorError> {
-        let products: Vec<NodeId> =
-            graph.node_ids().filter(|(_, node)| is_product(node)).map(|(id, _)| id).collect();
+        let products: Vec<NodeId> = graph
+            .node_ids()
+            .filter(|(_, node)| is_product(node))
+            .map(|(id, _)| id)
+            .collect();
         let found: Vec<NodeId> = match &self.kind {
             Kind::First => products.first().copied().into_iter().collect(),
             Kind::Last => products.last().copied().into_iter().collect(),
-            _ => graph.node_ids().filter(|(_, node)| self.matches(graph, node)).map(|(id, _)| id).collect(),
+            _ => graph
+                .node_ids()
+                .filter(|(_, node)| self.matches(graph, node))
+                .map(|(id, _)| id)
+                .collect(),
         };
         if found.is_empty() {
-            return Err(SelectorError::Unmatched { text: self.text.clone() });
+            return Err(SelectorError::Unmatched {
+                text: self.text.clone(),
+            });
         }
         Ok(found)
     }
@@ -71,7 +91,11 @@ impl Selector {
         match &self.kind {
             Kind::Op(op) => node.op.name().eq_ignore_ascii_case(op),
             Kind::Name(glob) => {
-                let outputs = node.outputs.iter().flatten().map(|&id| graph.value(id).name.as_str());
+                let outputs = node
+                    .outputs
+                    .iter()
+                    .flatten()
+                    .map(|&id| graph.value(id).name.as_str());
                 glob.is_match(&node.name) || outputs.into_iter().any(|name| glob.is_match(name))
             }
             Kind::Depthwise => match &node.op {
@@ -84,13 +108,18 @@ impl Selector {
 }
 
 fn matcher(glob: &str) -> Result<GlobMatcher, SelectorError> {
-    let error = |e: globset::Error| SelectorError::Glob { text: glob.to_owned(), reason: e.kind().to_string() };
+    let error = |e: globset::Error| SelectorError::Glob {
+        text: glob.to_owned(),
+        reason: e.kind().to_string(),
+    };
     Glob::new(glob).map(|glob| glob.compile_matcher()).map_err(error)
 }
 
 fn is_depthwise(graph: &Graph, node: &Node, group: i64) -> bool {
     let weight = graph.constant_input(node, 1);
-    weight.is_some_and(|weight| weight.rank() > 2 && weight.shape()[1] == 1 && weight.shape()[0] as i64 >= group)
+    weight.is_some_and(|weight| {
+        weight.rank() > 2 && weight.shape()[1] == 1 && weight.shape()[0] as i64 >= group
+    })
 }
 
 /// True for convolutions and products with weights, by which "first" and "last" are counted.

@@ -42,19 +42,37 @@ pub(crate) fn compile_with_captures(
         let mut inputs = node.inputs.clone();
         for name in node.op.subgraphs().into_iter().flat_map(Graph::captured_names) {
             let captured = names.get(name.as_str()).copied();
-            let undefined = || CompileError::Captured { node: graph.describe(node), value: name.clone() };
+            let undefined = || CompileError::Captured {
+                node: graph.describe(node),
+                value: name.clone(),
+            };
             inputs.push(Some(captured.ok_or_else(undefined)?));
         }
         let operator = prepare(&Site { graph, node })?;
         let (node, outputs) = (graph.describe(node), node.outputs.clone());
-        steps.push(Step { node, operator, inputs, outputs, last_uses: Vec::new() });
+        steps.push(Step {
+            node,
+            operator,
+            inputs,
+            outputs,
+            last_uses: Vec::new(),
+        });
     }
     mark_last_uses(graph, &mut steps);
-    let captured = captures.iter().map(|name| names.get(name.as_str()).copied()).collect();
+    let captured = captures
+        .iter()
+        .map(|name| names.get(name.as_str()).copied())
+        .collect();
     let constants = (0..graph.values.len())
         .map(|index| graph.values[index].initializer.clone().map(aligned))
         .collect();
-    Ok(Program::new(graph, steps, constants, captured, Context::default()))
+    Ok(Program::new(
+        graph,
+        steps,
+        constants,
+        captured,
+        Context::default(),
+    ))
 }
 
 /// Finds for each step which of its inputs nobody reads afterwards.
@@ -78,5 +96,6 @@ fn aligned(tensor: bantam_tensor::Tensor) -> bantam_tensor::Tensor {
     if tensor.shared_bytes().is_none() || (bytes.as_ptr() as usize).is_multiple_of(16) {
         return tensor;
     }
-    bantam_tensor::Tensor::from_raw(tensor.dtype(), tensor.shape(), bytes).expect("a length that was right before")
+    bantam_tensor::Tensor::from_raw(tensor.dtype(), tensor.shape(), bytes)
+        .expect("a length that was right before")
 }

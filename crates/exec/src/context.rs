@@ -14,8 +14,12 @@ pub struct Context {
 impl Context {
     /// A tensor whose elements are unspecified: the operator writes every one.
     pub fn uninitialized(&self, dtype: DType, shape: &[usize]) -> Result<Tensor, OpError> {
-        let too_large = || TensorError::TooLarge { shape: shape.to_vec() };
-        let elements = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        let too_large = || TensorError::TooLarge {
+            shape: shape.to_vec(),
+        };
+        let elements = shape
+            .iter()
+            .try_fold(1usize, |product, &dim| product.checked_mul(dim));
         let bytes = elements.and_then(|n| dtype.bytes_for(n)).ok_or_else(too_large)?;
         // More than this is a mistake in the model or an attack: refuse instead of letting the allocator abort.
         if bytes > LARGEST {

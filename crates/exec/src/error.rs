@@ -39,8 +39,14 @@ impl OpError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum CompileError {
-    #[error("node {node}: the op `{domain}{op}` is not known\nhint: `bantam inspect` lists the ops of a model; those of other domains cannot be run")]
-    UnknownOp { node: String, domain: String, op: String },
+    #[error(
+        "node {node}: the op `{domain}{op}` is not known\nhint: `bantam inspect` lists the ops of a model; those of other domains cannot be run"
+    )]
+    UnknownOp {
+        node: String,
+        domain: String,
+        op: String,
+    },
     #[error("node {node}: the attribute `{attribute}` is not known, and ignoring it could be wrong")]
     UnknownAttribute { node: String, attribute: String },
     #[error("node {node}: {source}")]
@@ -60,7 +66,15 @@ pub enum RunError {
     #[error("the model has no input `{name}`\nhint: the model's inputs are {expected}")]
     UnknownInput { name: String, expected: String },
     #[error("input `{name}` must be {expected}, got {got}")]
-    Input { name: String, expected: String, got: String },
+    Input {
+        name: String,
+        expected: String,
+        got: String,
+    },
     #[error("node {node}: {source}\nhint: its inputs were {inputs}")]
-    Node { node: String, inputs: String, source: OpError },
+    Node {
+        node: String,
+        inputs: String,
+        source: OpError,
+    },
 }

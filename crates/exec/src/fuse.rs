@@ -31,14 +31,20 @@ struct Chain {
 
 /// Finds the chains of a graph, keeping values that are observed.
 pub(crate) fn find(graph: &Graph, observed: &HashSet<ValueId>) -> Fusions {
-    let search = Search { graph, consumers: graph.consumers(), observed };
+    let search = Search {
+        graph,
+        consumers: graph.consumers(),
+        observed,
+    };
     let mut fusions = Fusions::default();
     // From the end, so that of two convolutions that are added the later one takes the other's result.
     for (id, node) in graph.node_ids().collect::<Vec<_>>().into_iter().rev() {
         if !matches!(node.op, Op::Conv(_)) || !node.extra.is_empty() {
             continue;
         }
-        let chain = search.chain(id, |node| fusions.absorbed.contains(&node) || fusions.chains.contains_key(&node));
+        let chain = search.chain(id, |node| {
+            fusions.absorbed.contains(&node) || fusions.chains.contains_key(&node)
+        });
         if let Some((&last, others)) = chain.nodes.split_last().filter(|(_, others)| !others.is_empty()) {
             fusions.absorbed.extend(others);
             fusions.chains.insert(last, chain);
@@ -60,9 +66,19 @@ impl Fusions {
         let Op::Conv(conv) = &node.op else { return None };
         let operator: Box<dyn Operator> = prepare(&Site { graph, node }, conv, chain.following);
         let inputs = vec![node.input(0), node.input(1), node.input(2), chain.addend];
-        let names: Vec<String> = chain.nodes.iter().map(|&id| graph.describe(graph.node(id))).collect();
+        let names: Vec<String> = chain
+            .nodes
+            .iter()
+            .map(|&id| graph.describe(graph.node(id)))
+            .collect();
         let outputs = graph.node(last).outputs.clone();
-        Some(Step { node: names.join(" + "), operator, inputs, outputs, last_uses: Vec::new() })
+        Some(Step {
+            node: names.join(" + "),
+            operator,
+            inputs,
+            outputs,
+            last_uses: Vec::new(),
+        })
     }
 }
 
@@ -75,7 +91,11 @@ struct Search<'g> {
 impl Search<'_> {
     /// The longest chain from a Conv; only the Conv itself if nothing can be joined. `taken` nodes are left alone.
     fn chain(&self, conv: NodeId, taken: impl Fn(NodeId) -> bool) -> Chain {
-        let mut chain = Chain { nodes: vec![conv], addend: None, following: Following::NOTHING };
+        let mut chain = Chain {
+            nodes: vec![conv],
+            addend: None,
+            following: Following::NOTHING,
+        };
         let reader = |chain: &Chain| {
             let last = chain.nodes.last().copied()?;
             self.only_reader(last).filter(|(reader, _)| !taken(*reader))
@@ -97,22 +117,31 @@ impl Search<'_> {
 
     /// The only reader of a node's only output, if nobody else can see the value and all of the reader is understood.
     fn only_reader(&self, node: NodeId) -> Option<(NodeId, usize)> {
-        let [Some(value)] = *self.graph.node(node).outputs.as_slice() else { return None };
+        let [Some(value)] = *self.graph.node(node).outputs.as_slice() else {
+            return None;
+        };
         let hidden = !self.observed.contains(&value) && !self.graph.outputs.contains(&value);
         match self.consumers[value.index()].as_slice() {
-            &[(reader, position)] if hidden && position != Graph::CAPTURED => {
-                self.graph.node(reader).extra.is_empty().then_some((reader, position))
-            }
+            &[(reader, position)] if hidden && position != Graph::CAPTURED => self
+                .graph
+                .node(reader)
+                .extra
+                .is_empty()
+                .then_some((reader, position)),
             _ => None,
         }
     }
 
     /// What an Add adds to its input at `position`, unless it is a constant or known to need broadcasting.
     fn addend(&self, add: &Node, position: usize) -> Option<ValueId> {
-        let Op::Binary(Binary::Add) = add.op else { return None };
+        let Op::Binary(Binary::Add) = add.op else {
+            return None;
+        };
         let (value, addend) = (add.input(position)?, add.input(1 - position)?);
         let shape = |id: ValueId| self.graph.value(id).ty.shape();
-        let differ = shape(value).zip(shape(addend)).is_some_and(|(a, b)| a.len() != b.len());
+        let differ = shape(value)
+            .zip(shape(addend))
+            .is_some_and(|(a, b)| a.len() != b.len());
         (self.graph.value(addend).initializer.is_none() && !differ).then_some(addend)
     }
 
@@ -122,14 +151,22 @@ impl Search<'_> {
             None => Some(default),
             Some(_) => {
                 let values = self.graph.constant_input(node, index)?.to_f32().ok()?;
-                if let [value] = values.as_slice() { Some(*value) } else { None }
+                if let [value] = values.as_slice() {
+                    Some(*value)
+                } else {
+                    None
+                }
             }
         };
         match node.op {
-            Op::Unary(Unary::Relu) => Some(Following { low: 0.0, high: f32::INFINITY }),
-            Op::Clip(_) => {
-                Some(Following { low: bound(1, f32::NEG_INFINITY)?, high: bound(2, f32::INFINITY)? })
-            }
+            Op::Unary(Unary::Relu) => Some(Following {
+                low: 0.0,
+                high: f32::INFINITY,
+            }),
+            Op::Clip(_) => Some(Following {
+                low: bound(1, f32::NEG_INFINITY)?,
+                high: bound(2, f32::INFINITY)?,
+            }),
             _ => None,
         }
     }
@@ -159,7 +196,10 @@ mod tests {
         let mut graph = Graph::default();
         let x = graph.add_input("x", DType::F32, vec![1.into(), 1.into(), 4.into()]);
         let weights = |value: f32| Tensor::from_slice(&[1, 1, 1], &[value]).unwrap();
-        let (double, negate) = (graph.add_constant("w", weights(2.0)), graph.add_constant("v", weights(-1.0)));
+        let (double, negate) = (
+            graph.add_constant("w", weights(2.0)),
+            graph.add_constant("v", weights(-1.0)),
+        );
         let first = graph.add_node("first", conv(), &[x, double]);
         let second = graph.add_node("second", conv(), &[x, negate]);
         let sum = graph.add_node("sum", Binary::Add, &[first, second]);
@@ -168,12 +208,20 @@ mod tests {
         let third = graph.add_node("third", conv(), &[relu, double]);
         let clip = graph.add_node("clip", Clip {}, &[third, bounds[0], bounds[1]]);
         graph.outputs.push(clip);
-        let names = [("first", first), ("second", second), ("sum", sum), ("relu", relu), ("clip", clip)];
+        let names = [
+            ("first", first),
+            ("second", second),
+            ("sum", sum),
+            ("relu", relu),
+            ("clip", clip),
+        ];
         (graph, names.into_iter().collect())
     }
 
     fn run(graph: &Graph, observed: &[ValueId]) -> (usize, Vec<f32>, Vec<Vec<f32>>) {
-        let options = CompileOptions { observed: observed.iter().copied().collect() };
+        let options = CompileOptions {
+            observed: observed.iter().copied().collect(),
+        };
         let program = compile(graph, &options).unwrap();
         let x = Tensor::from_slice(&[1, 1, 4], &[-1f32, 0.5, 1.0, 3.0]).unwrap();
         let mut seen = vec![Vec::new(); observed.len()];
@@ -231,7 +279,9 @@ mod tests {
         assert_eq!(program.steps().len(), 1);
         let x = Tensor::from_slice(&[1, 1, 4], &[-1f32, 0.5, 1.0, 3.0]).unwrap();
         let other = Tensor::from_slice(&[2, 1, 1, 1], &[-4f32, 1.0]).unwrap();
-        let y = program.run(&[("x", x), ("other", other)], &mut Taps::none()).unwrap();
+        let y = program
+            .run(&[("x", x), ("other", other)], &mut Taps::none())
+            .unwrap();
         assert_eq!(y[0].shape(), [2, 1, 1, 4]);
         assert_eq!(y[0].to_f32().unwrap(), [0.0, 0.0, 0.0, 2.0, 0.0, 2.0, 3.0, 7.0]);
     }

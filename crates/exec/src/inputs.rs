@@ -50,13 +50,21 @@ impl<'a> Inputs<'a> {
     /// The elements of argument `index`.
     pub(crate) fn values<T: Element>(&self, index: usize) -> Result<std::borrow::Cow<'_, [T]>, OpError> {
         let tensor = self.required(index)?;
-        tensor.values().map_err(|_| OpError::Type { index, got: tensor.dtype() })
+        tensor.values().map_err(|_| OpError::Type {
+            index,
+            got: tensor.dtype(),
+        })
     }
 
     /// Argument `index` as integers (axes, sizes, positions), if it is present.
     pub(crate) fn integers(&self, index: usize) -> Result<Option<Vec<i64>>, OpError> {
-        let Some(tensor) = self.optional(index) else { return Ok(None) };
-        tensor.to_i64().map(Some).map_err(|_| OpError::Type { index, got: tensor.dtype() })
+        let Some(tensor) = self.optional(index) else {
+            return Ok(None);
+        };
+        tensor.to_i64().map(Some).map_err(|_| OpError::Type {
+            index,
+            got: tensor.dtype(),
+        })
     }
 
     /// Takes argument `index` out, to be written over, if this was its last use.

@@ -51,14 +51,28 @@ impl Operator for Plain {
 pub(crate) fn prepare(site: &Site<'_>) -> Result<Box<dyn Operator>, CompileError> {
     let node = || site.graph.describe(site.node);
     if let Op::Custom(custom) = &site.node.op {
-        let domain = if custom.domain.is_empty() { String::new() } else { format!("{}.", custom.domain) };
-        return Err(CompileError::UnknownOp { node: node(), domain, op: custom.name.clone() });
+        let domain = if custom.domain.is_empty() {
+            String::new()
+        } else {
+            format!("{}.", custom.domain)
+        };
+        return Err(CompileError::UnknownOp {
+            node: node(),
+            domain,
+            op: custom.name.clone(),
+        });
     }
     if let Some((attribute, _)) = site.node.extra.iter().next() {
-        return Err(CompileError::UnknownAttribute { node: node(), attribute: attribute.to_owned() });
+        return Err(CompileError::UnknownAttribute {
+            node: node(),
+            attribute: attribute.to_owned(),
+        });
     }
     if let Some(prepared) = ops::prepare(site)? {
         return Ok(prepared);
     }
-    Ok(Box::new(Plain { op: site.node.op.clone(), outputs: site.node.outputs.len() }))
+    Ok(Box::new(Plain {
+        op: site.node.op.clone(),
+        outputs: site.node.outputs.len(),
+    }))
 }

@@ -18,9 +18,14 @@ impl Pool {
     /// four times as large, else a new one.
     pub(crate) fn take(&self, bytes: usize) -> Buffer {
         if bytes >= SMALLEST {
-            let mut free = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut free = self
+                .free
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             let fits = |buffer: &Buffer| buffer.capacity() >= bytes && buffer.capacity() / 4 <= bytes;
-            let best = (0..free.len()).filter(|&i| fits(&free[i])).min_by_key(|&i| free[i].capacity());
+            let best = (0..free.len())
+                .filter(|&i| fits(&free[i]))
+                .min_by_key(|&i| free[i].capacity());
             if let Some(index) = best {
                 return free.swap_remove(index).reuse(bytes);
             }
@@ -31,7 +36,10 @@ impl Pool {
     /// Gives a buffer back.
     pub(crate) fn give(&self, buffer: Buffer) {
         if buffer.capacity() >= SMALLEST {
-            self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(buffer);
+            self.free
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push(buffer);
         }
     }
 }

@@ -59,17 +59,33 @@ impl Program {
                 name: facts.name.clone(),
                 value,
                 dtype: facts.ty.dtype(),
-                shape: facts.ty.shape().map(|dims| dims.iter().map(bantam_graph::Dim::known).collect()),
+                shape: facts
+                    .ty
+                    .shape()
+                    .map(|dims| dims.iter().map(bantam_graph::Dim::known).collect()),
                 has_default: facts.initializer.is_some(),
             }
         });
-        let outputs = graph.outputs.iter().map(|&value| (graph.value(value).name.clone(), value));
-        Program { steps, constants, inputs: inputs.collect(), captured, outputs: outputs.collect(), context }
+        let outputs = graph
+            .outputs
+            .iter()
+            .map(|&value| (graph.value(value).name.clone(), value));
+        Program {
+            steps,
+            constants,
+            inputs: inputs.collect(),
+            captured,
+            outputs: outputs.collect(),
+            context,
+        }
     }
 
     /// The steps in order.
     pub fn steps(&self) -> Vec<StepInfo> {
-        let info = |step: &Step| StepInfo { node: step.node.clone(), kernel: step.operator.kernel() };
+        let info = |step: &Step| StepInfo {
+            node: step.node.clone(),
+            kernel: step.operator.kernel(),
+        };
         self.steps.iter().map(info).collect()
     }
 
@@ -84,8 +100,14 @@ impl Program {
     /// When an input is missing, unknown or of another type or shape than declared, or when a node fails.
     pub fn run(&self, inputs: &[(&str, Tensor)], taps: &mut Taps<'_>) -> Result<Vec<Tensor>, RunError> {
         let mut values = self.constants.clone();
-        if let Some((name, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|i| i.name != *name)) {
-            return Err(RunError::UnknownInput { name: (*name).to_owned(), expected: self.input_names() });
+        if let Some((name, _)) = inputs
+            .iter()
+            .find(|(name, _)| self.inputs.iter().all(|i| i.name != *name))
+        {
+            return Err(RunError::UnknownInput {
+                name: (*name).to_owned(),
+                expected: self.input_names(),
+            });
         }
         for input in &self.inputs {
             match inputs.iter().find(|(name, _)| *name == input.name) {
@@ -104,7 +126,11 @@ impl Program {
     }
 
     /// Runs a subgraph on positional inputs and the captured values in order.
-    pub(crate) fn run_subgraph(&self, inputs: &[Tensor], captured: &[Tensor]) -> Result<Vec<Tensor>, OpError> {
+    pub(crate) fn run_subgraph(
+        &self,
+        inputs: &[Tensor],
+        captured: &[Tensor],
+    ) -> Result<Vec<Tensor>, OpError> {
         let mut values = self.constants.clone();
         for (input, tensor) in self.inputs.iter().zip(inputs) {
             values[input.value.index()] = Some(tensor.clone());
@@ -118,7 +144,11 @@ impl Program {
         run.map_err(|error| OpError::Subgraph(Box::new(error)))
     }
 
-    fn run_steps(&self, mut values: Vec<Option<Tensor>>, taps: &mut Taps<'_>) -> Result<Vec<Tensor>, RunError> {
+    fn run_steps(
+        &self,
+        mut values: Vec<Option<Tensor>>,
+        taps: &mut Taps<'_>,
+    ) -> Result<Vec<Tensor>, RunError> {
         let known: Vec<ValueId> = (0..values.len()).map(ValueId::new).collect();
         for id in known {
             if let Some(tensor) = &values[id.index()] {
@@ -150,17 +180,30 @@ impl Program {
         let arguments = (step.inputs.iter().zip(taken))
             .map(|(input, taken)| match taken {
                 Some(tensor) => Some(Argument::Last(tensor)),
-                None => input.and_then(|id| values[id.index()].as_ref()).map(Argument::Shared),
+                None => input
+                    .and_then(|id| values[id.index()].as_ref())
+                    .map(Argument::Shared),
             })
             .collect();
         let mut inputs = Inputs::new(arguments);
         let fail = |source, inputs: &Inputs<'_>| {
             let shapes: Vec<String> = (0..inputs.len())
-                .map(|i| inputs.optional(i).map_or("-".to_owned(), |t| format!("{}{:?}", t.dtype(), t.shape())))
+                .map(|i| {
+                    inputs
+                        .optional(i)
+                        .map_or("-".to_owned(), |t| format!("{}{:?}", t.dtype(), t.shape()))
+                })
                 .collect();
-            RunError::Node { node: step.node.clone(), inputs: shapes.join(", "), source }
+            RunError::Node {
+                node: step.node.clone(),
+                inputs: shapes.join(", "),
+                source,
+            }
         };
-        let outputs = step.operator.run(&mut inputs, &self.context).map_err(|e| fail(e, &inputs))?;
+        let outputs = step
+            .operator
+            .run(&mut inputs, &self.context)
+            .map_err(|e| fail(e, &inputs))?;
         inputs.into_last().for_each(|tensor| self.context.recycle(tensor));
         for (id, tensor) in step.outputs.iter().zip(outputs) {
             if let (Some(id), Some(tensor)) = (id, tensor) {
@@ -172,7 +215,11 @@ impl Program {
     }
 
     fn input_names(&self) -> String {
-        let names: Vec<String> = self.inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+        let names: Vec<String> = self
+            .inputs
+            .iter()
+            .map(|input| format!("`{}`", input.name))
+            .collect();
         names.join(", ")
     }
 }
@@ -181,15 +228,28 @@ impl Input {
     fn check(&self, tensor: &Tensor) -> Result<(), RunError> {
         let shape_fits = self.shape.as_ref().is_none_or(|dims| {
             dims.len() == tensor.rank()
-                && dims.iter().zip(tensor.shape()).all(|(dim, size)| dim.is_none_or(|dim| dim == *size))
+                && dims
+                    .iter()
+                    .zip(tensor.shape())
+                    .all(|(dim, size)| dim.is_none_or(|dim| dim == *size))
         });
         if shape_fits && self.dtype.is_none_or(|dtype| dtype == tensor.dtype()) {
             return Ok(());
         }
-        let dtype = self.dtype.map_or("any type".to_owned(), |dtype| dtype.to_string());
-        let dims = self.shape.iter().flatten().map(|dim| dim.map_or("?".to_owned(), |size| size.to_string()));
+        let dtype = self
+            .dtype
+            .map_or("any type".to_owned(), |dtype| dtype.to_string());
+        let dims = self
+            .shape
+            .iter()
+            .flatten()
+            .map(|dim| dim.map_or("?".to_owned(), |size| size.to_string()));
         let expected = format!("{dtype}[{}]", dims.collect::<Vec<_>>().join(", "));
         let got = format!("{}{:?}", tensor.dtype(), tensor.shape());
-        Err(RunError::Input { name: self.name.clone(), expected, got })
+        Err(RunError::Input {
+            name: self.name.clone(),
+            expected,
+            got,
+        })
     }
 }

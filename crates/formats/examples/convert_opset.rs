@@ -28,5 +28,12 @@ fn main() -> ExitCode {
 
 fn convert(input: &Path, output: &Path, opset: Option<i64>) -> Result<(), OnnxError> {
     let model = onnx::load(input)?;
-    onnx::save(&model, output, &SaveOptions { opset, ..SaveOptions::default() })
+    onnx::save(
+        &model,
+        output,
+        &SaveOptions {
+            opset,
+            ..SaveOptions::default()
+        },
+    )
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::patch::rename_captured;
 use crate::ops::Unary;
+use crate::patch::rename_captured;
 use crate::{Attribute, Attributes, Function, Graph, Model, Node, Op, OperatorSet, Value, ValueId};
 
 /// Most nodes that a model may have after inlining; functions that call functions can double at each level.
@@ -18,9 +18,7 @@ const MAX_DEPTH: usize = 64;
 pub enum InlineError<E> {
     #[error("function `{function}` calls itself\nhint: the file is damaged or its exporter faulty")]
     Recursive { function: String },
-    #[error(
-        "inlining function `{function}` makes too many nodes\nhint: the file was made to exhaust memory"
-    )]
+    #[error("inlining function `{function}` makes too many nodes\nhint: the file was made to exhaust memory")]
     TooLarge { function: String },
     #[error(
         "the call of function `{function}` lies inside {MAX_DEPTH} others\nhint: the file was made to exhaust the stack"
@@ -131,14 +129,18 @@ impl<E, F: Fn(Graph, &[OperatorSet]) -> Result<Graph, E>> Inliner<'_, F> {
         self.nodes_left = left.ok_or_else(|| InlineError::TooLarge { function: name() })?;
         let mut body = function.body.clone();
         let attributes = arguments(function, call);
-        body.nodes.iter_mut().for_each(|node| substitute(node, &attributes));
+        body.nodes
+            .iter_mut()
+            .for_each(|node| substitute(node, &attributes));
         for (&formal, actual) in body.inputs.clone().iter().zip(&call.inputs) {
             if let Some(actual) = actual {
                 body.value_mut(formal).ty = graph.value(*actual).ty.clone();
             }
         }
-        let mut body = (self.lift)(body, &function.opsets)
-            .map_err(|source| InlineError::Lift { function: name(), source })?;
+        let mut body = (self.lift)(body, &function.opsets).map_err(|source| InlineError::Lift {
+            function: name(),
+            source,
+        })?;
         self.calls.push(index);
         collect_names(&body, &mut self.names);
         self.graph(&mut body)?;
@@ -157,7 +159,9 @@ impl<E, F: Fn(Graph, &[OperatorSet]) -> Result<Graph, E>> Inliner<'_, F> {
         }
         let mut copies = Vec::new();
         for (index, formal) in body.outputs.iter().enumerate() {
-            let Some(actual) = call.output(index) else { continue };
+            let Some(actual) = call.output(index) else {
+                continue;
+            };
             let produced = !given[formal.index()] && body.value(*formal).initializer.is_none();
             if produced && map[formal.index()].is_none() {
                 map[formal.index()] = Some(actual);
@@ -182,9 +186,16 @@ impl<E, F: Fn(Graph, &[OperatorSet]) -> Result<Graph, E>> Inliner<'_, F> {
             renamed.insert(value.name, graph.value(id).name.clone());
         }
         for mut node in body.nodes {
-            node.inputs.iter_mut().for_each(|input| *input = input.and_then(|id| map[id.index()]));
-            node.outputs.iter_mut().for_each(|output| *output = output.and_then(|id| map[id.index()]));
-            node.op.subgraphs_mut().into_iter().for_each(|subgraph| rename_captured(subgraph, &renamed));
+            node.inputs
+                .iter_mut()
+                .for_each(|input| *input = input.and_then(|id| map[id.index()]));
+            node.outputs
+                .iter_mut()
+                .for_each(|output| *output = output.and_then(|id| map[id.index()]));
+            node.op
+                .subgraphs_mut()
+                .into_iter()
+                .for_each(|subgraph| rename_captured(subgraph, &renamed));
             if !node.name.is_empty() {
                 node.name = format!("{stem}/{}", node.name);
             }
@@ -204,7 +215,10 @@ impl<E, F: Fn(Graph, &[OperatorSet]) -> Result<Graph, E>> Inliner<'_, F> {
             self.clashes += 1;
             name = format!("{stem}/{}_{}", value.name, self.clashes);
         }
-        graph.values.push(Value { name, ..value.clone() });
+        graph.values.push(Value {
+            name,
+            ..value.clone()
+        });
         ValueId::new(graph.values.len() - 1)
     }
 }
@@ -234,7 +248,9 @@ fn arguments(function: &Function, call: &Node) -> Attributes {
         arguments.set(name, attribute.clone());
     }
     if let Op::Custom(op) = &call.op {
-        op.attributes.iter().for_each(|(name, attribute)| arguments.set(name, attribute.clone()));
+        op.attributes
+            .iter()
+            .for_each(|(name, attribute)| arguments.set(name, attribute.clone()));
     }
     arguments
 }
@@ -246,14 +262,20 @@ fn substitute(node: &mut Node, arguments: &Attributes) {
     for (name, attribute) in op.attributes.iter() {
         match attribute {
             Attribute::Reference(target, _) => {
-                arguments.get(target).into_iter().for_each(|value| attributes.set(name, value.clone()));
+                arguments
+                    .get(target)
+                    .into_iter()
+                    .for_each(|value| attributes.set(name, value.clone()));
             }
             _ => attributes.set(name, attribute.clone()),
         }
     }
     op.attributes = attributes;
     for subgraph in node.op.subgraphs_mut() {
-        subgraph.nodes.iter_mut().for_each(|node| substitute(node, arguments));
+        subgraph
+            .nodes
+            .iter_mut()
+            .for_each(|node| substitute(node, arguments));
     }
 }
 
@@ -272,16 +294,27 @@ mod tests {
     use bantam_tensor::DType;
 
     /// A generic node; attributes that start with `@` refer to the function's.
-    fn node(graph: &mut Graph, op: &str, domain: &str, inputs: &[ValueId], attributes: &[(&str, Attribute)]) -> ValueId {
+    fn node(
+        graph: &mut Graph,
+        op: &str,
+        domain: &str,
+        inputs: &[ValueId],
+        attributes: &[(&str, Attribute)],
+    ) -> ValueId {
         let mut own = Attributes::new();
-        attributes.iter().for_each(|(name, attribute)| own.set(name, attribute.clone()));
+        attributes
+            .iter()
+            .for_each(|(name, attribute)| own.set(name, attribute.clone()));
         graph.add_node("y", Op::Custom(Custom::new(domain, op, own)), inputs)
     }
 
     /// A function `local.name(x)` of one node.
     fn function(name: &str, op: &str, domain: &str, attributes: &[(&str, Attribute)]) -> Function {
         let mut body = Graph::default();
-        let x = body.add_value(Value { name: "x".to_owned(), ..Value::default() });
+        let x = body.add_value(Value {
+            name: "x".to_owned(),
+            ..Value::default()
+        });
         body.inputs.push(x);
         let y = node(&mut body, op, domain, &[x], attributes);
         body.outputs.push(y);
@@ -292,7 +325,10 @@ mod tests {
             attributes: Vec::new(),
             default_attributes: vec![("slope".to_owned(), Attribute::Float(0.5))],
             body,
-            opsets: vec![OperatorSet { domain: "other".to_owned(), version: 3 }],
+            opsets: vec![OperatorSet {
+                domain: "other".to_owned(),
+                version: 3,
+            }],
             doc: String::new(),
             metadata: Vec::new(),
         }
@@ -305,7 +341,10 @@ mod tests {
         let first = node(&mut graph, "outer", "local", &[x], attributes);
         let second = node(&mut graph, "outer", "local", &[first], &[]);
         graph.outputs.push(second);
-        Model { functions, ..Model::new(graph) }
+        Model {
+            functions,
+            ..Model::new(graph)
+        }
     }
 
     fn inline(model: Model) -> Result<Model, InlineError<String>> {
@@ -315,9 +354,17 @@ mod tests {
     fn text(graph: &Graph) -> Vec<String> {
         let name = |id: &Option<ValueId>| id.map_or("-".to_owned(), |id| graph.value(id).name.clone());
         let line = |node: &Node| {
-            let (inputs, outputs): (Vec<_>, Vec<_>) =
-                (node.inputs.iter().map(name).collect(), node.outputs.iter().map(name).collect());
-            format!("{} = {}({}) {:?}", outputs.join(","), node.op.name(), inputs.join(","), node.op.emit())
+            let (inputs, outputs): (Vec<_>, Vec<_>) = (
+                node.inputs.iter().map(name).collect(),
+                node.outputs.iter().map(name).collect(),
+            );
+            format!(
+                "{} = {}({}) {:?}",
+                outputs.join(","),
+                node.op.name(),
+                inputs.join(","),
+                node.op.emit()
+            )
         };
         graph.nodes.iter().map(line).collect()
     }
@@ -334,8 +381,14 @@ mod tests {
         assert_eq!(model.opset("other"), Some(3));
         let lines = text(&model.graph);
         assert_eq!(lines.len(), 2);
-        assert!(lines[0].starts_with("y = LeakyRelu(x)") && lines[0].contains("0.25"), "{lines:?}");
-        assert!(lines[1].starts_with("y_1 = LeakyRelu(y)") && lines[1].contains("0.5"), "{lines:?}");
+        assert!(
+            lines[0].starts_with("y = LeakyRelu(x)") && lines[0].contains("0.25"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].starts_with("y_1 = LeakyRelu(y)") && lines[1].contains("0.5"),
+            "{lines:?}"
+        );
         crate::verify(&model.graph).unwrap();
     }
 
@@ -345,8 +398,14 @@ mod tests {
         pass.body.outputs = pass.body.inputs.clone();
         let model = inline(model(vec![pass], &[])).unwrap();
         let lines = text(&model.graph);
-        assert!(lines.iter().any(|line| line.starts_with("y = Identity(x)")), "{lines:?}");
-        assert!(lines.iter().any(|line| line.starts_with("y/y = Relu(x)")), "{lines:?}");
+        assert!(
+            lines.iter().any(|line| line.starts_with("y = Identity(x)")),
+            "{lines:?}"
+        );
+        assert!(
+            lines.iter().any(|line| line.starts_with("y/y = Relu(x)")),
+            "{lines:?}"
+        );
         crate::verify(&model.graph).unwrap();
     }
 
@@ -357,14 +416,27 @@ mod tests {
 
         let doubling = |level: usize| {
             let mut double = function("outer", &format!("f{}", level + 1), "local", &[]);
-            double.name = if level == 0 { "outer".to_owned() } else { format!("f{level}") };
+            double.name = if level == 0 {
+                "outer".to_owned()
+            } else {
+                format!("f{level}")
+            };
             let again = double.body.nodes[0].clone();
-            let extra = double.body.add_value(Value { name: "z".to_owned(), ..Value::default() });
-            double.body.nodes.push(Node { outputs: vec![Some(extra)], ..again });
+            let extra = double.body.add_value(Value {
+                name: "z".to_owned(),
+                ..Value::default()
+            });
+            double.body.nodes.push(Node {
+                outputs: vec![Some(extra)],
+                ..again
+            });
             double
         };
-        let exploding: Result<_, InlineError<String>> =
-            inline_up_to(model((0..40).map(doubling).collect(), &[]), |graph, _| Ok(graph), 1 << 10);
+        let exploding: Result<_, InlineError<String>> = inline_up_to(
+            model((0..40).map(doubling).collect(), &[]),
+            |graph, _| Ok(graph),
+            1 << 10,
+        );
         assert!(matches!(exploding, Err(InlineError::TooLarge { .. })));
 
         let mut too_many = model(vec![function("outer", "Relu", "", &[])], &[]);
@@ -372,7 +444,9 @@ mod tests {
         too_many.graph.nodes[0].inputs.push(Some(input));
         assert!(matches!(inline(too_many), Err(InlineError::Arity { got: 2, .. })));
 
-        let failing = inline_functions(model(vec![function("outer", "Relu", "", &[])], &[]), |_, _| Err("no"));
+        let failing = inline_functions(model(vec![function("outer", "Relu", "", &[])], &[]), |_, _| {
+            Err("no")
+        });
         assert!(matches!(failing, Err(InlineError::Lift { source: "no", .. })));
     }
 }

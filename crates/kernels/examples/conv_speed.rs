@@ -41,9 +41,14 @@ fn main() {
         ("mb pw 14", 8, 1, 384, 64, 14, 1, 1),
     ];
     for threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         for (name, batch, groups, channels, out, size, kernel, stride) in cases {
-            if !name.contains(&filter) { continue; }
+            if !name.contains(&filter) {
+                continue;
+            }
             let pad = kernel / 2;
             let o = (size + 2 * pad - kernel) / stride + 1;
             let g = Geometry {
@@ -68,11 +73,26 @@ fn main() {
             let mut n = 0;
             while n < 5 || start.elapsed().as_secs_f64() < 0.4 {
                 let t = Instant::now();
-                pool.install(|| packed.run(&g, &x, Epilogue { low: 0.0, high: f32::INFINITY, residual: Residual::None }, &mut y));
+                pool.install(|| {
+                    packed.run(
+                        &g,
+                        &x,
+                        Epilogue {
+                            low: 0.0,
+                            high: f32::INFINITY,
+                            residual: Residual::None,
+                        },
+                        &mut y,
+                    )
+                });
                 best = best.min(t.elapsed().as_secs_f64());
                 n += 1;
             }
-            println!("{threads} threads {name:14} {:8.3} ms {:7.1} GFLOP/s", best * 1e3, flop / best / 1e9);
+            println!(
+                "{threads} threads {name:14} {:8.3} ms {:7.1} GFLOP/s",
+                best * 1e3,
+                flop / best / 1e9
+            );
         }
     }
 }

@@ -18,5 +18,5 @@ pub use deformable::{Deformation, convolve_deformable};
 pub use geometry::Geometry;
 pub(crate) use geometry::advance;
 pub use naive::convolve;
-pub use transposed::convolve_transposed;
 pub use packed::{Epilogue, PackedConvolution, Residual};
+pub use transposed::convolve_transposed;

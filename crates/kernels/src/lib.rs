@@ -5,10 +5,14 @@
 //! do not depend on the number of threads: work is split into chunks whose sums are independent of the split.
 
 #![allow(unsafe_code, reason = "the one crate for it: each block says why it is sound")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "blocks of vector registers are arrays indexed by several loops at once"
+)]
 
 pub mod attention;
-pub mod conv;
 pub mod chunks;
+pub mod conv;
 pub mod copy;
 pub mod elementwise;
 pub mod integer;

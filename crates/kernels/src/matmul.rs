@@ -60,12 +60,28 @@ pub fn multiply_batch<T: Number>(
     onto: Onto,
     c: &mut [T],
 ) {
-    let Product { rows, columns, depth, a_strides, b_strides } = *product;
+    let Product {
+        rows,
+        columns,
+        depth,
+        a_strides,
+        b_strides,
+    } = *product;
     let matrix = rows.checked_mul(columns).expect("the result exists");
-    assert_eq!(Some(c.len()), matrix.checked_mul(starts.len()), "one result for each pair");
+    assert_eq!(
+        Some(c.len()),
+        matrix.checked_mul(starts.len()),
+        "one result for each pair"
+    );
     for start in starts {
-        assert!(reaches([rows, depth], a_strides, start[0]).is_some_and(|end| end <= a.len()), "a is too short");
-        assert!(reaches([depth, columns], b_strides, start[1]).is_some_and(|end| end <= b.len()), "b is too short");
+        assert!(
+            reaches([rows, depth], a_strides, start[0]).is_some_and(|end| end <= a.len()),
+            "a is too short"
+        );
+        assert!(
+            reaches([depth, columns], b_strides, start[1]).is_some_and(|end| end <= b.len()),
+            "b is too short"
+        );
     }
     if c.is_empty() {
         return;
@@ -76,18 +92,32 @@ pub fn multiply_batch<T: Number>(
     let piece = |index: usize| {
         let (index, column) = (index / column_pieces, index % column_pieces * column_step);
         let (index, row) = (index / row_pieces, index % row_pieces * row_step);
-        let part =
-            Product { rows: row_step.min(rows - row), columns: column_step.min(columns - column), ..*product };
+        let part = Product {
+            rows: row_step.min(rows - row),
+            columns: column_step.min(columns - column),
+            ..*product
+        };
         // Without depth nothing is read, and starts may lie past the end.
         let (a_start, b_start) = match depth {
             0 => (0, 0),
-            _ => (starts[index][0] + row * a_strides[0], starts[index][1] + column * b_strides[1]),
+            _ => (
+                starts[index][0] + row * a_strides[0],
+                starts[index][1] + column * b_strides[1],
+            ),
         };
         let shared = &c;
         // SAFETY: the matrices lie within their slices, as checked above, and pieces of `c` do not overlap.
         unsafe {
             let c = shared.0.add(index * matrix + row * columns + column);
-            T::multiply(&part, a.as_ptr().add(a_start), b.as_ptr().add(b_start), factor, onto, c, columns);
+            T::multiply(
+                &part,
+                a.as_ptr().add(a_start),
+                b.as_ptr().add(b_start),
+                factor,
+                onto,
+                c,
+                columns,
+            );
         }
     };
     let pieces = starts.len() * row_pieces * column_pieces;
@@ -113,9 +143,17 @@ const NARROWEST: usize = 48;
 fn steps(rows: usize, columns: usize, depth: usize, batch: usize) -> [usize; 2] {
     let work = rows.saturating_mul(columns).saturating_mul(depth.max(1));
     // Many products are split enough as they are.
-    let pieces = if batch >= 64 { 1 } else { (work / PIECE).clamp(1, 64) };
+    let pieces = if batch >= 64 {
+        1
+    } else {
+        (work / PIECE).clamp(1, 64)
+    };
     let part = |size: usize| size.div_ceil(pieces).next_multiple_of(16).max(NARROWEST);
-    if rows >= columns { [part(rows), columns] } else { [rows, part(columns)] }
+    if rows >= columns {
+        [part(rows), columns]
+    } else {
+        [rows, part(columns)]
+    }
 }
 
 /// One past the last element of a matrix; its start if it has none.
@@ -123,7 +161,9 @@ fn reaches([rows, columns]: [usize; 2], strides: [usize; 2], start: usize) -> Op
     if rows == 0 || columns == 0 {
         return Some(0);
     }
-    let last = (rows - 1).checked_mul(strides[0])?.checked_add((columns - 1).checked_mul(strides[1])?)?;
+    let last = (rows - 1)
+        .checked_mul(strides[0])?
+        .checked_add((columns - 1).checked_mul(strides[1])?)?;
     start.checked_add(last)?.checked_add(1)
 }
 
@@ -228,8 +268,18 @@ mod tests {
             (130, 300, 200),
         ];
         for (rows, columns, depth) in sizes {
-            for (a_strides, b_strides) in [([depth, 1], [columns, 1]), ([1, rows], [1, depth]), ([depth, 1], [1, depth])] {
-                let product = Product { rows, columns, depth, a_strides, b_strides };
+            for (a_strides, b_strides) in [
+                ([depth, 1], [columns, 1]),
+                ([1, rows], [1, depth]),
+                ([depth, 1], [1, depth]),
+            ] {
+                let product = Product {
+                    rows,
+                    columns,
+                    depth,
+                    a_strides,
+                    b_strides,
+                };
                 let starts = [[0, 0], [rows * depth, 0], [0, depth * columns]];
                 let (a, b) = (values(2 * rows * depth), values(2 * depth * columns));
                 let expected = expected(&product, &starts, &a, &b);
@@ -240,10 +290,24 @@ mod tests {
                 assert_eq!(c, expected, "{product:?}");
                 let float = |values: &[i32]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
                 let mut c = vec![f32::NAN; expected.len()];
-                multiply_batch(&product, &starts, [&float(&a), &float(&b)], 1.0, Onto::Nothing, &mut c);
+                multiply_batch(
+                    &product,
+                    &starts,
+                    [&float(&a), &float(&b)],
+                    1.0,
+                    Onto::Nothing,
+                    &mut c,
+                );
                 assert_eq!(c, float(&expected), "{product:?}");
                 c.fill(3.0);
-                multiply_batch(&product, &starts, [&float(&a), &float(&b)], -2.0, Onto::Before, &mut c);
+                multiply_batch(
+                    &product,
+                    &starts,
+                    [&float(&a), &float(&b)],
+                    -2.0,
+                    Onto::Before,
+                    &mut c,
+                );
                 assert_eq!(c, float(&doubled), "{product:?}");
             }
         }
@@ -252,7 +316,20 @@ mod tests {
     #[test]
     #[should_panic(expected = "b is too short")]
     fn short_slices_are_refused() {
-        let product = Product { rows: 2, columns: 3, depth: 2, a_strides: [2, 1], b_strides: [3, 1] };
-        multiply_batch(&product, &[[0, 1]], [&[1i32; 4], &[1i32; 6]], 1, Onto::Nothing, &mut [0; 6]);
+        let product = Product {
+            rows: 2,
+            columns: 3,
+            depth: 2,
+            a_strides: [2, 1],
+            b_strides: [3, 1],
+        };
+        multiply_batch(
+            &product,
+            &[[0, 1]],
+            [&[1i32; 4], &[1i32; 6]],
+            1,
+            Onto::Nothing,
+            &mut [0; 6],
+        );
     }
 }

@@ -75,11 +75,15 @@ pub fn multiply(a: &[f32], weights: &PackedWeights<'_>, bias: Option<&[f32]>, co
         let mut reals = vec![0.0; depth];
         weights.row(column, &mut reals);
         let bias = bias.map_or(0.0, |bias| bias[column]);
-        (0..rows).map(|row| dot(&a[row * depth..][..depth], &reals) + bias).collect::<Vec<f32>>()
+        (0..rows)
+            .map(|row| dot(&a[row * depth..][..depth], &reals) + bias)
+            .collect::<Vec<f32>>()
     };
     let by_column: Vec<Vec<f32>> = (0..columns).into_par_iter().map(column).collect();
     for (row, y) in y.chunks_exact_mut(columns).enumerate() {
-        y.iter_mut().zip(&by_column).for_each(|(y, column)| *y = column[row]);
+        y.iter_mut()
+            .zip(&by_column)
+            .for_each(|(y, column)| *y = column[row]);
     }
 }
 
@@ -96,17 +100,31 @@ mod tests {
             let scales: Vec<f32> = (0..columns * blocks).map(|i| 0.25 * (i % 4 + 1) as f32).collect();
             let zeros = vec![1.0; scales.len()];
             let block_of: Vec<u32> = (0..depth as u32).map(|i| i / 8).collect();
-            let weights =
-                PackedWeights { codes: &codes, row_bytes, bits, scales: &scales, zeros: &zeros, blocks, block_of: &block_of };
+            let weights = PackedWeights {
+                codes: &codes,
+                row_bytes,
+                bits,
+                scales: &scales,
+                zeros: &zeros,
+                blocks,
+                block_of: &block_of,
+            };
             let a: Vec<f32> = (0..2 * depth).map(|i| (i % 7) as f32 - 3.0).collect();
             let mut y = vec![0.0; 2 * columns];
             multiply(&a, &weights, Some(&[1.0, 2.0, 3.0]), columns, &mut y);
             for row in 0..2 {
                 for column in 0..columns {
-                    let code = |k: usize| codes[column * row_bytes + k * bits / 8] >> (k * bits % 8) & ((1u16 << bits) - 1) as u8;
+                    let code = |k: usize| {
+                        codes[column * row_bytes + k * bits / 8] >> (k * bits % 8)
+                            & ((1u16 << bits) - 1) as u8
+                    };
                     let real = |k: usize| (f32::from(code(k)) - 1.0) * scales[column * blocks + k / 8];
                     let sum: f32 = (0..depth).map(|k| a[row * depth + k] * real(k)).sum();
-                    assert_eq!(y[row * columns + column], sum + [1.0, 2.0, 3.0][column], "{bits} bits");
+                    assert_eq!(
+                        y[row * columns + column],
+                        sum + [1.0, 2.0, 3.0][column],
+                        "{bits} bits"
+                    );
                 }
             }
         }

@@ -31,7 +31,10 @@ impl Axis {
     /// The windows whose element `tap` lies in the input.
     fn windows_seeing(&self, tap: usize) -> Range<usize> {
         let shift = tap * self.dilation;
-        let end = (self.input + self.before).saturating_sub(shift).div_ceil(self.stride).min(self.output);
+        let end = (self.input + self.before)
+            .saturating_sub(shift)
+            .div_ceil(self.stride)
+            .min(self.output);
         self.before.saturating_sub(shift).div_ceil(self.stride).min(end)..end
     }
 
@@ -46,7 +49,9 @@ impl Axis {
             true => 0..self.before + self.input + self.after,
             false => self.before..self.before + self.input,
         };
-        (0..self.kernel).filter(|&tap| range.contains(&self.padded(window, tap))).count()
+        (0..self.kernel)
+            .filter(|&tap| range.contains(&self.padded(window, tap)))
+            .count()
     }
 }
 
@@ -59,7 +64,10 @@ fn visit_row(axes: &[Axis], row: &[usize], mut visit: impl FnMut(Range<usize>, u
     let mut tap = vec![0; leading.len()];
     loop {
         let index = leading.iter().enumerate().try_fold(0, |flat, (i, axis)| {
-            let index = axis.padded(row[i], tap[i]).checked_sub(axis.before).filter(|&i| i < axis.input)?;
+            let index = axis
+                .padded(row[i], tap[i])
+                .checked_sub(axis.before)
+                .filter(|&i| i < axis.input)?;
             Some(flat * axis.input + index)
         });
         if let Some(index) = index {
@@ -79,8 +87,14 @@ fn visit_row(axes: &[Axis], row: &[usize], mut visit: impl FnMut(Range<usize>, u
 
 /// Elements of one channel of the input and of the output.
 fn planes(axes: &[Axis], x: usize, y: usize) -> (usize, usize) {
-    assert!(axes.iter().all(|axis| axis.stride > 0 && axis.dilation > 0), "steps are positive");
-    let (input, output) = (axes.iter().map(|a| a.input).product(), axes.iter().map(|a| a.output).product::<usize>());
+    assert!(
+        axes.iter().all(|axis| axis.stride > 0 && axis.dilation > 0),
+        "steps are positive"
+    );
+    let (input, output) = (
+        axes.iter().map(|a| a.input).product(),
+        axes.iter().map(|a| a.output).product::<usize>(),
+    );
     let channels = y.checked_div(output).unwrap_or(0);
     assert!(!axes.is_empty() && channels * output == y, "whole channels");
     assert!(output == 0 || channels * input == x, "an input for each output");
@@ -146,7 +160,10 @@ pub fn max_indices<T: Element>(axes: &[Axis], x: &[T], indices: &mut [i64]) {
                 }
             }
         });
-        indices.iter_mut().filter(|index| **index >= 0).for_each(|index| *index += (channel * input) as i64);
+        indices
+            .iter_mut()
+            .filter(|index| **index >= 0)
+            .for_each(|index| *index += (channel * input) as i64);
     });
 }
 
@@ -158,11 +175,19 @@ pub fn average<T: Real>(axes: &[Axis], x: &[T], with_padding: bool, y: &mut [T])
     sum_of(axes, x, y, |x| x);
     let counts: Vec<Vec<usize>> = axes
         .iter()
-        .map(|axis| (0..axis.output).map(|window| axis.count(window, with_padding)).collect())
+        .map(|axis| {
+            (0..axis.output)
+                .map(|window| axis.count(window, with_padding))
+                .collect()
+        })
         .collect();
     let (last, leading) = counts.split_last().expect("checked by `sum_of`");
     for_rows(axes, x, y, |_, _, row, y| {
-        let rows: usize = row.iter().zip(leading).map(|(&window, counts)| counts[window]).product();
+        let rows: usize = row
+            .iter()
+            .zip(leading)
+            .map(|(&window, counts)| counts[window])
+            .product();
         for (y, &columns) in y.iter_mut().zip(last) {
             // A window that sees nothing has mean 0.
             *y = *y / T::from_f64((rows * columns).max(1) as f64);
@@ -195,7 +220,10 @@ fn sum_of<T: Real>(axes: &[Axis], x: &[T], y: &mut [T], term: impl Fn(T) -> T + 
         y.fill(T::ZERO);
         visit_row(axes, row, |windows, first| {
             let elements = x[first..].iter().step_by(stride);
-            y[windows].iter_mut().zip(elements).for_each(|(y, &x)| *y += term(x));
+            y[windows]
+                .iter_mut()
+                .zip(elements)
+                .for_each(|(y, &x)| *y += term(x));
         });
     });
 }
@@ -210,7 +238,8 @@ pub fn global_average<T: Real>(channel: usize, x: &[T], y: &mut [T]) {
 pub fn global_max<T: Element>(channel: usize, x: &[T], none: T, y: &mut [T]) {
     for_channels(channel, x, y, |x| {
         let first = x.first().copied().unwrap_or(none);
-        x.iter().fold(first, |largest, &x| if x > largest { x } else { largest })
+        x.iter()
+            .fold(first, |largest, &x| if x > largest { x } else { largest })
     });
 }
 
@@ -225,14 +254,22 @@ pub fn global_norm<T: Real>(channel: usize, x: &[T], p: u32, y: &mut [T]) {
 }
 
 fn for_channels<T: Element>(channel: usize, x: &[T], y: &mut [T], reduce: impl Fn(&[T]) -> T + Sync) {
-    assert_eq!(Some(x.len()), y.len().checked_mul(channel), "one result for each channel");
+    assert_eq!(
+        Some(x.len()),
+        y.len().checked_mul(channel),
+        "one result for each channel"
+    );
     if channel == 0 {
         return y.iter_mut().for_each(|y| *y = reduce(&[]));
     }
     let at_a_time = (1usize << 14).div_ceil(channel);
-    y.par_chunks_mut(at_a_time).zip(x.par_chunks(at_a_time * channel)).for_each(|(y, x)| {
-        y.iter_mut().zip(x.chunks_exact(channel)).for_each(|(y, x)| *y = reduce(x));
-    });
+    y.par_chunks_mut(at_a_time)
+        .zip(x.par_chunks(at_a_time * channel))
+        .for_each(|(y, x)| {
+            y.iter_mut()
+                .zip(x.chunks_exact(channel))
+                .for_each(|(y, x)| *y = reduce(x));
+        });
 }
 
 #[inline(always)]
@@ -241,7 +278,10 @@ fn lanes_sum<T: Real>(x: &[T], term: impl Fn(T) -> T) -> T {
     let chunks = x.chunks_exact(16);
     let rest = chunks.remainder();
     for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane += term(x));
+        lanes
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(lane, &x)| *lane += term(x));
     }
     lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane += term(x));
     lanes.into_iter().fold(T::ZERO, |sum, lane| sum + lane)
@@ -251,9 +291,24 @@ fn lanes_sum<T: Real>(x: &[T], term: impl Fn(T) -> T) -> T {
 mod tests {
     use super::*;
 
-    fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, before: usize, after: usize) -> Axis {
+    fn axis(
+        input: usize,
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+        before: usize,
+        after: usize,
+    ) -> Axis {
         let output = (input + before + after - (kernel - 1) * dilation - 1) / stride + 1;
-        Axis { input, kernel, stride, dilation, before, after, output }
+        Axis {
+            input,
+            kernel,
+            stride,
+            dilation,
+            before,
+            after,
+            output,
+        }
     }
 
     /// Every element that a window sees, written out.
@@ -280,14 +335,21 @@ mod tests {
             &[axis(9, 3, 2, 2, 1, 1)],
             &[axis(5, 2, 3, 1, 2, 3)],
             &[axis(6, 3, 2, 1, 1, 1), axis(9, 2, 2, 1, 0, 1)],
-            &[axis(4, 2, 1, 1, 1, 0), axis(3, 2, 1, 2, 1, 1), axis(20, 5, 1, 1, 2, 2)],
+            &[
+                axis(4, 2, 1, 1, 1, 0),
+                axis(3, 2, 1, 2, 1, 1),
+                axis(20, 5, 1, 1, 2, 2),
+            ],
         ];
         for axes in cases {
             let (input, output): (Vec<usize>, Vec<usize>) = axes.iter().map(|a| (a.input, a.output)).unzip();
             let (input, output_len) = (input.iter().product::<usize>(), output.iter().product::<usize>());
             let x: Vec<f64> = (0..2 * input).map(|i| ((i * 7919) % 101) as f64 - 60.0).collect();
-            let (mut largest, mut mean, mut norms) =
-                (vec![0.0; 2 * output_len], vec![0.0; 2 * output_len], vec![0.0; 2 * output_len]);
+            let (mut largest, mut mean, mut norms) = (
+                vec![0.0; 2 * output_len],
+                vec![0.0; 2 * output_len],
+                vec![0.0; 2 * output_len],
+            );
             let mut indices = vec![0; 2 * output_len];
             max(axes, &x, f64::MIN, &mut largest);
             max_indices(axes, &x, &mut indices);
@@ -296,7 +358,10 @@ mod tests {
             let mut window = vec![0; axes.len()];
             for index in 0..output_len {
                 for channel in 0..2 {
-                    let seen: Vec<f64> = seen(axes, &window).iter().map(|i| x[channel * input + i]).collect();
+                    let seen: Vec<f64> = seen(axes, &window)
+                        .iter()
+                        .map(|i| x[channel * input + i])
+                        .collect();
                     let at = channel * output_len + index;
                     let expected = seen.iter().copied().fold(f64::MIN, f64::max);
                     assert_eq!(largest[at], expected, "{axes:?} {window:?}");
@@ -304,7 +369,10 @@ mod tests {
                         assert_eq!(x[indices[at] as usize], expected);
                     }
                     let sum: f64 = seen.iter().sum();
-                    assert!((mean[at] - sum / seen.len().max(1) as f64).abs() < 1e-9, "{axes:?} {window:?}");
+                    assert!(
+                        (mean[at] - sum / seen.len().max(1) as f64).abs() < 1e-9,
+                        "{axes:?} {window:?}"
+                    );
                     let cubes: f64 = seen.iter().map(|x| x.abs().powi(3)).sum();
                     assert!((norms[at] - cubes.cbrt()).abs() < 1e-9, "{axes:?} {window:?}");
                 }
@@ -316,7 +384,15 @@ mod tests {
     #[test]
     fn padding_counts_as_zeros_but_not_beyond() {
         // The last window reaches one element past the padding.
-        let axis = Axis { input: 3, kernel: 2, stride: 2, dilation: 1, before: 0, after: 0, output: 2 };
+        let axis = Axis {
+            input: 3,
+            kernel: 2,
+            stride: 2,
+            dilation: 1,
+            before: 0,
+            after: 0,
+            output: 2,
+        };
         let mut y = [0.0f32; 2];
         average(&[axis], &[2.0, 4.0, 6.0], true, &mut y);
         assert_eq!(y, [3.0, 6.0]);

@@ -4,6 +4,7 @@
 use gemm::Parallelism;
 
 use crate::real::Real;
+use crate::vectorize::vectorized;
 
 /// A matrix inside a slice: element `(row, column)` lies at `row * row_stride + column * column_stride`.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,11 @@ impl<'a, T: Real> Strided<'a, T> {
             row_stride: stride,
             column_stride: 1,
         }
+    }
+
+    /// The elements of the transpose, row-major, of a row-major matrix.
+    pub(crate) fn transposed_copy(self) -> Vec<T> {
+        transpose(self.values, self.rows, self.columns, self.row_stride)
     }
 
     /// The same elements, rows as columns.
@@ -76,6 +82,20 @@ pub(crate) fn multiply<T: Real>(
     if rows == 0 || columns == 0 {
         return;
     }
+    if rows <= FEW_ROWS && a.column_stride == 1 && b.row_stride == 1 {
+        for row in 0..rows {
+            let a = &a.values[row * a.row_stride..][..depth];
+            dot_columns(
+                a,
+                b.values,
+                b.column_stride,
+                &mut c[row * c_stride..][..columns],
+                alpha,
+                accumulate,
+            );
+        }
+        return;
+    }
     let beta = if accumulate { T::ONE } else { T::ZERO };
     // SAFETY: the assertions here and in `Strided::new` keep every element that `gemm` reads or writes inside its slice;
     // `c` is borrowed mutably, so it does not overlap `a` or `b`. Slices are shorter than `isize::MAX` elements.
@@ -102,6 +122,60 @@ pub(crate) fn multiply<T: Real>(
             Parallelism::None,
         );
     }
+}
+
+/// Up to so many rows, products with a transposed matrix are sums along its rows as they lie; with more it is worth
+/// arranging the matrix first: [`Strided::transposed_copy`].
+pub(crate) const FEW_ROWS: usize = 4;
+
+vectorized! {
+    /// `c[j] = alpha * sum of a * column j`, where the columns lie `stride` apart.
+    fn dot_columns<T: Real>(a: &[T], columns: &[T], stride: usize, c: &mut [T], alpha: T, accumulate: bool) {
+        for (j, c) in c.iter_mut().enumerate() {
+            let sum = alpha * dot(a, &columns[j * stride..][..a.len()]);
+            *c = if accumulate { *c + sum } else { sum };
+        }
+    }
+}
+
+/// The sum of products of elements.
+#[inline(always)]
+fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    const LANES: usize = 16;
+    let mut lanes = [T::ZERO; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *lane += a * b;
+    }
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            let other = lanes[i + half];
+            lanes[i] += other;
+        }
+    }
+    lanes[0]
+}
+
+/// The transpose, row-major, of a matrix whose rows lie `stride` apart.
+fn transpose<T: Real>(values: &[T], rows: usize, columns: usize, stride: usize) -> Vec<T> {
+    // One cache line of the result at a time.
+    const BLOCK: usize = 16;
+    let mut transposed = vec![T::ZERO; rows * columns];
+    for first in (0..rows).step_by(BLOCK) {
+        let last = (first + BLOCK).min(rows);
+        for column in 0..columns {
+            let out = &mut transposed[column * rows + first..column * rows + last];
+            out.iter_mut()
+                .zip(first..last)
+                .for_each(|(out, row)| *out = values[row * stride + column]);
+        }
+    }
+    transposed
 }
 
 #[cfg(test)]
@@ -139,5 +213,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn transposing_twice_gives_the_matrix_back() {
+        let (rows, columns) = (37, 5);
+        let x: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+        let once = transpose(&x, rows, columns, columns);
+        assert_eq!(once[1], x[columns]);
+        assert_eq!(transpose(&once, columns, rows, rows), x);
     }
 }

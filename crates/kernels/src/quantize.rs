@@ -45,7 +45,12 @@ pub struct Grid {
 impl Grid {
     /// All codes of a type.
     pub fn of<T: Code>(scale: f32, zero_point: i32) -> Grid {
-        Grid { scale, zero_point, min: T::MIN, max: T::MAX }
+        Grid {
+            scale,
+            zero_point,
+            min: T::MIN,
+            max: T::MAX,
+        }
     }
 }
 
@@ -61,10 +66,13 @@ fn round_even(value: f32) -> i32 {
 /// Saturates and rounds a quotient. NaN becomes the smallest code.
 #[inline(always)]
 fn to_code(quotient: f32, grid: &Grid) -> i32 {
-    let (low, high) = ((grid.min - grid.zero_point) as f32, (grid.max - grid.zero_point) as f32);
+    let (low, high) = (
+        (grid.min - grid.zero_point) as f32,
+        (grid.max - grid.zero_point) as f32,
+    );
     let above = if quotient > low { quotient } else { low };
     let within = if above < high { above } else { high };
-    round_even(within) + grid.zero_point
+    round_even(within).wrapping_add(grid.zero_point)
 }
 
 vectorized! {
@@ -76,7 +84,7 @@ vectorized! {
 
     fn dequantize_chunk<T: crate::quantize::Code>(codes: &[T], scale: f32, zero_point: i32, x: &mut [f32]) {
         for (x, code) in x.iter_mut().zip(codes) {
-            *x = (code.to_i32() - zero_point) as f32 * scale;
+            *x = code.to_i32().wrapping_sub(zero_point) as f32 * scale;
         }
     }
 
@@ -107,7 +115,7 @@ vectorized! {
     /// Products of codes as codes: `round((a - a_zero) * (b - b_zero) * scale) + zero_point`, saturated.
     pub fn multiply<T: crate::quantize::Code>(a: &[T], a_zero: i32, b: &[T], b_zero: i32, grid: &Grid, codes: &mut [T]) {
         for ((code, a), b) in codes.iter_mut().zip(a).zip(b) {
-            let product = (a.to_i32() - a_zero) * (b.to_i32() - b_zero);
+            let product = a.to_i32().wrapping_sub(a_zero).wrapping_mul(b.to_i32().wrapping_sub(b_zero));
             *code = T::from_i32(to_code(product as f32 * grid.scale, grid));
         }
     }
@@ -134,7 +142,10 @@ pub fn quantize<T: Code>(x: &[f32], grid: &Grid, codes: &mut [T]) {
     if x.len() <= CHUNK {
         return quantize_chunk(x, grid, codes);
     }
-    codes.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(codes, x)| quantize_chunk(x, grid, codes));
+    codes
+        .par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
+        .for_each(|(codes, x)| quantize_chunk(x, grid, codes));
 }
 
 /// Codes to reals: `(code - zero_point) * scale`.
@@ -176,8 +187,20 @@ mod tests {
     }
 
     fn check<T: Code>(scale: f32, zero_point: i32) {
-        let special = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, f32::MIN_POSITIVE];
-        let x: Vec<f32> = special.into_iter().chain((-70_000..70_000).map(|i| i as f32 * scale / 2.0)).collect();
+        let special = [
+            0.0,
+            -0.0,
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            1e30,
+            -1e30,
+            f32::MIN_POSITIVE,
+        ];
+        let x: Vec<f32> = special
+            .into_iter()
+            .chain((-70_000..70_000).map(|i| i as f32 * scale / 2.0))
+            .collect();
         let grid = Grid::of::<T>(scale, zero_point);
         let mut codes = vec![T::from_i32(0); x.len()];
         quantize(&x, &grid, &mut codes);

@@ -201,11 +201,15 @@ mod tests {
             for x in [f32::from_bits(bits), -f32::from_bits(bits)] {
                 let (got, exact) = (exp_f32(x), f64::from(x).exp());
                 if exact < f64::from(f32::MIN_POSITIVE) {
-                    assert!((f64::from(got) - exact).abs() <= 2.0 * 1.5e-45, "exp({x}) = {got}");
+                    assert!(
+                        (f64::from(got) - exact).abs() <= 2.0 * 1.5e-45,
+                        "exp({x}) = {got}"
+                    );
                 } else if exact >= f64::from(f32::MAX) {
                     assert_eq!(got, f32::INFINITY, "exp({x})");
                 } else {
-                    let unit = f64::from(f32::from_bits((exact as f32).to_bits() + 1)) - f64::from(exact as f32);
+                    let unit =
+                        f64::from(f32::from_bits((exact as f32).to_bits() + 1)) - f64::from(exact as f32);
                     worst = worst.max(((f64::from(got) - exact) / unit).abs());
                 }
             }

@@ -43,20 +43,26 @@ pub struct RegionSizes {
 pub fn align<T: Real>(sizes: &RegionSizes, regions: &[Region<T>], largest: bool, x: &[T], y: &mut [T]) {
     let channel = sizes.image[0] * sizes.image[1];
     let bins = sizes.bins[0] * sizes.bins[1];
-    assert_eq!(y.len(), regions.len() * sizes.channels * bins, "a bin for each output");
+    assert_eq!(
+        y.len(),
+        regions.len() * sizes.channels * bins,
+        "a bin for each output"
+    );
     if y.is_empty() {
         return;
     }
-    y.par_chunks_mut(sizes.channels * bins).zip(regions).for_each(|(y, region)| {
-        let image = &x[region.image * sizes.channels * channel..][..sizes.channels * channel];
-        let samples = region_samples(sizes, region);
-        let per_bin = region.samples[0] * region.samples[1];
-        for (index, y) in y.iter_mut().enumerate() {
-            let (plane, bin) = (index / bins, index % bins);
-            let plane = &image[plane * channel..(plane + 1) * channel];
-            *y = pool_bin(&samples[bin * per_bin..(bin + 1) * per_bin], largest, plane);
-        }
-    });
+    y.par_chunks_mut(sizes.channels * bins)
+        .zip(regions)
+        .for_each(|(y, region)| {
+            let image = &x[region.image * sizes.channels * channel..][..sizes.channels * channel];
+            let samples = region_samples(sizes, region);
+            let per_bin = region.samples[0] * region.samples[1];
+            for (index, y) in y.iter_mut().enumerate() {
+                let (plane, bin) = (index / bins, index % bins);
+                let plane = &image[plane * channel..(plane + 1) * channel];
+                *y = pool_bin(&samples[bin * per_bin..(bin + 1) * per_bin], largest, plane);
+            }
+        });
 }
 
 fn pool_bin<T: Real>(samples: &[Sample<T>], largest: bool, plane: &[T]) -> T {
@@ -67,9 +73,15 @@ fn pool_bin<T: Real>(samples: &[Sample<T>], largest: bool, plane: &[T]) -> T {
         return T::ZERO;
     }
     if largest {
-        return samples.iter().flat_map(terms).fold(T::NEG_INFINITY, |largest, term| term.larger(largest));
+        return samples
+            .iter()
+            .flat_map(terms)
+            .fold(T::NEG_INFINITY, |largest, term| term.larger(largest));
     }
-    let sum = samples.iter().flat_map(terms).fold(T::ZERO, |sum, term| sum + term);
+    let sum = samples
+        .iter()
+        .flat_map(terms)
+        .fold(T::ZERO, |sum, term| sum + term);
     sum / T::from_f64(samples.len() as f64)
 }
 
@@ -96,12 +108,18 @@ fn region_samples<T: Real>(sizes: &RegionSizes, region: &Region<T>) -> Vec<Sampl
 
 /// A sample at a position: no weights where it is more than one element outside.
 fn sample<T: Real>([height, width]: [usize; 2], y: T, x: T) -> Sample<T> {
-    let (Some((top, bottom, down)), Some((left, right, along))) = (between(height, y), between(width, x)) else {
+    let (Some((top, bottom, down)), Some((left, right, along))) = (between(height, y), between(width, x))
+    else {
         return Sample::default();
     };
     let (up, back) = (T::ONE - down, T::ONE - along);
     Sample {
-        corners: [top * width + left, top * width + right, bottom * width + left, bottom * width + right],
+        corners: [
+            top * width + left,
+            top * width + right,
+            bottom * width + left,
+            bottom * width + right,
+        ],
         weights: [up * back, up * along, down * back, down * along],
     }
 }
@@ -128,38 +146,49 @@ fn between<T: Real>(size: usize, position: T) -> Option<(usize, usize, T)> {
 pub fn max<T: Real>(sizes: &RegionSizes, regions: &[(usize, [i64; 2], [i64; 2])], x: &[T], y: &mut [T]) {
     let channel = sizes.image[0] * sizes.image[1];
     let bins = sizes.bins[0] * sizes.bins[1];
-    assert_eq!(y.len(), regions.len() * sizes.channels * bins, "a bin for each output");
+    assert_eq!(
+        y.len(),
+        regions.len() * sizes.channels * bins,
+        "a bin for each output"
+    );
     if y.is_empty() {
         return;
     }
-    y.par_chunks_mut(sizes.channels * bins).zip(regions).for_each(|(y, &(image, first, last))| {
-        let image = &x[image * sizes.channels * channel..][..sizes.channels * channel];
-        let range = |axis: usize, bin: usize| {
-            let size = last[axis].saturating_sub(first[axis]).saturating_add(1).max(1) as f64;
-            let step = size / sizes.bins[axis] as f64;
-            let edge = |edge: f64| (first[axis].saturating_add(edge as i64)).clamp(0, sizes.image[axis] as i64);
-            edge((bin as f64 * step).floor()) as usize..edge(((bin + 1) as f64 * step).ceil()) as usize
-        };
-        for (index, y) in y.iter_mut().enumerate() {
-            let (plane, bin) = (index / bins, index % bins);
-            let columns = range(1, bin % sizes.bins[1]);
-            let mut largest = None;
-            for row in range(0, bin / sizes.bins[1]) {
-                let start = plane * channel + row * sizes.image[1];
-                for &x in &image[start + columns.start.min(columns.end)..start + columns.end] {
-                    largest = Some(largest.map_or(x, |largest| x.larger(largest)));
+    y.par_chunks_mut(sizes.channels * bins)
+        .zip(regions)
+        .for_each(|(y, &(image, first, last))| {
+            let image = &x[image * sizes.channels * channel..][..sizes.channels * channel];
+            let range = |axis: usize, bin: usize| {
+                let size = last[axis].saturating_sub(first[axis]).saturating_add(1).max(1) as f64;
+                let step = size / sizes.bins[axis] as f64;
+                let edge =
+                    |edge: f64| (first[axis].saturating_add(edge as i64)).clamp(0, sizes.image[axis] as i64);
+                edge((bin as f64 * step).floor()) as usize..edge(((bin + 1) as f64 * step).ceil()) as usize
+            };
+            for (index, y) in y.iter_mut().enumerate() {
+                let (plane, bin) = (index / bins, index % bins);
+                let columns = range(1, bin % sizes.bins[1]);
+                let mut largest = None;
+                for row in range(0, bin / sizes.bins[1]) {
+                    let start = plane * channel + row * sizes.image[1];
+                    for &x in &image[start + columns.start.min(columns.end)..start + columns.end] {
+                        largest = Some(largest.map_or(x, |largest| x.larger(largest)));
+                    }
                 }
+                *y = largest.unwrap_or(T::ZERO);
             }
-            *y = largest.unwrap_or(T::ZERO);
-        }
-    });
+        });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SIZES: RegionSizes = RegionSizes { channels: 1, image: [3, 4], bins: [1, 2] };
+    const SIZES: RegionSizes = RegionSizes {
+        channels: 1,
+        image: [3, 4],
+        bins: [1, 2],
+    };
 
     fn counting() -> Vec<f64> {
         (0..12).map(f64::from).collect()
@@ -167,14 +196,22 @@ mod tests {
 
     #[test]
     fn samples_lie_between_elements() {
-        let region = Region { image: 0, start: [0.5, 0.0], bin: [1.0, 1.0], samples: [1, 1] };
+        let region = Region {
+            image: 0,
+            start: [0.5, 0.0],
+            bin: [1.0, 1.0],
+            samples: [1, 1],
+        };
         let mut y = [0.0; 2];
         align(&SIZES, &[region], false, &counting(), &mut y);
         // At row 1, columns 0.5 and 1.5.
         assert_eq!(y, [4.5, 5.5]);
         align(&SIZES, &[region], true, &counting(), &mut y);
         assert_eq!(y, [2.5, 3.0]);
-        let outside = Region { start: [-9.0, 20.0], ..region };
+        let outside = Region {
+            start: [-9.0, 20.0],
+            ..region
+        };
         align(&SIZES, &[outside], false, &counting(), &mut y);
         assert_eq!(y, [0.0, 0.0]);
     }

@@ -134,11 +134,23 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn at_least(value: Self::V, low: Self::V) -> Self::V {
-        std::array::from_fn(|lane| if value[lane] < low[lane] { low[lane] } else { value[lane] })
+        std::array::from_fn(|lane| {
+            if value[lane] < low[lane] {
+                low[lane]
+            } else {
+                value[lane]
+            }
+        })
     }
     #[inline(always)]
     unsafe fn at_most(value: Self::V, high: Self::V) -> Self::V {
-        std::array::from_fn(|lane| if value[lane] > high[lane] { high[lane] } else { value[lane] })
+        std::array::from_fn(|lane| {
+            if value[lane] > high[lane] {
+                high[lane]
+            } else {
+                value[lane]
+            }
+        })
     }
 }
 
@@ -196,16 +208,33 @@ mod tests {
         for isa in Isa::available() {
             for count in 0..=4 {
                 let mut output = [9.0; 64];
-                run(isa, Everything { input: &input, count, output: &mut output });
+                run(
+                    isa,
+                    Everything {
+                        input: &input,
+                        count,
+                        output: &mut output,
+                    },
+                );
                 for lane in 0..PORTABLE_LANES {
                     let (a, b) = (input[lane], input[lane + 1]);
                     let sum = a * b + 0.5 + a - 0.25 - 2.0 * b;
                     let expected = if sum.is_nan() { sum } else { sum.clamp(-1.0, 2.0) };
-                    assert_eq!(output[lane].to_bits(), expected.to_bits(), "{} lane {lane}", isa.name());
+                    assert_eq!(
+                        output[lane].to_bits(),
+                        expected.to_bits(),
+                        "{} lane {lane}",
+                        isa.name()
+                    );
                 }
                 for lane in 0..16 {
                     let expected = if lane < count { input[lane] } else { 9.0 };
-                    assert_eq!(output[32 + lane].to_bits(), expected.to_bits(), "{} first {count}", isa.name());
+                    assert_eq!(
+                        output[32 + lane].to_bits(),
+                        expected.to_bits(),
+                        "{} first {count}",
+                        isa.name()
+                    );
                 }
             }
         }

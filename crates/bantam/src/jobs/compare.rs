@@ -34,7 +34,15 @@ pub struct CompareReport {
 /// Scores two models on the same samples.
 pub fn compare(job: &CompareJob, progress: &dyn Progress) -> Result<CompareReport, Error> {
     let (first, first_scores) = score(&job.first, progress)?;
-    let second = EvalJob { model: job.second.clone(), runtime: job.second_runtime, ..job.first.clone() };
+    let second = EvalJob {
+        model: job.second.clone(),
+        runtime: job.second_runtime,
+        ..job.first.clone()
+    };
     let (second, second_scores) = score(&second, progress)?;
-    Ok(CompareReport { first, second, comparison: pair(&first_scores, &second_scores)? })
+    Ok(CompareReport {
+        first,
+        second,
+        comparison: pair(&first_scores, &second_scores)?,
+    })
 }

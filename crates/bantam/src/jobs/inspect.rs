@@ -77,11 +77,18 @@ pub fn inspect(path: &Path, batch: usize) -> Result<(InspectReport, Graph), Erro
     let options = with_batch(&graph, batch);
     infer_shapes(&mut graph, &options)?;
     let cost = cost(&graph);
-    let nodes = graph.nodes.iter().zip(&cost.nodes).map(|(node, cost)| node_report(&graph, node, cost)).collect();
+    let nodes = graph
+        .nodes
+        .iter()
+        .zip(&cost.nodes)
+        .map(|(node, cost)| node_report(&graph, node, cost))
+        .collect();
     let report = InspectReport {
         model: path.to_owned(),
         bytes: super::model_bytes(path),
-        producer: format!("{} {}", model.producer_name, model.producer_version).trim().to_owned(),
+        producer: format!("{} {}", model.producer_name, model.producer_version)
+            .trim()
+            .to_owned(),
         opset: model.opset(""),
         inputs,
         outputs,
@@ -110,10 +117,23 @@ fn with_batch(graph: &Graph, batch: usize) -> InferOptions {
 fn node_report(graph: &Graph, node: &Node, cost: &cost::NodeCost) -> NodeReport {
     let output = node.outputs.iter().flatten().next().map(|id| graph.value(*id));
     let domain = node.op.domain();
-    let weight = node.inputs.iter().skip(1).flatten().find_map(|id| weight_format(graph, *id));
+    let weight = node
+        .inputs
+        .iter()
+        .skip(1)
+        .flatten()
+        .find_map(|id| weight_format(graph, *id));
     NodeReport {
-        name: if node.name.is_empty() { output.map_or(String::new(), |v| v.name.clone()) } else { node.name.clone() },
-        op: if domain.is_empty() { node.op.name().to_owned() } else { format!("{domain}.{}", node.op.name()) },
+        name: if node.name.is_empty() {
+            output.map_or(String::new(), |v| v.name.clone())
+        } else {
+            node.name.clone()
+        },
+        op: if domain.is_empty() {
+            node.op.name().to_owned()
+        } else {
+            format!("{domain}.{}", node.op.name())
+        },
         output: output.map_or(String::new(), |value| value.ty.to_string()),
         weights: weight,
         parameters: cost.parameters,
@@ -124,17 +144,28 @@ fn node_report(graph: &Graph, node: &Node, cost: &cost::NodeCost) -> NodeReport 
 
 /// The dtype in which a constant of rank 2 or more is stored, also behind DequantizeLinear.
 fn weight_format(graph: &Graph, id: bantam_graph::ValueId) -> Option<String> {
-    let stored = |id| graph.constant(id).filter(|tensor| tensor.rank() >= 2).map(|tensor| tensor.dtype().to_string());
+    let stored = |id| {
+        graph
+            .constant(id)
+            .filter(|tensor| tensor.rank() >= 2)
+            .map(|tensor| tensor.dtype().to_string())
+    };
     let behind = || {
         let node = graph.nodes.iter().find(|node| node.output(0) == Some(id))?;
-        (node.op.name() == "DequantizeLinear").then(|| stored(node.input(0)?)).flatten()
+        (node.op.name() == "DequantizeLinear")
+            .then(|| stored(node.input(0)?))
+            .flatten()
     };
     stored(id).or_else(behind)
 }
 
 /// Share of zeros among constants of rank 2 or more.
 fn sparsity(graph: &Graph) -> f64 {
-    let weights = graph.values.iter().filter_map(|value| value.initializer.as_ref()).filter(|t| t.rank() >= 2);
+    let weights = graph
+        .values
+        .iter()
+        .filter_map(|value| value.initializer.as_ref())
+        .filter(|t| t.rank() >= 2);
     let (mut zeros, mut elements) = (0usize, 0usize);
     for values in weights.filter_map(|tensor| tensor.to_f64().ok()) {
         zeros += values.iter().filter(|value| **value == 0.0).count();

@@ -30,14 +30,26 @@ impl RuntimeChoice {
     /// The names that users write.
     pub const NAMES: &[(&str, RuntimeChoice)] = &[
         ("bantam", RuntimeChoice::Bantam),
-        ("onnxruntime", RuntimeChoice::External(runtime::RuntimeKind::OnnxRuntime)),
-        ("openvino", RuntimeChoice::External(runtime::RuntimeKind::OpenVino)),
+        (
+            "onnxruntime",
+            RuntimeChoice::External(runtime::RuntimeKind::OnnxRuntime),
+        ),
+        (
+            "openvino",
+            RuntimeChoice::External(runtime::RuntimeKind::OpenVino),
+        ),
     ];
 
     /// The runtime with this name.
     pub fn by_name(name: &str) -> Result<RuntimeChoice, Error> {
         let found = RuntimeChoice::NAMES.iter().find(|(known, _)| *known == name);
-        let unknown = || Error::unknown_name("runtime", name, RuntimeChoice::NAMES.iter().map(|(name, _)| *name));
+        let unknown = || {
+            Error::unknown_name(
+                "runtime",
+                name,
+                RuntimeChoice::NAMES.iter().map(|(name, _)| *name),
+            )
+        };
         found.map(|(_, choice)| *choice).ok_or_else(unknown)
     }
 
@@ -49,7 +61,6 @@ impl RuntimeChoice {
         })
     }
 }
-
 
 /// The scores of one model.
 #[derive(Clone, Debug, Serialize)]
@@ -70,7 +81,10 @@ pub struct ScoreReport {
 
 impl ScoreReport {
     fn new(model: &Path, runtime: &str, scores: &Scores) -> ScoreReport {
-        let metrics = scores.metrics.iter().map(|(name, estimate, _)| ((*name).to_owned(), *estimate));
+        let metrics = scores
+            .metrics
+            .iter()
+            .map(|(name, estimate, _)| ((*name).to_owned(), *estimate));
         ScoreReport {
             model: model.to_owned(),
             runtime: runtime.to_owned(),
@@ -94,7 +108,8 @@ pub fn model_bytes(model: &Path) -> u64 {
 pub fn metrics_by_name(names: &[String]) -> Result<Vec<&'static dyn Metric>, Error> {
     use bantam_compress::evaluate::{METRICS, metric_by_name};
     let find = |name: &String| {
-        metric_by_name(name).ok_or_else(|| Error::unknown_name("metric", name, METRICS.iter().map(|m| m.name())))
+        metric_by_name(name)
+            .ok_or_else(|| Error::unknown_name("metric", name, METRICS.iter().map(|m| m.name())))
     };
     names.iter().map(find).collect()
 }

@@ -109,9 +109,21 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
         write_plan(&plan, path)?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    let scores = job.score_split.as_ref().map(|split| score_both(job, split, progress)).transpose()?;
-    let kept = plan.decisions.iter().filter(|decision| decision.action == Action::Keep);
-    let kept: Vec<Kept> = kept.map(|decision| Kept { node: decision.site.name().to_owned(), why: decision.why.clone() }).collect();
+    let scores = job
+        .score_split
+        .as_ref()
+        .map(|split| score_both(job, split, progress))
+        .transpose()?;
+    let kept = plan
+        .decisions
+        .iter()
+        .filter(|decision| decision.action == Action::Keep);
+    let kept: Vec<Kept> = kept
+        .map(|decision| Kept {
+            node: decision.site.name().to_owned(),
+            why: decision.why.clone(),
+        })
+        .collect();
     Ok(QuantizeReport {
         model: job.model.clone(),
         output: job.output.clone(),
@@ -129,7 +141,11 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
 }
 
 /// Observes, plans and rewrites; gives the number of samples that were looked at.
-fn make_plan(job: &QuantizeJob, model: &Model, progress: &dyn Progress) -> Result<(Plan, usize, Model), Error> {
+fn make_plan(
+    job: &QuantizeJob,
+    model: &Model,
+    progress: &dyn Progress,
+) -> Result<(Plan, usize, Model), Error> {
     let graph = &model.graph;
     let asks_nothing = job.method.requests(graph, &job.settings)?.is_empty();
     let split = match &job.data {
@@ -138,17 +154,27 @@ fn make_plan(job: &QuantizeJob, model: &Model, progress: &dyn Progress) -> Resul
         _ => None,
     };
     let stats = match &split {
-        Some(split) => {
-            pipeline::observe(graph, split, job.method, &job.settings, (job.samples, job.seed), progress)?
-        }
+        Some(split) => pipeline::observe(
+            graph,
+            split,
+            job.method,
+            &job.settings,
+            (job.samples, job.seed),
+            progress,
+        )?,
         None => Stats::default(),
     };
     let mut plan = pipeline::plan(graph, &stats, job.method, &job.settings)?;
     let rewritten = pipeline::rewrite(model, &plan)?;
     if let (Some(split), Some(_)) = (&split, &job.plan_out) {
         let count = split.len().min(ERROR_SAMPLES);
-        let (indices, _) = pipeline::batch_size(graph).cut(&Vec::from_iter(0..count)).next().unwrap_or_default();
-        let batch = split.batch(&indices).map_err(bantam_compress::stats::ObserveError::from)?;
+        let (indices, _) = pipeline::batch_size(graph)
+            .cut(&Vec::from_iter(0..count))
+            .next()
+            .unwrap_or_default();
+        let batch = split
+            .batch(&indices)
+            .map_err(bantam_compress::stats::ObserveError::from)?;
         measure_layer_errors(graph, &rewritten.graph, &mut plan, &batch)?;
     }
     Ok((plan, stats.samples, rewritten))
@@ -177,7 +203,14 @@ fn score_both(job: &QuantizeJob, split: &str, progress: &dyn Progress) -> Result
         threads: 0,
     };
     let (second, second_runtime) = (job.output.clone(), RuntimeChoice::Bantam);
-    compare(&CompareJob { first, second, second_runtime }, progress)
+    compare(
+        &CompareJob {
+            first,
+            second,
+            second_runtime,
+        },
+        progress,
+    )
 }
 
 fn warnings(job: &QuantizeJob) -> Vec<String> {
@@ -185,16 +218,26 @@ fn warnings(job: &QuantizeJob) -> Vec<String> {
         return Vec::new();
     }
     let settings = &job.settings;
-    let warning = settings.target.activation_warning(settings.activations.name(), settings.symmetric_activations);
+    let warning = settings
+        .target
+        .activation_warning(settings.activations.name(), settings.symmetric_activations);
     warning.into_iter().collect()
 }
 
 /// Fails early where the result could not be written, instead of after the work.
 fn check_writable(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let probe = tempfile::Builder::new().prefix(".bantam-").tempfile_in(folder);
     let hint = "choose an output in a folder that exists and can be written";
-    let fail = |source| Error::File { path: path.to_owned(), action: "cannot be written", source, hint };
+    let fail = |source| Error::File {
+        path: path.to_owned(),
+        action: "cannot be written",
+        source,
+        hint,
+    };
     if path.is_dir() {
         return Err(fail(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
     }
@@ -208,7 +251,10 @@ fn read_plan(path: &Path) -> Result<Plan, Error> {
         source,
         hint: "plans are written by `bantam quantize --plan-out`",
     })?;
-    serde_json::from_slice(&text).map_err(|e| Error::PlanFile { path: path.to_owned(), reason: e.to_string() })
+    serde_json::from_slice(&text).map_err(|e| Error::PlanFile {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    })
 }
 
 fn write_plan(plan: &Plan, path: &Path) -> Result<(), Error> {

@@ -25,11 +25,24 @@ pub(crate) struct Case {
 /// Every case under a folder of kinds, sorted by kind and name.
 pub(crate) fn find(folder: &Path) -> io::Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for kind in KINDS.iter().map(|kind| folder.join(kind)).filter(|kind| kind.is_dir()) {
-        let mut folders = fs::read_dir(kind)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    for kind in KINDS
+        .iter()
+        .map(|kind| folder.join(kind))
+        .filter(|kind| kind.is_dir())
+    {
+        let mut folders = fs::read_dir(kind)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()?;
         folders.sort();
-        for folder in folders.into_iter().filter(|folder| folder.join("model.onnx").is_file()) {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for folder in folders
+            .into_iter()
+            .filter(|folder| folder.join("model.onnx").is_file())
+        {
+            let name = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             let model = fs::read(folder.join("model.onnx"))?;
             let ops = protobuf::ops_of_model(&model).map_err(io::Error::other)?;
             cases.push(Case { name, folder, ops });
@@ -46,7 +59,9 @@ impl Case {
     /// Loads, compiles and runs the model on each data set and compares the outputs.
     pub(crate) fn run(&self) -> Result<(), String> {
         let graph = load(&self.model_path())?.graph;
-        self.data_sets()?.iter().try_for_each(|data_set| self.check(&graph, data_set))
+        self.data_sets()?
+            .iter()
+            .try_for_each(|data_set| self.check(&graph, data_set))
     }
 
     /// Loads, saves and loads the model: both must say the same, and give the same outputs where the first gives any.
@@ -59,8 +74,12 @@ impl Case {
             return Err("the model changed when it was saved again".to_owned());
         }
         for data_set in self.data_sets()? {
-            let Ok(inputs) = tensors(&data_set, "input") else { continue };
-            let Ok(expected) = run(&first.graph, inputs.clone()) else { continue };
+            let Ok(inputs) = tensors(&data_set, "input") else {
+                continue;
+            };
+            let Ok(expected) = run(&first.graph, inputs.clone()) else {
+                continue;
+            };
             if run(&second.graph, inputs)? != expected {
                 return Err("the outputs changed".to_owned());
             }
@@ -80,7 +99,11 @@ impl Case {
     pub(crate) fn data_sets(&self) -> Result<Vec<PathBuf>, String> {
         let folders = (0..).map(|index| self.folder.join(format!("test_data_set_{index}")));
         let folders: Vec<PathBuf> = folders.take_while(|folder| folder.is_dir()).collect();
-        if folders.is_empty() { Err("the case has no data".to_owned()) } else { Ok(folders) }
+        if folders.is_empty() {
+            Err("the case has no data".to_owned())
+        } else {
+            Ok(folders)
+        }
     }
 
     fn check(&self, graph: &Graph, data_set: &Path) -> Result<(), String> {
@@ -100,7 +123,10 @@ impl Case {
         let text = fs::read_to_string(self.folder.join("data.json")).unwrap_or_else(|_| "{}".to_owned());
         let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let number = |key: &str, default| json[key].as_f64().unwrap_or(default);
-        Ok(Tolerance { relative: number("rtol", 1e-3), absolute: number("atol", 1e-7) })
+        Ok(Tolerance {
+            relative: number("rtol", 1e-3),
+            absolute: number("atol", 1e-7),
+        })
     }
 }
 
@@ -111,15 +137,22 @@ fn load(path: &Path) -> Result<Model, String> {
 /// Compiles and runs a graph on inputs in the graph's order.
 pub(crate) fn run(graph: &Graph, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, String> {
     let program = compile(graph, &CompileOptions::default()).map_err(|error| error.to_string())?;
-    let given = graph.inputs.iter().filter(|id| graph.value(**id).initializer.is_none());
+    let given = graph
+        .inputs
+        .iter()
+        .filter(|id| graph.value(**id).initializer.is_none());
     let names = given.map(|id| graph.value(*id).name.as_str());
     let named: Vec<(&str, Tensor)> = names.zip(inputs).collect();
-    program.run(&named, &mut Taps::none()).map_err(|error| error.to_string())
+    program
+        .run(&named, &mut Taps::none())
+        .map_err(|error| error.to_string())
 }
 
 /// The tensors `input_0.pb`, `input_1.pb`... or `output_0.pb`...
 pub(crate) fn tensors(folder: &Path, what: &str) -> Result<Vec<Tensor>, String> {
-    let paths = (0..).map(|index| folder.join(format!("{what}_{index}.pb"))).take_while(|path| path.is_file());
+    let paths = (0..)
+        .map(|index| folder.join(format!("{what}_{index}.pb")))
+        .take_while(|path| path.is_file());
     let read = |path: PathBuf| {
         let bytes = fs::read(&path).map_err(|error| error.to_string())?;
         protobuf::tensor(&bytes).map_err(|why| format!("{}: {why}", path.display()))

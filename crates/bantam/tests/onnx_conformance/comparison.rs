@@ -16,10 +16,21 @@ pub(crate) fn compare(got: &Tensor, expected: &Tensor, tolerance: Tolerance) -> 
         return Err(format!("type {} instead of {}", got.dtype(), expected.dtype()));
     }
     if got.shape() != expected.shape() {
-        return Err(format!("shape {:?} instead of {:?}", got.shape(), expected.shape()));
+        return Err(format!(
+            "shape {:?} instead of {:?}",
+            got.shape(),
+            expected.shape()
+        ));
     }
-    if matches!(got.dtype(), DType::String | DType::Complex64 | DType::Complex128 | DType::I64 | DType::U64) {
-        return if got == expected { Ok(()) } else { Err(format!("{got:?} instead of {expected:?}")) };
+    if matches!(
+        got.dtype(),
+        DType::String | DType::Complex64 | DType::Complex128 | DType::I64 | DType::U64
+    ) {
+        return if got == expected {
+            Ok(())
+        } else {
+            Err(format!("{got:?} instead of {expected:?}"))
+        };
     }
     let relative = match got.dtype() {
         // Two units in the last place: the former as ONNX's own runner has it, and the latter likewise, because a chain of
@@ -29,7 +40,11 @@ pub(crate) fn compare(got: &Tensor, expected: &Tensor, tolerance: Tolerance) -> 
         other if other.is_float() => tolerance.relative,
         _ => 0.0,
     };
-    let absolute = if got.dtype().is_float() { tolerance.absolute } else { 0.0 };
+    let absolute = if got.dtype().is_float() {
+        tolerance.absolute
+    } else {
+        0.0
+    };
     let (values, wanted) = (numbers(got)?, numbers(expected)?);
     let differs = |(got, want): (&f64, &f64)| {
         let same = got == want || (got.is_nan() && want.is_nan());
@@ -41,7 +56,9 @@ pub(crate) fn compare(got: &Tensor, expected: &Tensor, tolerance: Tolerance) -> 
         None => Ok(()),
         Some(index) => {
             let (first, want, of) = (values[index], wanted[index], values.len());
-            Err(format!("{count} of {of} elements differ, first at {index}: {first} instead of {want}"))
+            Err(format!(
+                "{count} of {of} elements differ, first at {index}: {first} instead of {want}"
+            ))
         }
     }
 }
@@ -63,8 +80,18 @@ pub(crate) fn same_model(first: &Model, second: &Model) -> Result<(), String> {
     if first == second {
         return Ok(());
     }
-    let values = first.graph.values.iter().zip(&second.graph.values).find(|(first, second)| first != second);
-    let nodes = first.graph.nodes.iter().zip(&second.graph.nodes).find(|(first, second)| first != second);
+    let values = first
+        .graph
+        .values
+        .iter()
+        .zip(&second.graph.values)
+        .find(|(first, second)| first != second);
+    let nodes = first
+        .graph
+        .nodes
+        .iter()
+        .zip(&second.graph.nodes)
+        .find(|(first, second)| first != second);
     Err(match (nodes, values) {
         (Some((first, second)), _) => format!("{first:?} became {second:?}"),
         (_, Some((first, second))) => format!("{first:?} became {second:?}"),
@@ -83,12 +110,21 @@ fn plain_graph(graph: &Graph) -> Graph {
             *subgraph = plain_graph(subgraph);
         }
     }
-    let of_nodes = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs).flatten());
+    let of_nodes = graph
+        .nodes
+        .iter()
+        .flat_map(|node| node.inputs.iter().chain(&node.outputs).flatten());
     let mut numbers = vec![None; graph.values.len()];
     let mut order = Vec::new();
     let mut rest: Vec<ValueId> = (0..graph.values.len()).map(ValueId::new).collect();
     rest.sort_by(|a, b| graph.value(*a).name.cmp(&graph.value(*b).name));
-    for id in graph.inputs.iter().chain(of_nodes).chain(&graph.outputs).chain(&rest) {
+    for id in graph
+        .inputs
+        .iter()
+        .chain(of_nodes)
+        .chain(&graph.outputs)
+        .chain(&rest)
+    {
         if numbers[id.index()].is_none() {
             numbers[id.index()] = Some(ValueId::new(order.len()));
             order.push(*id);
@@ -104,9 +140,17 @@ fn plain_graph(graph: &Graph) -> Graph {
     };
     graph.values = order.iter().map(named).collect();
     let renumber = |id: &mut ValueId| *id = numbers[id.index()].expect("every value has a number");
-    graph.inputs.iter_mut().chain(&mut graph.outputs).for_each(renumber);
+    graph
+        .inputs
+        .iter_mut()
+        .chain(&mut graph.outputs)
+        .for_each(renumber);
     for node in &mut graph.nodes {
-        node.inputs.iter_mut().chain(&mut node.outputs).flatten().for_each(renumber);
+        node.inputs
+            .iter_mut()
+            .chain(&mut node.outputs)
+            .flatten()
+            .for_each(renumber);
     }
     graph
 }

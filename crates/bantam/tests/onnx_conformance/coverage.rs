@@ -43,20 +43,43 @@ pub(crate) const OPS: &[Op] = not_covered! {
 };
 
 pub(crate) const CASES: &[Case] = &[
-    Case { name: "test_identity_sequence", reason: CONTAINERS },
-    Case { name: "test_identity_opt", reason: CONTAINERS },
-    Case { name: "test_training_dropout", reason: RANDOM },
-    Case { name: "test_training_dropout_default", reason: RANDOM },
-    Case { name: "test_training_dropout_default_mask", reason: RANDOM },
-    Case { name: "test_training_dropout_mask", reason: RANDOM },
+    Case {
+        name: "test_identity_sequence",
+        reason: CONTAINERS,
+    },
+    Case {
+        name: "test_identity_opt",
+        reason: CONTAINERS,
+    },
+    Case {
+        name: "test_training_dropout",
+        reason: RANDOM,
+    },
+    Case {
+        name: "test_training_dropout_default",
+        reason: RANDOM,
+    },
+    Case {
+        name: "test_training_dropout_default_mask",
+        reason: RANDOM,
+    },
+    Case {
+        name: "test_training_dropout_mask",
+        reason: RANDOM,
+    },
 ];
 
 /// Why a case with these ops and this name is not expected to pass.
 pub(crate) fn not_covered(case: &str, ops: &[(String, String)]) -> Option<&'static str> {
-    let named = CASES.iter().find(|known| known.name == case).map(|known| known.reason);
+    let named = CASES
+        .iter()
+        .find(|known| known.name == case)
+        .map(|known| known.reason);
     let by_op = || {
         let listed = |(domain, name): &(String, String)| {
-            OPS.iter().find(|op| op.domain == domain && op.name == name).map(|op| op.reason)
+            OPS.iter()
+                .find(|op| op.domain == domain && op.name == name)
+                .map(|op| op.reason)
         };
         ops.iter().find_map(listed)
     };

@@ -4,6 +4,8 @@
 //! `BANTAM_ONNX_FILTER` runs only the cases whose name contains it. Cases whose ops are not covered (see
 //! `coverage.rs`) are counted; every other case must pass.
 
+#![allow(clippy::print_stdout, reason = "the report is for people")]
+
 mod case;
 mod comparison;
 mod coverage;
@@ -24,14 +26,22 @@ fn cases() -> Option<Vec<Case>> {
     let filter = std::env::var("BANTAM_ONNX_FILTER").unwrap_or_default();
     let cases = case::find(&folder).expect("the folder of the ONNX test cases is readable");
     assert!(!cases.is_empty(), "{} holds no cases", folder.display());
-    Some(cases.into_iter().filter(|case| case.name.contains(&filter)).collect())
+    Some(
+        cases
+            .into_iter()
+            .filter(|case| case.name.contains(&filter))
+            .collect(),
+    )
 }
 
 /// Runs `check`, counting a panic as a failure.
 fn guarded(check: impl FnOnce() -> Result<(), String> + std::panic::UnwindSafe) -> Result<(), String> {
     std::panic::catch_unwind(check).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
-        Err(format!("panicked: {}", text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("?")))
+        Err(format!(
+            "panicked: {}",
+            text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("?")
+        ))
     })
 }
 
@@ -40,7 +50,10 @@ fn cases_give_the_expected_outputs() {
     let Some(cases) = cases() else { return };
     let mut report = Report::default();
     for case in &cases {
-        let outcome = match (coverage::not_covered(&case.name, &case.ops), guarded(|| case.run())) {
+        let outcome = match (
+            coverage::not_covered(&case.name, &case.ops),
+            guarded(|| case.run()),
+        ) {
             (None, Ok(())) => Outcome::Passed,
             (None, Err(why)) => Outcome::Failed(why),
             (Some(_), Ok(())) if coverage::CASES.iter().any(|known| known.name == case.name) => {
@@ -64,6 +77,10 @@ fn models_survive_saving_and_loading() {
         }
     }
     failures.iter().for_each(|failure| println!("{failure}"));
-    println!("round trip: {} of {} models", cases.len() - failures.len(), cases.len());
+    println!(
+        "round trip: {} of {} models",
+        cases.len() - failures.len(),
+        cases.len()
+    );
     assert!(failures.is_empty(), "{} models did not survive", failures.len());
 }

@@ -42,7 +42,9 @@ fn varint(bytes: &mut &[u8]) -> Result<u64> {
 }
 
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8]> {
-    let (taken, rest) = bytes.split_at_checked(count).ok_or("the message ends inside a field")?;
+    let (taken, rest) = bytes
+        .split_at_checked(count)
+        .ok_or("the message ends inside a field")?;
     *bytes = rest;
     Ok(taken)
 }
@@ -119,7 +121,10 @@ pub(crate) fn tensor(message: &[u8]) -> Result<Tensor> {
 /// Integers as the bytes of elements, or of packed elements where these are narrower than a byte.
 fn narrow(dtype: DType, numbers: &[i64]) -> Vec<u8> {
     let width = (dtype.bits() / 8).max(1);
-    numbers.iter().flat_map(|number| number.to_le_bytes()[..width].to_vec()).collect()
+    numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes()[..width].to_vec())
+        .collect()
 }
 
 /// Domain and name of every op that a model's file names, also inside subgraphs and local functions.
@@ -139,7 +144,10 @@ pub(crate) fn ops_of_model(model: &[u8]) -> Result<Vec<(String, String)>> {
 
 /// Of a graph (whose nodes are field 1) or a function (field 7).
 fn ops_of_nodes(message: &[u8], nodes: u64, ops: &mut Vec<(String, String)>) -> Result<()> {
-    for (_, node) in fields(message)?.into_iter().filter(|(number, _)| *number == nodes) {
+    for (_, node) in fields(message)?
+        .into_iter()
+        .filter(|(number, _)| *number == nodes)
+    {
         let (mut domain, mut name) = (String::new(), String::new());
         for (number, field) in fields(node.bytes()?)? {
             match number {
@@ -149,13 +157,23 @@ fn ops_of_nodes(message: &[u8], nodes: u64, ops: &mut Vec<(String, String)>) -> 
                 _ => {}
             }
         }
-        ops.push((if domain == "ai.onnx" { String::new() } else { domain }, name));
+        ops.push((
+            if domain == "ai.onnx" {
+                String::new()
+            } else {
+                domain
+            },
+            name,
+        ));
     }
     Ok(())
 }
 
 fn ops_of_attribute(message: &[u8], ops: &mut Vec<(String, String)>) -> Result<()> {
-    for (_, graph) in fields(message)?.into_iter().filter(|(number, _)| matches!(number, 6 | 11)) {
+    for (_, graph) in fields(message)?
+        .into_iter()
+        .filter(|(number, _)| matches!(number, 6 | 11))
+    {
         ops_of_nodes(graph.bytes()?, 1, ops)?;
     }
     Ok(())

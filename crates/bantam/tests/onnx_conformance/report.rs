@@ -51,7 +51,11 @@ impl Report {
     /// One line per op, the failures, then the summary as the last line.
     pub(crate) fn print(&self) {
         for (op, counts) in &self.by_op {
-            let Counts { passed, failed, not_covered } = counts;
+            let Counts {
+                passed,
+                failed,
+                not_covered,
+            } = counts;
             println!("{op}: {passed} passed, {failed} failed, {not_covered} not covered");
         }
         for (name, why) in &self.failures {
@@ -60,7 +64,11 @@ impl Report {
         for (reason, count) in &self.reasons {
             println!("not covered: {count} of {reason}");
         }
-        let Counts { passed, failed, not_covered } = self.total;
+        let Counts {
+            passed,
+            failed,
+            not_covered,
+        } = self.total;
         println!("conformance: {passed} passed, {failed} failed, {not_covered} not covered");
     }
 }

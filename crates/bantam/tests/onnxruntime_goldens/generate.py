@@ -186,8 +186,69 @@ def few_bits():
         run(f"{name}_groups", "MatMulNBits", [a, codes, scales.reshape(-1), None, groups], **sizes)
 
 
+def network():
+    """A small network with QuantizeLinear and DequantizeLinear around float operators, as ONNX Runtime runs it in integers."""
+    random = Random("network")
+    nodes, constants = [], []
+
+    def constant(value):
+        constants.append(numpy_helper.from_array(np.asarray(value), f"c{len(constants)}"))
+        return constants[-1].name
+
+    def node(op, *inputs, **attributes):
+        nodes.append(helper.make_node(op, list(inputs), [f"v{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    def codes(value, scale, zero):
+        parameters = [constant(f32(scale)), constant(u8(zero))]
+        return node("DequantizeLinear", node("QuantizeLinear", value, *parameters), *parameters)
+
+    def weight(*shape):
+        scales = (np.abs(random.reals(shape[0])) * 0.01 + 0.002).astype(np.float32)
+        zeros = np.zeros(shape[0], np.int8)
+        return node("DequantizeLinear", constant(random.codes(np.int8, *shape)), constant(scales), constant(zeros), axis=0), scales
+
+    def bias(scales, x_scale):
+        numbers = random.generator.integers(-3000, 3000, len(scales)).astype(np.int32)
+        return node("DequantizeLinear", constant(numbers), constant((scales * np.float32(x_scale)).astype(np.float32)), axis=0)
+
+    def conv(value, x_scale, *shape, **attributes):
+        w, scales = weight(*shape)
+        return node("Conv", value, w, bias(scales, x_scale), pads=[1, 1, 1, 1], **attributes)
+
+    x = constant(random.reals(2, 3, 12, 11))
+    a = codes(node("Relu", conv(codes(x, 0.02, 118), 0.02, 8, 3, 3, 3)), 0.06, 0)
+    b = codes(conv(a, 0.06, 8, 1, 3, 3, group=8), 0.15, 131)
+    c = codes(conv(b, 0.15, 8, 8, 3, 3), 0.4, 127)
+    d = codes(node("Relu", node("Add", a, c)), 0.3, 0)
+    e = codes(node("MaxPool", d, kernel_shape=[2, 2], strides=[2, 2]), 0.3, 0)
+    f = codes(node("GlobalAveragePool", e), 0.1, 3)
+    g = codes(node("Flatten", f), 0.1, 3)
+    w, scales = weight(5, 8)
+    nodes.append(helper.make_node("Gemm", [g, w, bias(scales, 0.1)], ["y"], transB=1))
+    info = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 5])]
+    graph = helper.make_graph(nodes, "network", [], info, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = onnxruntime.InferenceSession(with_input(model, x).SerializeToString(), providers=["CPUExecutionProvider"])
+    value = next(c for c in constants if c.name == x)
+    y = session.run(None, {x: numpy_helper.to_array(value)})[0]
+    model.graph.initializer.append(numpy_helper.from_array(y, "expected/y"))
+    model.graph.input.append(helper.make_tensor_value_info(x, TensorProto.FLOAT, [2, 3, 12, 11]))
+    onnx.save(model, os.path.join(FOLDER, "network.onnx"))
+
+
+def with_input(model, name):
+    """The model with a constant turned into an input, so that ONNX Runtime computes nothing in advance."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    kept = [constant for constant in model.graph.initializer if constant.name != name]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    return model
+
+
 if __name__ == "__main__":
     os.makedirs(FOLDER, exist_ok=True)
-    for part in [linear, elementwise, pools, convolutions, products, few_bits]:
+    for part in [linear, elementwise, pools, convolutions, products, few_bits, network]:
         part()
     print(len(os.listdir(FOLDER)), "cases from onnxruntime", onnxruntime.__version__)

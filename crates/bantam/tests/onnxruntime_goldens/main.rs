@@ -29,16 +29,26 @@ fn difference(got: &Tensor, expected: &Tensor) -> Result<(f64, usize), String> {
     let numbers = |tensor: &Tensor| tensor.to_f64().map_err(|error| error.to_string());
     let (got, expected) = (numbers(got)?, numbers(expected)?);
     let differences: Vec<f64> = got.iter().zip(&expected).map(|(g, e)| (g - e).abs()).collect();
-    let relative = differences.iter().zip(&expected).map(|(d, e)| if d == &0.0 { 0.0 } else { d / e.abs().max(1.0) });
-    Ok((relative.fold(0.0, f64::max), differences.iter().filter(|d| **d != 0.0).count()))
+    let relative = differences
+        .iter()
+        .zip(&expected)
+        .map(|(d, e)| if d == &0.0 { 0.0 } else { d / e.abs().max(1.0) });
+    Ok((
+        relative.fold(0.0, f64::max),
+        differences.iter().filter(|d| **d != 0.0).count(),
+    ))
 }
 
 /// Runs a case whose inputs are defaults or constants.
 fn check(name: &str, graph: &Graph) -> Result<(), String> {
     let program = compile(graph, &CompileOptions::default()).map_err(|error| error.to_string())?;
-    let outputs = program.run(&[], &mut Taps::none()).map_err(|error| error.to_string())?;
+    let outputs = program
+        .run(&[], &mut Taps::none())
+        .map_err(|error| error.to_string())?;
     for (output, got) in program.output_names().zip(&outputs) {
-        let id = graph.value_by_name(&format!("expected/{output}")).ok_or("no expected result")?;
+        let id = graph
+            .value_by_name(&format!("expected/{output}"))
+            .ok_or("no expected result")?;
         let expected = graph.constant(id).ok_or("no expected result")?;
         let (largest, count) = difference(got, expected)?;
         let allowed = match got.dtype() {
@@ -47,7 +57,10 @@ fn check(name: &str, graph: &Graph) -> Result<(), String> {
             _ => 0.0,
         };
         if largest > allowed {
-            return Err(format!("output {output}: {count} of {} elements differ, by up to {largest}", got.len()));
+            return Err(format!(
+                "output {output}: {count} of {} elements differ, by up to {largest}",
+                got.len()
+            ));
         }
     }
     Ok(())

@@ -13,7 +13,11 @@ pub(crate) fn run(arguments: &Compare) -> Result<(), Error> {
         Some(name) => RuntimeChoice::by_name(name)?,
         None => first.runtime,
     };
-    let job = CompareJob { first, second: arguments.second.clone(), second_runtime };
+    let job = CompareJob {
+        first,
+        second: arguments.second.clone(),
+        second_runtime,
+    };
     let report = jobs::compare(&job, &Bars::new())?;
     if arguments.scoring.json {
         return output::json(&report);

@@ -19,7 +19,9 @@ pub(crate) fn run(arguments: &Inspect) -> Result<(), Error> {
         let program = pipeline::compile(&pipeline::load(&arguments.model)?)?;
         let step = |step: bantam::exec::StepInfo| vec![step.node, step.kernel];
         let heading = vec!["node".to_owned(), "kernel".to_owned()];
-        let rows: Vec<Vec<String>> = std::iter::once(heading).chain(program.steps().into_iter().map(step)).collect();
+        let rows: Vec<Vec<String>> = std::iter::once(heading)
+            .chain(program.steps().into_iter().map(step))
+            .collect();
         return output::data(&output::table(&rows));
     }
     output::data(&text(&report))
@@ -40,14 +42,20 @@ fn text(report: &InspectReport) -> String {
         ]);
     }
     let ports = |ports: &[jobs::Port]| {
-        ports.iter().map(|port| format!("{}: {}", port.name, port.r#type)).collect::<Vec<_>>().join(", ")
+        ports
+            .iter()
+            .map(|port| format!("{}: {}", port.name, port.r#type))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     format!(
         "{}\n{}: {}, opset {}, {} -> {}\n{} parameters, {:.2} M MACs, weights {}, {:.1}% of them zero\n",
         output::table(&rows),
         report.model.display(),
         output::bytes(report.bytes),
-        report.opset.map_or("unknown".to_owned(), |opset| opset.to_string()),
+        report
+            .opset
+            .map_or("unknown".to_owned(), |opset| opset.to_string()),
         ports(&report.inputs),
         ports(&report.outputs),
         report.parameters,

@@ -22,24 +22,46 @@ struct Entry {
 
 /// The kinds of things, with how to list them.
 const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
-    ("methods", || METHODS.iter().map(|x| entry(x.name(), x.summary())).collect()),
-    ("ranges", || RANGES.iter().map(|x| entry(x.name(), x.summary())).collect()),
-    ("formats", || FORMATS.iter().map(|x| entry(x.name(), x.summary())).collect()),
-    ("targets", || TARGETS.iter().map(|x| entry(x.name, x.summary)).collect()),
-    ("metrics", || METRICS.iter().map(|x| entry(x.name(), x.summary())).collect()),
-    ("runtimes", || RuntimeChoice::NAMES.iter().map(|(name, _)| entry(name, "")).collect()),
-    ("passes", || PASSES.iter().map(|x| entry(x.name, x.summary)).collect()),
+    ("methods", || {
+        METHODS.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("ranges", || {
+        RANGES.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("formats", || {
+        FORMATS.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("targets", || {
+        TARGETS.iter().map(|x| entry(x.name, x.summary)).collect()
+    }),
+    ("metrics", || {
+        METRICS.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("runtimes", || {
+        RuntimeChoice::NAMES
+            .iter()
+            .map(|(name, _)| entry(name, ""))
+            .collect()
+    }),
+    ("passes", || {
+        PASSES.iter().map(|x| entry(x.name, x.summary)).collect()
+    }),
     ("ops", ops),
 ];
 
 fn entry(name: &str, summary: &str) -> Entry {
-    Entry { name: name.to_owned(), summary: summary.to_owned() }
+    Entry {
+        name: name.to_owned(),
+        summary: summary.to_owned(),
+    }
 }
 
 fn ops() -> Vec<Entry> {
     let mut ops = bantam::graph::Op::known();
     ops.sort_unstable();
-    ops.into_iter().map(|(domain, name)| entry(name, domain)).collect()
+    ops.into_iter()
+        .map(|(domain, name)| entry(name, domain))
+        .collect()
 }
 
 pub(crate) fn run(arguments: &List) -> Result<(), Error> {
@@ -50,6 +72,9 @@ pub(crate) fn run(arguments: &List) -> Result<(), Error> {
     if arguments.json {
         return output::json(&std::collections::BTreeMap::from([(what, entries)]));
     }
-    let rows: Vec<Vec<String>> = entries.into_iter().map(|entry| vec![entry.name, entry.summary]).collect();
+    let rows: Vec<Vec<String>> = entries
+        .into_iter()
+        .map(|entry| vec![entry.name, entry.summary])
+        .collect();
     output::data(&output::table(&rows))
 }

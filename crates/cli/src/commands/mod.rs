@@ -33,7 +33,9 @@ fn eval_job(model: PathBuf, scoring: &Scoring) -> Result<EvalJob, Error> {
 /// Rows for some models' scores.
 fn score_rows(reports: &[&ScoreReport]) -> String {
     let mut rows = vec![vec!["model".to_owned(), "runtime".to_owned(), "size".to_owned()]];
-    let names: Vec<&String> = reports.first().map_or(Vec::new(), |report| report.metrics.keys().collect());
+    let names: Vec<&String> = reports
+        .first()
+        .map_or(Vec::new(), |report| report.metrics.keys().collect());
     for name in &names {
         rows[0].extend([format!("{name} %"), "95% interval".to_owned()]);
     }
@@ -43,7 +45,11 @@ fn score_rows(reports: &[&ScoreReport]) -> String {
         let mut row = vec![report.model.display().to_string(), report.runtime.clone(), size];
         for estimate in names.iter().filter_map(|name| report.metrics.get(*name)) {
             row.push(format!("{:.2}", estimate.value * 100.0));
-            row.push(format!("{:.2} .. {:.2}", estimate.low * 100.0, estimate.high * 100.0));
+            row.push(format!(
+                "{:.2} .. {:.2}",
+                estimate.low * 100.0,
+                estimate.high * 100.0
+            ));
         }
         row.extend([report.samples.to_string(), format!("{:.2}", report.seconds)]);
         rows.push(row);

@@ -62,13 +62,23 @@ fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
         metrics: arguments.metric.clone(),
         limit: arguments.limit.unwrap_or(usize::MAX),
         output: arguments.output.clone(),
-        save: SaveOptions { opset: arguments.opset, external_data: ExternalData::Auto },
+        save: SaveOptions {
+            opset: arguments.opset,
+            external_data: ExternalData::Auto,
+        },
     })
 }
 
 fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
-    let unknown_target = || Error::unknown_name("target", &arguments.target, TARGETS.iter().map(|target| target.name));
-    let mut settings = QuantizeSettings::for_target(target_by_name(&arguments.target).ok_or_else(unknown_target)?);
+    let unknown_target = || {
+        Error::unknown_name(
+            "target",
+            &arguments.target,
+            TARGETS.iter().map(|target| target.name),
+        )
+    };
+    let mut settings =
+        QuantizeSettings::for_target(target_by_name(&arguments.target).ok_or_else(unknown_target)?);
     if let Some(name) = &arguments.activations {
         settings.activations = integer_format(name)?;
         // Unsigned codes are there for values of one sign; signed ones are fast only around zero.
@@ -78,28 +88,47 @@ fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
         settings.weights = integer_format(name)?;
         settings.symmetric_weights = settings.weights.min_code() < 0;
     }
-    settings.symmetric_activations = arguments.symmetric_activations.unwrap_or(settings.symmetric_activations);
+    settings.symmetric_activations = arguments
+        .symmetric_activations
+        .unwrap_or(settings.symmetric_activations);
     settings.symmetric_weights = arguments.symmetric_weights.unwrap_or(settings.symmetric_weights);
     settings.granularity = match arguments.granularity.as_str() {
         "channel" => Granularity::Channel,
         "tensor" => Granularity::Tensor,
-        other => return Err(Error::unknown_name("granularity", other, ["channel", "tensor"].into_iter())),
+        other => {
+            return Err(Error::unknown_name(
+                "granularity",
+                other,
+                ["channel", "tensor"].into_iter(),
+            ));
+        }
     };
     settings.range = range(&arguments.range)?;
     settings.weight_range = range(&arguments.weight_range)?;
     settings.bias_correction = !arguments.no_bias_correction;
-    let selectors = |texts: &[String]| texts.iter().map(|text| Selector::parse(text)).collect::<Result<_, _>>();
+    let selectors = |texts: &[String]| {
+        texts
+            .iter()
+            .map(|text| Selector::parse(text))
+            .collect::<Result<_, _>>()
+    };
     settings.include = selectors(&arguments.include)?;
     settings.exclude = selectors(&arguments.exclude)?;
     Ok(settings)
 }
 
 fn range(name: &str) -> Result<&'static dyn RangeMethod, Error> {
-    range_by_name(name).ok_or_else(|| Error::unknown_name("range", name, RANGES.iter().map(|range| range.name())))
+    range_by_name(name)
+        .ok_or_else(|| Error::unknown_name("range", name, RANGES.iter().map(|range| range.name())))
 }
 
 fn integer_format(name: &str) -> Result<&'static dyn NumberFormat, Error> {
-    let integers = || FORMATS.iter().filter(|format| format.kind() == FormatKind::Integer).map(|format| format.name());
+    let integers = || {
+        FORMATS
+            .iter()
+            .filter(|format| format.kind() == FormatKind::Integer)
+            .map(|format| format.name())
+    };
     let format = format_by_name(name).filter(|format| format.kind() == FormatKind::Integer);
     format.ok_or_else(|| Error::unknown_name("integer format", name, integers()))
 }

@@ -30,7 +30,9 @@ impl Demo {
 
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap().flatten();
-        let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -47,7 +49,11 @@ impl Demo {
 
     pub(crate) fn succeed(&self, arguments: &[&str]) {
         let run = self.run(arguments);
-        assert!(run.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
+        assert!(
+            run.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&run.stderr)
+        );
     }
 }
 
@@ -71,8 +77,15 @@ pub(crate) fn fault_in_refusal(demo: &Demo, arguments: &[&str], message: &str) -
 /// The model with one weight that is no number.
 pub(crate) fn with_nan_weight(model: &Path) -> Vec<u8> {
     let mut model = bantam::pipeline::load(model).unwrap();
-    let weights = model.graph.values.iter_mut().filter_map(|value| value.initializer.as_mut());
-    let weight = weights.into_iter().find(|tensor| tensor.rank() == 4).expect("a convolution");
+    let weights = model
+        .graph
+        .values
+        .iter_mut()
+        .filter_map(|value| value.initializer.as_mut());
+    let weight = weights
+        .into_iter()
+        .find(|tensor| tensor.rank() == 4)
+        .expect("a convolution");
     weight.values_mut::<f32>().unwrap()[0] = f32::NAN;
     bantam::formats::onnx::encode(&model, None).unwrap()
 }
@@ -93,10 +106,14 @@ impl Drop for FullDisk {
 }
 
 /// A full file system; `None`, and a word about it, where this user may not mount one.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 pub(crate) fn full_disk(demo: &Demo) -> Option<FullDisk> {
     let folder = demo.path("full");
     std::fs::create_dir(&folder).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&folder).output();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+        .arg(&folder)
+        .output();
     if !mount.is_ok_and(|output| output.status.success()) {
         println!("skipped: a small file system cannot be mounted here");
         return None;

@@ -12,16 +12,28 @@ pub fn wilson_interval(scores: &[f32]) -> Estimate {
     let centre = value + Z * Z / (2.0 * n);
     let reach = Z * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    Estimate { value, low: ((centre - reach) / scale).max(0.0), high: ((centre + reach) / scale).min(1.0) }
+    Estimate {
+        value,
+        low: ((centre - reach) / scale).max(0.0),
+        high: ((centre + reach) / scale).min(1.0),
+    }
 }
 
 /// The normal approximation for the mean.
 pub fn normal_interval(scores: &[f32]) -> Estimate {
     let n = scores.len() as f64;
     let value = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
-    let variance = scores.iter().map(|&s| (f64::from(s) - value).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    let variance = scores
+        .iter()
+        .map(|&s| (f64::from(s) - value).powi(2))
+        .sum::<f64>()
+        / (n - 1.0).max(1.0);
     let reach = Z * (variance / n).sqrt();
-    Estimate { value, low: value - reach, high: value + reach }
+    Estimate {
+        value,
+        low: value - reach,
+        high: value + reach,
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +50,10 @@ mod tests {
         ] {
             let scores: Vec<f32> = (0..n).map(|i| f32::from(u8::from(i < ones))).collect();
             let got = wilson_interval(&scores);
-            assert!((got.low - low).abs() < 1e-11 && (got.high - high).abs() < 1e-11, "{ones}/{n}: {got:?}");
+            assert!(
+                (got.low - low).abs() < 1e-11 && (got.high - high).abs() < 1e-11,
+                "{ones}/{n}: {got:?}"
+            );
         }
     }
 }

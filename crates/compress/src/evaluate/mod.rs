@@ -73,7 +73,11 @@ pub enum EvaluateError {
     #[error("{metric} needs an output [samples, classes] of floats, got {got}")]
     Output { metric: &'static str, got: String },
     #[error("{metric} needs one integer label per sample, got {got} for {samples} samples")]
-    Labels { metric: &'static str, got: String, samples: usize },
+    Labels {
+        metric: &'static str,
+        got: String,
+        samples: usize,
+    },
     #[error("label {label} of a sample is not among the model's {classes} classes")]
     Class { label: i64, classes: usize },
     #[error("the model has no output")]
@@ -135,29 +139,48 @@ pub fn evaluate(
         return Err(EvaluateError::Empty);
     }
     if let (Some(metric), false) = (metrics.first(), samples.has_labels()) {
-        return Err(EvaluateError::NoLabels { metric: metric.name() });
+        return Err(EvaluateError::NoLabels {
+            metric: metric.name(),
+        });
     }
     let indices: Vec<usize> = (0..count).collect();
     let mut scores: Vec<Vec<f32>> = vec![Vec::with_capacity(count); metrics.len()];
     let (mut predictions, mut seconds) = (Vec::with_capacity(count), 0.0);
     for (indices, counted) in options.batch_size.cut(&indices) {
         let batch = samples.batch(&indices)?;
-        let inputs: Vec<(&str, Tensor)> = batch.inputs.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
+        let inputs: Vec<(&str, Tensor)> = batch
+            .inputs
+            .iter()
+            .map(|(n, t)| (n.as_str(), t.clone()))
+            .collect();
         let start = Instant::now();
         let outputs = runner.run(&inputs)?;
         seconds += start.elapsed().as_secs_f64();
         let output = outputs.first().ok_or(EvaluateError::NoOutput)?;
         predictions.extend(top_k::predictions(output)?.into_iter().take(counted));
         for (metric, scores) in metrics.iter().zip(&mut scores) {
-            let labels = batch.labels.as_ref().ok_or(EvaluateError::NoLabels { metric: metric.name() })?;
+            let labels = batch.labels.as_ref().ok_or(EvaluateError::NoLabels {
+                metric: metric.name(),
+            })?;
             scores.extend(metric.scores(output, labels)?.into_iter().take(counted));
         }
         (options.progress)(predictions.len());
     }
     let estimate = |metric: &&'static dyn Metric, scores: &[f32]| {
-        if metric.is_proportion() { wilson_interval(scores) } else { normal_interval(scores) }
+        if metric.is_proportion() {
+            wilson_interval(scores)
+        } else {
+            normal_interval(scores)
+        }
     };
     let metrics = metrics.iter().zip(scores);
-    let metrics = metrics.map(|(metric, scores)| (metric.name(), estimate(metric, &scores), scores)).collect();
-    Ok(Scores { metrics, predictions, samples: count, seconds })
+    let metrics = metrics
+        .map(|(metric, scores)| (metric.name(), estimate(metric, &scores), scores))
+        .collect();
+    Ok(Scores {
+        metrics,
+        predictions,
+        samples: count,
+        seconds,
+    })
 }

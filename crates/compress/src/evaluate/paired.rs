@@ -34,9 +34,19 @@ pub fn compare(first: &Scores, second: &Scores) -> Result<Comparison, EvaluateEr
         return Err(EvaluateError::Empty);
     }
     let n = first.samples as f64;
-    let differ = first.predictions.iter().zip(&second.predictions).filter(|(a, b)| a != b).count();
+    let differ = first
+        .predictions
+        .iter()
+        .zip(&second.predictions)
+        .filter(|(a, b)| a != b)
+        .count();
     let empty = Vec::new();
-    let scores = |scores: &Scores| scores.metrics.first().map_or(empty.clone(), |(_, _, scores)| scores.clone());
+    let scores = |scores: &Scores| {
+        scores
+            .metrics
+            .first()
+            .map_or(empty.clone(), |(_, _, scores)| scores.clone())
+    };
     let (a, b) = (scores(first), scores(second));
     let only_first = a.iter().zip(&b).filter(|(a, b)| a > b).count();
     let only_second = a.iter().zip(&b).filter(|(a, b)| a < b).count();
@@ -74,7 +84,12 @@ mod tests {
     #[test]
     fn mcnemar_matches_the_binomial_test() {
         // scipy 1.17.1: binomtest(min(a, b), a + b).pvalue.
-        for (a, b, p) in [(0, 0, 1.0), (5, 5, 1.0), (10, 2, 0.038_574_218_75), (30, 12, 0.007_915_897_334_896_727)] {
+        for (a, b, p) in [
+            (0, 0, 1.0),
+            (5, 5, 1.0),
+            (10, 2, 0.038_574_218_75),
+            (30, 12, 0.007_915_897_334_896_727),
+        ] {
             assert!((mcnemar(a, b) - p).abs() < 1e-12, "{a} {b}: {}", mcnemar(a, b));
         }
     }

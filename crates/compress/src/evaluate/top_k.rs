@@ -11,10 +11,16 @@ pub(super) struct TopK {
     k: usize,
 }
 
-pub(super) static TOP1: TopK =
-    TopK { name: "top1", summary: "share of samples whose label has the largest output", k: 1 };
-pub(super) static TOP5: TopK =
-    TopK { name: "top5", summary: "share of samples whose label is among the five largest outputs", k: 5 };
+pub(super) static TOP1: TopK = TopK {
+    name: "top1",
+    summary: "share of samples whose label has the largest output",
+    k: 1,
+};
+pub(super) static TOP5: TopK = TopK {
+    name: "top5",
+    summary: "share of samples whose label is among the five largest outputs",
+    k: 5,
+};
 
 impl Metric for TopK {
     fn name(&self) -> &'static str {
@@ -43,9 +49,15 @@ impl Metric for TopK {
         let score = |(row, &label): (&[f32], &i64)| {
             let class = usize::try_from(label).ok().filter(|class| *class < classes);
             let class = class.ok_or(EvaluateError::Class { label, classes })?;
-            let ahead = |(index, value): (usize, &f32)| *value > row[class] || (*value == row[class] && index < class);
+            let ahead = |(index, value): (usize, &f32)| {
+                *value > row[class] || (*value == row[class] && index < class)
+            };
             let rank = row.iter().enumerate().filter(|&pair| ahead(pair)).count();
-            Ok(if rank < self.k && !row[class].is_nan() { 1.0 } else { 0.0 })
+            Ok(if rank < self.k && !row[class].is_nan() {
+                1.0
+            } else {
+                0.0
+            })
         };
         values.chunks_exact(classes).zip(&labels).map(score).collect()
     }
@@ -54,7 +66,10 @@ impl Metric for TopK {
 /// Samples, classes and values of an output `[samples, classes]` (further dimensions of size 1 are dropped).
 fn class_scores(output: &Tensor, metric: &'static str) -> Result<(usize, usize, Vec<f32>), EvaluateError> {
     let shape = output.shape();
-    let got = || EvaluateError::Output { metric, got: format!("{}{shape:?}", output.dtype()) };
+    let got = || EvaluateError::Output {
+        metric,
+        got: format!("{}{shape:?}", output.dtype()),
+    };
     let (&samples, rest) = shape.split_first().ok_or_else(got)?;
     let classes: usize = rest.iter().product();
     let one_axis = rest.iter().filter(|dim| **dim != 1).count() <= 1;
@@ -77,12 +92,18 @@ mod tests {
 
     #[test]
     fn counts_labels_among_the_largest() {
-        let output = Tensor::from_slice(&[3, 4], &[0.1f32, 0.9, 0.3, 0.3, 5.0, 5.0, 1.0, 0.0, -1.0, -2.0, -3.0, 9.0]);
+        let output = Tensor::from_slice(
+            &[3, 4],
+            &[0.1f32, 0.9, 0.3, 0.3, 5.0, 5.0, 1.0, 0.0, -1.0, -2.0, -3.0, 9.0],
+        );
         let (output, labels) = (output.unwrap(), Tensor::from_slice(&[3], &[1u8, 1, 3]).unwrap());
         assert_eq!(TOP1.scores(&output, &labels).unwrap(), [1.0, 0.0, 1.0]);
         assert_eq!(TOP5.scores(&output, &labels).unwrap(), [1.0, 1.0, 1.0]);
         assert_eq!(predictions(&output).unwrap(), [1, 0, 3]);
         let labels = Tensor::from_slice(&[3], &[1i64, 4, 3]).unwrap();
-        assert!(matches!(TOP1.scores(&output, &labels), Err(EvaluateError::Class { label: 4, classes: 4 })));
+        assert!(matches!(
+            TOP1.scores(&output, &labels),
+            Err(EvaluateError::Class { label: 4, classes: 4 })
+        ));
     }
 }

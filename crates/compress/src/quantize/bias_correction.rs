@@ -28,7 +28,9 @@ pub(super) fn correction(
     stats: &Stats,
 ) -> Option<Vec<f32>> {
     let input: ValueId = node.input(0)?;
-    let Some(Observed::Means(means)) = stats.get(input, input_means(&node.op)) else { return None };
+    let Some(Observed::Means(means)) = stats.get(input, input_means(&node.op)) else {
+        return None;
+    };
     let means = means.means();
     let weight = graph.constant_input(node, inputs.weight)?;
     let error = quantization_error(weight, format, params).ok()?;
@@ -36,24 +38,44 @@ pub(super) fn correction(
     let sums = match &node.op {
         Op::Conv(conv) => {
             let (outputs, group_inputs) = (shape[0], shape[1]);
-            let (taps, groups) = (shape[2..].iter().product::<usize>(), usize::try_from(conv.group).ok()?);
+            let (taps, groups) = (
+                shape[2..].iter().product::<usize>(),
+                usize::try_from(conv.group).ok()?,
+            );
             let fits = group_inputs * groups == means.len() && outputs.is_multiple_of(groups) && taps > 0;
             let (outputs_per_group, means) = (fits.then(|| outputs / groups)?, &means);
             let of_output = |(output, filter): (usize, &[f64])| {
                 let first = output / outputs_per_group * group_inputs;
-                let of_input = |(index, taps): (usize, &[f64])| taps.iter().sum::<f64>() * means[first + index];
+                let of_input =
+                    |(index, taps): (usize, &[f64])| taps.iter().sum::<f64>() * means[first + index];
                 filter.chunks_exact(taps).enumerate().map(of_input).sum::<f64>()
             };
-            error.chunks_exact(group_inputs * taps).enumerate().map(of_output).collect::<Vec<f64>>()
+            error
+                .chunks_exact(group_inputs * taps)
+                .enumerate()
+                .map(of_output)
+                .collect::<Vec<f64>>()
         }
         Op::Gemm(gemm) if shape.len() == 2 => {
-            let (depth, outputs) = if gemm.transB { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
-            let at = |k: usize, n: usize| if gemm.transB { error[n * depth + k] } else { error[k * outputs + n] };
+            let (depth, outputs) = if gemm.transB {
+                (shape[1], shape[0])
+            } else {
+                (shape[0], shape[1])
+            };
+            let at = |k: usize, n: usize| {
+                if gemm.transB {
+                    error[n * depth + k]
+                } else {
+                    error[k * outputs + n]
+                }
+            };
             let fits = depth == means.len();
             let of_output = |n: usize| (0..depth).map(|k| at(k, n) * means[k]).sum::<f64>();
             fits.then(|| (0..outputs).map(of_output).collect())?
         }
         _ => return None,
     };
-    sums.iter().all(|sum| sum.is_finite()).then(|| sums.iter().map(|sum| -sum as f32).collect())
+    sums.iter()
+        .all(|sum| sum.is_finite())
+        .then(|| sums.iter().map(|sum| -sum as f32).collect())
 }

@@ -34,10 +34,18 @@ impl Method for Dynamic {
         }
         if decisions.iter().all(|decision| decision.action == Action::Keep) {
             let reasons = "it has no MatMul or Gemm with a constant matrix".to_owned();
-            return Err(QuantizeError::Nothing { target: settings.target.name, reasons });
+            return Err(QuantizeError::Nothing {
+                target: settings.target.name,
+                reasons,
+            });
         }
         let (method, target) = (self.name().to_owned(), settings.target.name.to_owned());
-        Ok(Plan { version: Plan::VERSION, method, target, decisions })
+        Ok(Plan {
+            version: Plan::VERSION,
+            method,
+            target,
+            decisions,
+        })
     }
 }
 
@@ -50,16 +58,28 @@ fn decide(
     let output = node.outputs.iter().flatten().next();
     let site = Site::Node(output.map_or(String::new(), |output| graph.value(*output).name.clone()));
     if let Some(reason) = kept.map(str::to_owned).or_else(|| obstacle(graph, node)) {
-        return Ok(Decision { site, action: Action::Keep, why: reason, sqnr_db: None });
+        return Ok(Decision {
+            site,
+            action: Action::Keep,
+            why: reason,
+            sqnr_db: None,
+        });
     }
     let inputs = product_inputs(graph, node).expect("checked above");
     let weight = node.input(inputs.weight).expect("it has a weight");
     let params = weight_params(graph, node, weight, inputs.channel_axis, settings)?;
     let format = settings.weights.name().to_owned();
     let tensor = graph.value(weight).initializer.as_ref();
-    let sqnr_db = tensor.and_then(|tensor| constant_sqnr(tensor, &format, &params).ok()).filter(|db| db.is_finite());
+    let sqnr_db = tensor
+        .and_then(|tensor| constant_sqnr(tensor, &format, &params).ok())
+        .filter(|db| db.is_finite());
     let why = "product with a constant matrix".to_owned();
-    Ok(Decision { site, action: Action::QuantizeDynamically { format, params }, why, sqnr_db })
+    Ok(Decision {
+        site,
+        action: Action::QuantizeDynamically { format, params },
+        why,
+        sqnr_db,
+    })
 }
 
 /// Why a node cannot be quantized dynamically, if so.
@@ -67,11 +87,19 @@ fn obstacle(graph: &Graph, node: &Node) -> Option<String> {
     match &node.op {
         Op::MatMul(_) => {}
         Op::Gemm(gemm) if gemm.alpha == 1.0 && gemm.beta == 1.0 && !gemm.transA => {}
-        Op::Gemm(_) => return Some("a Gemm with factors or a transposed first input has no dynamic form".to_owned()),
+        Op::Gemm(_) => {
+            return Some("a Gemm with factors or a transposed first input has no dynamic form".to_owned());
+        }
         _ => return Some("not a matrix product".to_owned()),
     }
     match product_inputs(graph, node) {
-        Some(inputs) if graph.constant_input(node, inputs.weight).is_some_and(|w| w.rank() == 2) => None,
+        Some(inputs)
+            if graph
+                .constant_input(node, inputs.weight)
+                .is_some_and(|w| w.rank() == 2) =>
+        {
+            None
+        }
         _ => Some("its second input is not a constant matrix".to_owned()),
     }
 }

@@ -43,10 +43,20 @@ pub fn method_by_name(name: &str) -> Option<&'static dyn Method> {
 pub enum QuantizeError {
     #[error(transparent)]
     Selector(#[from] SelectorError),
-    #[error("the constant `{name}` of node {node} holds {count} values that are infinite or no number\nhint: such a network gives no finite result; find where training went wrong")]
-    NonFiniteWeight { name: String, node: String, count: usize },
-    #[error("the value `{name}` became infinite or no number on the calibration data\nhint: check the data set's preprocessing, or exclude what comes before with --exclude")]
+    #[error(
+        "the constant `{name}` of node {node} holds {count} values that are infinite or no number\nhint: such a network gives no finite result; find where training went wrong"
+    )]
+    NonFiniteWeight {
+        name: String,
+        node: String,
+        count: usize,
+    },
+    #[error(
+        "the value `{name}` became infinite or no number on the calibration data\nhint: check the data set's preprocessing, or exclude what comes before with --exclude"
+    )]
     NonFiniteActivation { name: String },
-    #[error("there is nothing to quantize for {target}: {reasons}\nhint: `bantam inspect` lists the ops of the model")]
+    #[error(
+        "there is nothing to quantize for {target}: {reasons}\nhint: `bantam inspect` lists the ops of the model"
+    )]
     Nothing { target: &'static str, reasons: String },
 }

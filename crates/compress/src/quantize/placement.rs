@@ -29,10 +29,26 @@ pub(super) fn product_inputs(graph: &Graph, node: &Node) -> Option<ProductInputs
     let rank = graph.constant_input(node, 1)?.rank();
     let bias = node.input(2).map(|_| 2);
     match &node.op {
-        Op::Conv(_) => Some(ProductInputs { weight: 1, bias, channel_axis: 0 }),
-        Op::ConvTranspose(_) => Some(ProductInputs { weight: 1, bias, channel_axis: 1 }),
-        Op::Gemm(gemm) => Some(ProductInputs { weight: 1, bias, channel_axis: usize::from(!gemm.transB) }),
-        Op::MatMul(_) if rank >= 2 => Some(ProductInputs { weight: 1, bias: None, channel_axis: rank - 1 }),
+        Op::Conv(_) => Some(ProductInputs {
+            weight: 1,
+            bias,
+            channel_axis: 0,
+        }),
+        Op::ConvTranspose(_) => Some(ProductInputs {
+            weight: 1,
+            bias,
+            channel_axis: 1,
+        }),
+        Op::Gemm(gemm) => Some(ProductInputs {
+            weight: 1,
+            bias,
+            channel_axis: usize::from(!gemm.transB),
+        }),
+        Op::MatMul(_) if rank >= 2 => Some(ProductInputs {
+            weight: 1,
+            bias: None,
+            channel_axis: rank - 1,
+        }),
         _ => None,
     }
 }
@@ -60,11 +76,20 @@ struct Placer<'a> {
 
 impl<'a> Placer<'a> {
     fn new(graph: &'a Graph, target: &'a Target, kept_by_user: Vec<Option<&'static str>>) -> Placer<'a> {
-        let kept = graph.nodes.iter().zip(kept_by_user).map(|(node, user)| match (user, target.role(&node.op)) {
-            (Some(reason), _) => Some(reason.to_owned()),
-            (None, OpRole::Float) => Some(format!("{} has no integer form of {}", target.name, node.op.name())),
-            (None, _) => None,
-        });
+        let kept =
+            graph
+                .nodes
+                .iter()
+                .zip(kept_by_user)
+                .map(|(node, user)| match (user, target.role(&node.op)) {
+                    (Some(reason), _) => Some(reason.to_owned()),
+                    (None, OpRole::Float) => Some(format!(
+                        "{} has no integer form of {}",
+                        target.name,
+                        node.op.name()
+                    )),
+                    (None, _) => None,
+                });
         Placer {
             graph,
             target,
@@ -85,16 +110,27 @@ impl<'a> Placer<'a> {
 
     /// Inputs that are computed or given, not constant.
     fn activations(&self, node: &Node) -> Vec<ValueId> {
-        node.inputs.iter().flatten().copied().filter(|id| self.graph.value(*id).initializer.is_none()).collect()
+        node.inputs
+            .iter()
+            .flatten()
+            .copied()
+            .filter(|id| self.graph.value(*id).initializer.is_none())
+            .collect()
     }
 
     /// The value behind the activation function that the runtime fuses into `node`, or the node's own output.
     fn fused_output(&self, node: &Node) -> Option<ValueId> {
         let output = node.output(0)?;
-        let [(reader, 0)] = self.consumers[output.index()][..] else { return Some(output) };
+        let [(reader, 0)] = self.consumers[output.index()][..] else {
+            return Some(output);
+        };
         let fused = self.target.role(&self.graph.node(reader).op) == OpRole::Activation;
         let is_output = self.graph.outputs.contains(&output);
-        if fused && !is_output { self.graph.node(reader).output(0) } else { Some(output) }
+        if fused && !is_output {
+            self.graph.node(reader).output(0)
+        } else {
+            Some(output)
+        }
     }
 
     fn products(&mut self) {
@@ -103,9 +139,16 @@ impl<'a> Placer<'a> {
                 self.kept[id.index()] = Some(reason);
                 continue;
             }
-            let operands = node.inputs.iter().take(2).flatten().filter(|v| self.graph.value(**v).initializer.is_none());
+            let operands = node
+                .inputs
+                .iter()
+                .take(2)
+                .flatten()
+                .filter(|v| self.graph.value(**v).initializer.is_none());
             let operands: Vec<ValueId> = operands.copied().collect();
-            operands.into_iter().for_each(|value| self.needed[value.index()] = true);
+            operands
+                .into_iter()
+                .for_each(|value| self.needed[value.index()] = true);
             if let (OpRole::Product { output: true }, Some(output)) =
                 (self.target.role(&node.op), self.fused_output(node))
             {
@@ -116,7 +159,9 @@ impl<'a> Placer<'a> {
 
     /// Why a product cannot run in integers, if so.
     fn check_product(&self, node: &Node) -> Result<(), String> {
-        let Some(weight) = node.input(1) else { return Err("it has no weight".to_owned()) };
+        let Some(weight) = node.input(1) else {
+            return Err("it has no weight".to_owned());
+        };
         if self.graph.value(weight).initializer.is_some() && product_inputs(self.graph, node).is_none() {
             return Err("its weight is not a matrix or a kernel that callers cannot override".to_owned());
         }
@@ -154,7 +199,9 @@ impl<'a> Placer<'a> {
     fn place_arithmetic(&mut self, node: &Node, inputs: &[ValueId]) {
         let is_add = node.op == Op::Binary(Binary::Add);
         let fused = match self.target.residual_add {
-            ResidualAdd::FusedIntoProduct if is_add => inputs.iter().rposition(|v| self.is_product_read_once(*v)),
+            ResidualAdd::FusedIntoProduct if is_add => {
+                inputs.iter().rposition(|v| self.is_product_read_once(*v))
+            }
             _ => None,
         };
         for (position, value) in inputs.iter().enumerate() {
@@ -172,7 +219,10 @@ impl<'a> Placer<'a> {
     fn is_product_read_once(&self, value: ValueId) -> bool {
         let product = self.producers[value.index()].is_some_and(|producer| {
             self.kept[producer.index()].is_none()
-                && matches!(self.target.role(&self.graph.node(producer).op), OpRole::Product { .. })
+                && matches!(
+                    self.target.role(&self.graph.node(producer).op),
+                    OpRole::Product { .. }
+                )
         });
         product && self.consumers[value.index()].len() == 1
     }
@@ -182,16 +232,19 @@ impl<'a> Placer<'a> {
         if self.needed[value.index()] {
             return true;
         }
-        let Some(producer) = self.producers[value.index()] else { return false };
+        let Some(producer) = self.producers[value.index()] else {
+            return false;
+        };
         let node = self.graph.node(producer);
         if self.kept[producer.index()].is_some() {
             return false;
         }
         match self.target.role(&node.op) {
             OpRole::Product { .. } | OpRole::Arithmetic => true,
-            OpRole::Movement | OpRole::Activation => {
-                self.activations(node).iter().all(|input| self.comes_from_integers(*input))
-            }
+            OpRole::Movement | OpRole::Activation => self
+                .activations(node)
+                .iter()
+                .all(|input| self.comes_from_integers(*input)),
             OpRole::Float => false,
         }
     }
@@ -223,7 +276,9 @@ impl<'a> Placer<'a> {
             moved.truncate(1);
         }
         let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
-        let all_floats = moved.iter().all(|id| self.graph.value(*id).ty.dtype().is_none_or(|d| d == DType::F32));
+        let all_floats = moved
+            .iter()
+            .all(|id| self.graph.value(*id).ty.dtype().is_none_or(|d| d == DType::F32));
         let any_needed = moved.iter().chain(&outputs).any(|id| self.needed[id.index()]);
         if !any_needed || !all_floats || moved.is_empty() || (joins && moved.len() < node.inputs.len()) {
             return false;
@@ -247,7 +302,10 @@ impl<'a> Placer<'a> {
     }
 
     fn finish(mut self) -> Placement {
-        let quantized: Vec<ValueId> = (0..self.needed.len()).filter(|&v| self.needed[v]).map(ValueId::new).collect();
+        let quantized: Vec<ValueId> = (0..self.needed.len())
+            .filter(|&v| self.needed[v])
+            .map(ValueId::new)
+            .collect();
         let mut scale_of = vec![None; self.needed.len()];
         for value in &quantized {
             scale_of[value.index()] = Some(ValueId::new(self.root(value.index())));
@@ -258,6 +316,10 @@ impl<'a> Placer<'a> {
                 self.kept[id.index()] = Some("its result is not quantized".to_owned());
             }
         }
-        Placement { kept: self.kept, scale_of, quantized }
+        Placement {
+            kept: self.kept,
+            scale_of,
+            quantized,
+        }
     }
 }

@@ -19,11 +19,23 @@ pub(super) fn weight_params(
     settings: &QuantizeSettings,
 ) -> Result<QParams, QuantizeError> {
     let name = &graph.value(weight).name;
-    let tensor = graph.value(weight).initializer.as_ref().expect("the caller found a constant");
+    let tensor = graph
+        .value(weight)
+        .initializer
+        .as_ref()
+        .expect("the caller found a constant");
     let values = finite_values(graph, node, name, tensor)?;
     let axis = (settings.granularity != Granularity::Tensor && tensor.rank() > 0).then_some(channel_axis);
-    let goal = RangeGoal { format: settings.weights, symmetric: settings.symmetric_weights };
-    let mut params = QParams { dtype: settings.weights.storage(), axis, scale: Vec::new(), zero_point: Vec::new() };
+    let goal = RangeGoal {
+        format: settings.weights,
+        symmetric: settings.symmetric_weights,
+    };
+    let mut params = QParams {
+        dtype: settings.weights.storage(),
+        axis,
+        scale: Vec::new(),
+        zero_point: Vec::new(),
+    };
     for channel in channels(&values, tensor.shape(), axis) {
         let mut observed = Observed::new(settings.weight_range.stat());
         observed.add(&channel, &[channel.len()]);
@@ -45,14 +57,20 @@ pub(super) fn finite_values(
     let values = tensor.to_f32().unwrap_or_default();
     let count = values.iter().filter(|x| !x.is_finite()).count();
     if count > 0 {
-        return Err(QuantizeError::NonFiniteWeight { name: name.to_owned(), node: graph.describe(node), count });
+        return Err(QuantizeError::NonFiniteWeight {
+            name: name.to_owned(),
+            node: graph.describe(node),
+            count,
+        });
     }
     Ok(values)
 }
 
 /// The values that share each scale.
 fn channels(values: &[f32], shape: &[usize], axis: Option<usize>) -> Vec<Vec<f32>> {
-    let Some(axis) = axis else { return vec![values.to_vec()] };
+    let Some(axis) = axis else {
+        return vec![values.to_vec()];
+    };
     let inner: usize = shape[axis + 1..].iter().product();
     let count = shape[axis];
     let mut channels = vec![Vec::with_capacity(values.len() / count.max(1)); count];
@@ -66,11 +84,7 @@ fn channels(values: &[f32], shape: &[usize], axis: Option<usize>) -> Vec<Vec<f32
 ///
 /// # Errors
 /// When the bias holds values that are not finite.
-pub(super) fn bias_params(
-    input_scale: f32,
-    weight: &mut QParams,
-    bias: &[f32],
-) -> QParams {
+pub(super) fn bias_params(input_scale: f32, weight: &mut QParams, bias: &[f32]) -> QParams {
     // Half of the range, so that sums of products still fit beside it.
     const LARGEST: f64 = (i32::MAX / 2) as f64;
     let channels = bias.len();
@@ -79,13 +93,21 @@ pub(super) fn bias_params(
         let smallest = f64::from(b.abs()) / LARGEST / f64::from(input_scale);
         weight.scale[index] = weight.scale[index].max(smallest as f32);
     }
-    let of_channel = |channel| if weight.scale.len() == 1 { weight.scale[0] } else { weight.scale[channel] };
+    let of_channel = |channel| {
+        if weight.scale.len() == 1 {
+            weight.scale[0]
+        } else {
+            weight.scale[channel]
+        }
+    };
     let per_channel = weight.scale.len() > 1;
     let count = if per_channel { channels } else { 1 };
     QParams {
         dtype: bantam_tensor::DType::I32,
         axis: per_channel.then_some(0),
-        scale: (0..count).map(|channel| input_scale * of_channel(channel)).collect(),
+        scale: (0..count)
+            .map(|channel| input_scale * of_channel(channel))
+            .collect(),
         zero_point: vec![0; count],
     }
 }

@@ -22,15 +22,26 @@ impl RangeMethod for AciqRange {
         Stat::Histogram
     }
     fn range(&self, observed: &Observed, goal: RangeGoal) -> (f32, f32) {
-        let Observed::Histogram(histogram) = observed else { return observed.bounds() };
+        let Observed::Histogram(histogram) = observed else {
+            return observed.bounds();
+        };
         let (low, high) = histogram.bounds();
         let one_sided = low >= 0.0 || high <= 0.0;
-        let Some(shape) = Shape::of(histogram, one_sided) else { return (low, high) };
+        let Some(shape) = Shape::of(histogram, one_sided) else {
+            return (low, high);
+        };
         // A one-sided distribution is half of a symmetric one with all codes on its side: one bit more.
         let bits = goal.format.bits() + u32::from(one_sided && !goal.symmetric);
         let reach = shape.best_reach(bits, goal.format);
-        let centre = if one_sided || goal.symmetric { 0.0 } else { shape.mean };
-        (low.max((centre - reach) as f32), high.min((centre + reach) as f32))
+        let centre = if one_sided || goal.symmetric {
+            0.0
+        } else {
+            shape.mean
+        };
+        (
+            low.max((centre - reach) as f32),
+            high.min((centre + reach) as f32),
+        )
     }
 }
 
@@ -50,14 +61,22 @@ impl Shape {
             return None;
         }
         let average = |f: &dyn Fn(f64) -> f64| {
-            histogram.bins().map(|(x, count)| f(x) * count as f64).sum::<f64>() / total
+            histogram
+                .bins()
+                .map(|(x, count)| f(x) * count as f64)
+                .sum::<f64>()
+                / total
         };
         let mean = if one_sided { 0.0 } else { average(&|x| x) };
         let absolute = average(&|x| (x - mean).abs());
         let deviation = average(&|x| (x - mean) * (x - mean)).sqrt();
         // The ratio is sqrt(2 / pi) = 0.798 for a normal and 1 / sqrt(2) = 0.707 for a Laplace distribution.
         let laplace = absolute / deviation < 0.7525;
-        Some(Shape { mean, laplace, scale: if laplace { absolute } else { deviation } })
+        Some(Shape {
+            mean,
+            laplace,
+            scale: if laplace { absolute } else { deviation },
+        })
     }
 
     /// Minimizes expected clipping plus rounding error by golden section over multiples of the scale.
@@ -90,8 +109,16 @@ fn erfc(x: f64) -> f64 {
     let z = x.abs();
     let t = 1.0 / (1.0 + 0.5 * z);
     const C: [f64; 10] = [
-        -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587,
-        -0.82215223, 0.17087277,
+        -1.26551223,
+        1.00002368,
+        0.37409196,
+        0.09678418,
+        -0.18628806,
+        0.27886807,
+        -1.13520398,
+        1.48851587,
+        -0.82215223,
+        0.17087277,
     ];
     let polynomial = C.iter().rev().fold(0.0, |sum, c| sum * t + c);
     let value = t * (-z * z + polynomial).exp();
@@ -106,8 +133,16 @@ mod tests {
     #[test]
     fn thresholds_match_the_paper() {
         // Banner et al. 2019, section 3: 5.03 b for Laplace and 2.55 sigma for normal at 4 bits.
-        let laplace = Shape { mean: 0.0, laplace: true, scale: 1.0 };
-        let normal = Shape { mean: 0.0, laplace: false, scale: 1.0 };
+        let laplace = Shape {
+            mean: 0.0,
+            laplace: true,
+            scale: 1.0,
+        };
+        let normal = Shape {
+            mean: 0.0,
+            laplace: false,
+            scale: 1.0,
+        };
         assert!((laplace.best_reach(4, &INT4) - 5.03).abs() < 0.01);
         assert!((normal.best_reach(4, &INT4) - 2.55).abs() < 0.02);
     }

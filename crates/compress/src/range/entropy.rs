@@ -27,14 +27,20 @@ impl RangeMethod for EntropyRange {
         Stat::Histogram
     }
     fn range(&self, observed: &Observed, goal: RangeGoal) -> (f32, f32) {
-        let Observed::Histogram(histogram) = observed else { return observed.bounds() };
+        let Observed::Histogram(histogram) = observed else {
+            return observed.bounds();
+        };
         let (low, high) = histogram.bounds();
         let largest = high.abs().max(low.abs());
         if largest == 0.0 {
             return (low, high);
         }
         let one_sided = !goal.symmetric && (low >= 0.0 || high <= 0.0);
-        let levels = if one_sided { goal.steps() as usize } else { (goal.steps() / 2.0) as usize };
+        let levels = if one_sided {
+            goal.steps() as usize
+        } else {
+            (goal.steps() / 2.0) as usize
+        };
         let mut magnitudes = vec![0f64; BINS];
         for (x, count) in histogram.bins() {
             let bin = (x.abs() / f64::from(largest) * BINS as f64) as usize;
@@ -47,10 +53,14 @@ impl RangeMethod for EntropyRange {
 
 /// Number of bins below the best threshold.
 fn best_threshold(magnitudes: &[f64], levels: usize) -> usize {
-    let candidates = (levels..=magnitudes.len()).step_by(STRIDE).chain([magnitudes.len()]);
+    let candidates = (levels..=magnitudes.len())
+        .step_by(STRIDE)
+        .chain([magnitudes.len()]);
     let scored = candidates.map(|bins| (divergence(magnitudes, bins, levels), bins));
     // Of equal ones the widest: nothing speaks for clipping then.
-    scored.min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))).map_or(magnitudes.len(), |(_, bins)| bins)
+    scored
+        .min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
+        .map_or(magnitudes.len(), |(_, bins)| bins)
 }
 
 /// Divergence of the distribution clipped to `bins` bins from its form in `levels` levels.
@@ -68,7 +78,11 @@ fn divergence(magnitudes: &[f64], bins: usize, levels: usize) -> f64 {
         let filled = slice.iter().filter(|count| **count > 0.0).count();
         let mean = slice.iter().sum::<f64>() / filled.max(1) as f64 / inside;
         for (index, &count) in range.zip(slice) {
-            let clipped = if index == bins - 1 { count + outliers } else { count };
+            let clipped = if index == bins - 1 {
+                count + outliers
+            } else {
+                count
+            };
             let p = clipped / total;
             if p > 0.0 {
                 // A bin that only clipping fills has no counterpart; a small floor keeps the sum finite.

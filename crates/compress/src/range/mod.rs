@@ -64,10 +64,14 @@ mod tests {
     fn sample() -> Vec<f32> {
         let mut state = 1u64;
         let mut uniform = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1u64 << 24) as f32
         };
-        let mut values: Vec<f32> = (0..200_000).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect();
+        let mut values: Vec<f32> = (0..200_000)
+            .map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0)
+            .collect();
         values[123] = 40.0;
         values
     }
@@ -93,9 +97,16 @@ mod tests {
         let values = sample();
         for method in RANGES {
             for (format, symmetric) in [("uint8", false), ("int8", true), ("int4", true)] {
-                let goal = RangeGoal { format: format_by_name(format).unwrap(), symmetric };
+                let goal = RangeGoal {
+                    format: format_by_name(format).unwrap(),
+                    symmetric,
+                };
                 let (low, high) = method.range(&observed(method.stat(), &values), goal);
-                assert!(low < 0.0 && high > 0.0 && high <= 40.0, "{} {format}: {low}..{high}", method.name());
+                assert!(
+                    low < 0.0 && high > 0.0 && high <= 40.0,
+                    "{} {format}: {low}..{high}",
+                    method.name()
+                );
             }
         }
     }
@@ -104,13 +115,19 @@ mod tests {
     fn clipping_methods_beat_the_full_range_at_four_bits() {
         let values = sample();
         let format = format_by_name("uint4").unwrap();
-        let goal = RangeGoal { format, symmetric: false };
+        let goal = RangeGoal {
+            format,
+            symmetric: false,
+        };
         let full = quantization_error(&values, format, (-6.0, 40.0));
         for name in ["percentile", "mse", "aciq", "entropy"] {
             let method = range_by_name(name).unwrap();
             let range = method.range(&observed(method.stat(), &values), goal);
             let error = quantization_error(&values, format, range);
-            assert!(error < full / 2.0, "{name}: {range:?} gives {error}, the full range {full}");
+            assert!(
+                error < full / 2.0,
+                "{name}: {range:?} gives {error}, the full range {full}"
+            );
         }
     }
 
@@ -119,7 +136,13 @@ mod tests {
         let values = sample();
         let format = format_by_name("uint4").unwrap();
         let method = range_by_name("mse").unwrap();
-        let range = method.range(&observed(Stat::Histogram, &values), RangeGoal { format, symmetric: false });
+        let range = method.range(
+            &observed(Stat::Histogram, &values),
+            RangeGoal {
+                format,
+                symmetric: false,
+            },
+        );
         let best = (1..400)
             .map(|step| step as f32 * 0.1)
             .map(|high| quantization_error(&values, format, ((-high).max(-6.0), high)))
@@ -131,10 +154,17 @@ mod tests {
     fn constant_and_empty_values_have_a_range() {
         for method in RANGES {
             for values in [&[0.0f32; 4][..], &[2.0; 4], &[-3.0; 4], &[]] {
-                let goal = RangeGoal { format: format_by_name("uint8").unwrap(), symmetric: false };
+                let goal = RangeGoal {
+                    format: format_by_name("uint8").unwrap(),
+                    symmetric: false,
+                };
                 let (low, high) = method.range(&observed(method.stat(), values), goal);
                 let (scale, _) = QParams::for_range(goal.format, false, low, high);
-                assert!(scale > 0.0 && scale.is_finite(), "{} of {values:?}", method.name());
+                assert!(
+                    scale > 0.0 && scale.is_finite(),
+                    "{} of {values:?}",
+                    method.name()
+                );
             }
         }
     }

@@ -28,8 +28,13 @@ impl RangeMethod for MseRange {
         Stat::Histogram
     }
     fn range(&self, observed: &Observed, goal: RangeGoal) -> (f32, f32) {
-        let Observed::Histogram(histogram) = observed else { return observed.bounds() };
-        let bins: Vec<(f32, f64)> = histogram.bins().map(|(x, count)| (x as f32, count as f64)).collect();
+        let Observed::Histogram(histogram) = observed else {
+            return observed.bounds();
+        };
+        let bins: Vec<(f32, f64)> = histogram
+            .bins()
+            .map(|(x, count)| (x as f32, count as f64))
+            .collect();
         let error = |range: (f32, f32)| quantization_error(&bins, goal, range);
         let (low, high) = histogram.bounds();
         if goal.symmetric || low >= 0.0 || high <= 0.0 {
@@ -47,14 +52,19 @@ impl RangeMethod for MseRange {
 fn best(range: impl Fn(f32) -> (f32, f32), error: &impl Fn((f32, f32)) -> f64) -> (f32, f32) {
     let parts = (0..=STEPS).map(|step| SMALLEST + (1.0 - SMALLEST) * step as f32 / STEPS as f32);
     let scored = parts.map(|part| (error(range(part)), range(part)));
-    scored.min_by(|a, b| a.0.total_cmp(&b.0)).map_or((0.0, 0.0), |(_, range)| range)
+    scored
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or((0.0, 0.0), |(_, range)| range)
 }
 
 /// Sum of squared errors. Within a bin the elements are taken as evenly spread, so besides the error of the centre
 /// only clipping matters; bins are much narrower than a code.
 fn quantization_error(bins: &[(f32, f64)], goal: RangeGoal, (low, high): (f32, f32)) -> f64 {
     let (scale, zero_point) = QParams::for_range(goal.format, goal.symmetric, low, high);
-    let (code_low, code_high) = (goal.format.min_code() - zero_point, goal.format.max_code() - zero_point);
+    let (code_low, code_high) = (
+        goal.format.min_code() - zero_point,
+        goal.format.max_code() - zero_point,
+    );
     let (code_low, code_high, inverse) = (code_low as f32, code_high as f32, 1.0 / scale);
     let error = |&(x, count): &(f32, f64)| {
         let difference = (x * inverse).round_ties_even().clamp(code_low, code_high) * scale - x;
@@ -62,4 +72,3 @@ fn quantization_error(bins: &[(f32, f64)], goal: RangeGoal, (low, high): (f32, f
     };
     bins.iter().map(error).sum()
 }
-

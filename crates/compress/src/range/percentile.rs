@@ -21,9 +21,14 @@ impl RangeMethod for PercentileRange {
         Stat::Histogram
     }
     fn range(&self, observed: &Observed, _: RangeGoal) -> (f32, f32) {
-        let Observed::Histogram(histogram) = observed else { return observed.bounds() };
+        let Observed::Histogram(histogram) = observed else {
+            return observed.bounds();
+        };
         let (low, high) = histogram.bounds();
-        (quantile(histogram, false).clamp(low, high), quantile(histogram, true).clamp(low, high))
+        (
+            quantile(histogram, false).clamp(low, high),
+            quantile(histogram, true).clamp(low, high),
+        )
     }
 }
 
@@ -40,7 +45,11 @@ fn quantile(histogram: &Histogram, from_above: bool) -> f32 {
     for (centre, count) in bins {
         outside += count;
         if outside > allowed {
-            let edge = if centre == 0.0 { 0.0 } else { histogram.width() / 2.0 };
+            let edge = if centre == 0.0 {
+                0.0
+            } else {
+                histogram.width() / 2.0
+            };
             return (if from_above { centre + edge } else { centre - edge }) as f32;
         }
     }

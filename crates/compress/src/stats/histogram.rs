@@ -41,7 +41,10 @@ impl Histogram {
             values.par_chunks(CHUNK).map(count_chunk).collect()
         };
         for (counts, zeros) in parts {
-            self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(count));
+            self.counts
+                .iter_mut()
+                .zip(counts)
+                .for_each(|(sum, count)| *sum += u64::from(count));
             self.zeros += zeros;
         }
     }
@@ -89,7 +92,11 @@ impl Histogram {
     /// Centre and count of each bin that holds something, in ascending order; zeros, which are in no bin, left out.
     pub fn bins(&self) -> impl Iterator<Item = (f64, u64)> {
         let centre = move |index: usize| (self.first as f64 + index as f64 + 0.5) * self.width();
-        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(move |(i, &count)| (centre(i), count))
+        self.counts
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(move |(i, &count)| (centre(i), count))
     }
 
     /// Makes the bins cover `[low, high]` and zero, at the smallest width that does it.
@@ -138,7 +145,11 @@ fn count(values: &[f32], inverse_width: f64, first: i64, bins: usize) -> (Vec<u3
         if x == 0.0 {
             zeros += 1;
         } else if x.is_finite() {
-            let bin = if exact { (x * scale).floor() as i64 } else { (f64::from(x) * inverse_width).floor() as i64 };
+            let bin = if exact {
+                (x * scale).floor() as i64
+            } else {
+                (f64::from(x) * inverse_width).floor() as i64
+            };
             counts[(bin - first) as usize] += 1;
         }
     }
@@ -150,7 +161,9 @@ mod tests {
     use super::*;
 
     fn sample(count: usize, spread: f32) -> Vec<f32> {
-        (0..count).map(|i| ((i as f32 * 0.754_877_7).fract() - 0.3) * spread).collect()
+        (0..count)
+            .map(|i| ((i as f32 * 0.754_877_7).fract() - 0.3) * spread)
+            .collect()
     }
 
     fn contents(histogram: &Histogram) -> Vec<(f64, u64)> {
@@ -182,15 +195,30 @@ mod tests {
             histogram.add(&sample(100_000, spread));
             let (low, high) = histogram.bounds();
             let bins = (f64::from(high) - f64::from(low)) / histogram.width();
-            assert!((BINS as f64 / 2.0 - 1.0..=BINS as f64).contains(&bins), "spread {spread}: {bins} bins");
+            assert!(
+                (BINS as f64 / 2.0 - 1.0..=BINS as f64).contains(&bins),
+                "spread {spread}: {bins} bins"
+            );
         }
     }
 
     #[test]
     fn extreme_values_are_counted() {
         let mut histogram = Histogram::default();
-        histogram.add(&[f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, 0.0, -0.0, f32::NAN, f32::INFINITY]);
-        assert_eq!((histogram.total(), histogram.zeros(), histogram.has_non_finite()), (6, 2, true));
+        histogram.add(&[
+            f32::MAX,
+            f32::MIN,
+            f32::MIN_POSITIVE,
+            1e-45,
+            0.0,
+            -0.0,
+            f32::NAN,
+            f32::INFINITY,
+        ]);
+        assert_eq!(
+            (histogram.total(), histogram.zeros(), histogram.has_non_finite()),
+            (6, 2, true)
+        );
         let mut empty = Histogram::default();
         empty.add(&[]);
         empty.add(&[0.0; 10]);

@@ -15,27 +15,47 @@ pub struct Means {
 impl Means {
     /// For each index of this axis.
     pub fn of_axis(axis: usize) -> Means {
-        Means { axis: Some(axis), sums: Vec::new(), count: 0 }
+        Means {
+            axis: Some(axis),
+            sums: Vec::new(),
+            count: 0,
+        }
     }
 
     /// For each index of the last axis.
     pub fn of_last_axis() -> Means {
-        Means { axis: None, sums: Vec::new(), count: 0 }
+        Means {
+            axis: None,
+            sums: Vec::new(),
+            count: 0,
+        }
     }
 
     /// Adds the elements of a tensor of this shape. A shape without the axis, or with another size of it than before,
     /// is left out.
     pub fn add(&mut self, values: &[f32], shape: &[usize]) {
-        let Some(axis) = self.axis.or(shape.len().checked_sub(1)).filter(|axis| *axis < shape.len()) else { return };
+        let Some(axis) = self
+            .axis
+            .or(shape.len().checked_sub(1))
+            .filter(|axis| *axis < shape.len())
+        else {
+            return;
+        };
         let (channels, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
         if channels == 0 || inner == 0 || (!self.sums.is_empty() && self.sums.len() != channels) {
             return;
         }
         // One sum per outer index, added up in order: the result does not depend on the number of threads.
-        let outer: Vec<Vec<f64>> = values.par_chunks(channels * inner).map(|block| sums(block, inner)).collect();
+        let outer: Vec<Vec<f64>> = values
+            .par_chunks(channels * inner)
+            .map(|block| sums(block, inner))
+            .collect();
         self.sums.resize(channels, 0.0);
         for block in &outer {
-            self.sums.iter_mut().zip(block).for_each(|(sum, part)| *sum += part);
+            self.sums
+                .iter_mut()
+                .zip(block)
+                .for_each(|(sum, part)| *sum += part);
         }
         self.count += (outer.len() * inner) as u64;
     }
@@ -43,7 +63,10 @@ impl Means {
     /// Adds what another one saw.
     pub fn merge(&mut self, other: &Means) {
         self.sums.resize(self.sums.len().max(other.sums.len()), 0.0);
-        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, part)| *sum += part);
+        self.sums
+            .iter_mut()
+            .zip(&other.sums)
+            .for_each(|(sum, part)| *sum += part);
         self.count += other.count;
     }
 

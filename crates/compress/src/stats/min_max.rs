@@ -15,7 +15,11 @@ pub struct MinMax {
 
 impl Default for MinMax {
     fn default() -> MinMax {
-        MinMax { low: f32::INFINITY, high: f32::NEG_INFINITY, non_finite: false }
+        MinMax {
+            low: f32::INFINITY,
+            high: f32::NEG_INFINITY,
+            non_finite: false,
+        }
     }
 }
 
@@ -34,7 +38,8 @@ impl MinMax {
     pub fn of(values: &[f32]) -> MinMax {
         // Lanes let the compiler use vector instructions; `x - x` is zero exactly for finite numbers.
         const LANES: usize = 32;
-        let (mut low, mut high, mut odd) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0f32; LANES]);
+        let (mut low, mut high, mut odd) =
+            ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0f32; LANES]);
         let chunks = values.chunks_exact(LANES);
         let rest = chunks.remainder();
         for chunk in chunks {
@@ -42,27 +47,36 @@ impl MinMax {
                 let x = chunk[lane];
                 low[lane] = if x < low[lane] { x } else { low[lane] };
                 high[lane] = if x > high[lane] { x } else { high[lane] };
-                odd[lane] += x - x;
+                odd[lane] += x * 0.0;
             }
         }
         for &x in rest {
             low[0] = if x < low[0] { x } else { low[0] };
             high[0] = if x > high[0] { x } else { high[0] };
-            odd[0] += x - x;
+            odd[0] += x * 0.0;
         }
         if odd.iter().any(|x| *x != 0.0) {
             return MinMax::of_finite(values);
         }
         let low = low.into_iter().fold(f32::INFINITY, f32::min);
-        MinMax { low, high: high.into_iter().fold(f32::NEG_INFINITY, f32::max), non_finite: false }
+        MinMax {
+            low,
+            high: high.into_iter().fold(f32::NEG_INFINITY, f32::max),
+            non_finite: false,
+        }
     }
 
     /// Of the finite elements of a slice that has others.
     fn of_finite(values: &[f32]) -> MinMax {
         let finite = values.iter().copied().filter(|x| x.is_finite());
-        let (low, high) =
-            finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
-        MinMax { low, high, non_finite: true }
+        let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), x| {
+            (low.min(x), high.max(x))
+        });
+        MinMax {
+            low,
+            high,
+            non_finite: true,
+        }
     }
 
     /// Adds what another one saw.
@@ -74,7 +88,11 @@ impl MinMax {
 
     /// The bounds; zeros when nothing finite was seen.
     pub fn bounds(&self) -> (f32, f32) {
-        if self.low > self.high { (0.0, 0.0) } else { (self.low, self.high) }
+        if self.low > self.high {
+            (0.0, 0.0)
+        } else {
+            (self.low, self.high)
+        }
     }
 }
 

@@ -38,7 +38,9 @@ pub struct ObserveOptions<'a> {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum ObserveError {
-    #[error("there are no samples to calibrate on\nhint: the split for calibration must hold at least one sample")]
+    #[error(
+        "there are no samples to calibrate on\nhint: the split for calibration must hold at least one sample"
+    )]
     Empty,
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -66,15 +68,23 @@ pub fn observe(
     let program = compile(graph, &CompileOptions { observed })?;
     let mut by_value: BTreeMap<ValueId, Vec<Observed>> = BTreeMap::new();
     let mut order: BTreeMap<ValueId, Vec<Stat>> = BTreeMap::new();
-    for request in requests.iter().filter(|request| graph.constant(request.value).is_none()) {
+    for request in requests
+        .iter()
+        .filter(|request| graph.constant(request.value).is_none())
+    {
         let stats = order.entry(request.value).or_default();
         if !stats.contains(&request.stat) {
             stats.push(request.stat);
-            by_value.entry(request.value).or_default().push(Observed::new(request.stat));
+            by_value
+                .entry(request.value)
+                .or_default()
+                .push(Observed::new(request.stat));
         }
     }
-    let cells: BTreeMap<ValueId, Mutex<Vec<Observed>>> =
-        by_value.into_iter().map(|(value, observed)| (value, Mutex::new(observed))).collect();
+    let cells: BTreeMap<ValueId, Mutex<Vec<Observed>>> = by_value
+        .into_iter()
+        .map(|(value, observed)| (value, Mutex::new(observed)))
+        .collect();
     let mut taps = Taps::none();
     for (value, cell) in &cells {
         taps.add(*value, |tensor| add(cell, tensor));
@@ -82,7 +92,11 @@ pub fn observe(
     let mut done = 0;
     for (indices, count) in options.batch_size.cut(options.indices) {
         let batch = samples.batch(&indices)?;
-        let inputs: Vec<(&str, Tensor)> = batch.inputs.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
+        let inputs: Vec<(&str, Tensor)> = batch
+            .inputs
+            .iter()
+            .map(|(n, t)| (n.as_str(), t.clone()))
+            .collect();
         program.run(&inputs, &mut taps)?;
         done += count;
         (options.progress)(done);
@@ -90,8 +104,15 @@ pub fn observe(
     drop(taps);
     let mut found = BTreeMap::new();
     for (value, cell) in cells {
-        let observed = cell.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        found.extend(order[&value].iter().zip(observed).map(|(stat, observed)| ((value, *stat), observed)));
+        let observed = cell
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        found.extend(
+            order[&value]
+                .iter()
+                .zip(observed)
+                .map(|(stat, observed)| ((value, *stat), observed)),
+        );
     }
     Ok(Stats { found, samples: done })
 }
@@ -99,10 +120,14 @@ pub fn observe(
 fn add(cell: &Mutex<Vec<Observed>>, tensor: &Tensor) {
     let mut observed = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match tensor.values::<f32>() {
-        Ok(values) => observed.iter_mut().for_each(|observed| observed.add(&values, tensor.shape())),
+        Ok(values) => observed
+            .iter_mut()
+            .for_each(|observed| observed.add(&values, tensor.shape())),
         Err(_) => {
             let Ok(values) = tensor.to_f32() else { return };
-            observed.iter_mut().for_each(|observed| observed.add(&values, tensor.shape()));
+            observed
+                .iter_mut()
+                .for_each(|observed| observed.add(&values, tensor.shape()));
         }
     }
 }

@@ -77,7 +77,11 @@ pub struct Target {
 }
 
 /// Every target.
-pub static TARGETS: &[&Target] = &[&onnxruntime::ONNXRUNTIME, &openvino::OPENVINO, &tensorrt::TENSORRT];
+pub static TARGETS: &[&Target] = &[
+    &onnxruntime::ONNXRUNTIME,
+    &openvino::OPENVINO,
+    &tensorrt::TENSORRT,
+];
 
 /// The target with this name.
 pub fn target_by_name(name: &str) -> Option<&'static Target> {
@@ -90,18 +94,23 @@ impl Target {
         if !op.domain().is_empty() {
             return OpRole::Float;
         }
-        self.roles.iter().find(|(name, _)| *name == op.name()).map_or(OpRole::Float, |(_, role)| *role)
+        self.roles
+            .iter()
+            .find(|(name, _)| *name == op.name())
+            .map_or(OpRole::Float, |(_, role)| *role)
     }
 
     /// What to know about activations of this form before shipping the result.
     pub fn activation_warning(&self, format: &str, symmetric: bool) -> Option<String> {
         let name = self.name;
         match self.activation_formats.iter().find(|(known, _)| *known == format) {
-            None => Some(format!("{name} has no integer kernels for {format} activations; the network will run in float, slower than before")),
+            None => Some(format!(
+                "{name} has no integer kernels for {format} activations; the network will run in float, slower than before"
+            )),
             Some((_, Some(warning))) => Some(format!("{name}: {warning}")),
-            Some((_, None)) if self.symmetric_only && !symmetric => {
-                Some(format!("{name} takes symmetric activations only and will refuse these"))
-            }
+            Some((_, None)) if self.symmetric_only && !symmetric => Some(format!(
+                "{name} takes symmetric activations only and will refuse these"
+            )),
             _ => None,
         }
     }

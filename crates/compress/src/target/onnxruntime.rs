@@ -9,14 +9,30 @@ use super::{BiasForm, Preference, ResidualAdd, Target};
 pub(super) static ONNXRUNTIME: Target = Target {
     name: "onnxruntime",
     summary: "ONNX Runtime, CPU execution provider",
-    activations: Preference { format: "uint8", symmetric: false },
+    activations: Preference {
+        format: "uint8",
+        symmetric: false,
+    },
     activation_formats: &[
         ("uint8", None),
         ("uint7", None),
-        ("int8", Some("convolutions with signed activations run slower than float on x86-64; prefer `--activations uint8`")),
-        ("int7", Some("convolutions with signed activations run slower than float on x86-64; prefer `--activations uint8`")),
+        (
+            "int8",
+            Some(
+                "convolutions with signed activations run slower than float on x86-64; prefer `--activations uint8`",
+            ),
+        ),
+        (
+            "int7",
+            Some(
+                "convolutions with signed activations run slower than float on x86-64; prefer `--activations uint8`",
+            ),
+        ),
     ],
-    weights: Preference { format: "int8", symmetric: true },
+    weights: Preference {
+        format: "int8",
+        symmetric: true,
+    },
     symmetric_only: false,
     bias: BiasForm::Int32,
     residual_add: ResidualAdd::BothInputs,

@@ -8,9 +8,15 @@ use super::{BiasForm, Preference, ResidualAdd, Target};
 pub(super) static OPENVINO: Target = Target {
     name: "openvino",
     summary: "OpenVINO, CPU plugin",
-    activations: Preference { format: "uint8", symmetric: false },
+    activations: Preference {
+        format: "uint8",
+        symmetric: false,
+    },
     activation_formats: &[("uint8", None), ("int8", None), ("uint7", None), ("int7", None)],
-    weights: Preference { format: "int8", symmetric: true },
+    weights: Preference {
+        format: "int8",
+        symmetric: true,
+    },
     symmetric_only: false,
     bias: BiasForm::Float,
     residual_add: ResidualAdd::FusedIntoProduct,

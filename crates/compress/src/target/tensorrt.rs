@@ -9,9 +9,15 @@ use super::{BiasForm, Preference, ResidualAdd, Target};
 pub(super) static TENSORRT: Target = Target {
     name: "tensorrt",
     summary: "NVIDIA TensorRT, explicit quantization with Q/DQ",
-    activations: Preference { format: "int8", symmetric: true },
+    activations: Preference {
+        format: "int8",
+        symmetric: true,
+    },
     activation_formats: &[("int8", None)],
-    weights: Preference { format: "int8", symmetric: true },
+    weights: Preference {
+        format: "int8",
+        symmetric: true,
+    },
     symmetric_only: true,
     bias: BiasForm::Float,
     residual_add: ResidualAdd::FusedIntoProduct,

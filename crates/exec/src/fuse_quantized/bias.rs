@@ -23,7 +23,12 @@ pub(super) fn quantized_bias(
     }
     let reals = match search.dequantized(node, index) {
         Some(bias) => dequantized(search.graph.constant(bias.value)?, &bias)?,
-        None => search.graph.constant_input(node, index).filter(|bias| bias.dtype() == DType::F32)?.to_f64().ok()?,
+        None => search
+            .graph
+            .constant_input(node, index)
+            .filter(|bias| bias.dtype() == DType::F32)?
+            .to_f64()
+            .ok()?,
     };
     if reals.len() != channels {
         return None;
@@ -34,7 +39,9 @@ pub(super) fn quantized_bias(
         let code = (real / unit(channel)).round_ties_even();
         (code.abs() <= LARGEST).then_some(code as i32)
     });
-    Some(Source::Constant(Tensor::from_vec1(&codes.collect::<Option<Vec<i32>>>()?)))
+    Some(Source::Constant(Tensor::from_vec1(
+        &codes.collect::<Option<Vec<i32>>>()?,
+    )))
 }
 
 /// The reals of a constant with scales along its only axis.

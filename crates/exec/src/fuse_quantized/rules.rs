@@ -1,8 +1,8 @@
 //! The patterns: which operator on codes stands for which float operator.
 
 use bantam_graph::ops::{
-    Binary, Conv, Gemm, MatMulIntegerToFloat, PadMode, QGemm, QLinearAdd, QLinearConcat, QLinearConv, QLinearGlobalAveragePool,
-    QLinearLeakyRelu, QLinearMatMul, QLinearMul, QLinearSigmoid, Unary,
+    Binary, Conv, Gemm, MatMulIntegerToFloat, PadMode, QGemm, QLinearAdd, QLinearConcat, QLinearConv,
+    QLinearGlobalAveragePool, QLinearLeakyRelu, QLinearMatMul, QLinearMul, QLinearSigmoid, Unary,
 };
 use bantam_graph::{Node, NodeId, Op};
 use bantam_tensor::Tensor;
@@ -19,7 +19,12 @@ pub(super) fn replacement(search: &Search<'_>, id: NodeId, node: &Node) -> Optio
         Op::MatMul(_) => product(search, id, node)?,
         Op::Binary(Binary::Add) => pairwise(search, id, node, QLinearAdd {}.into())?,
         Op::Binary(Binary::Mul) => pairwise(search, id, node, QLinearMul {}.into())?,
-        Op::GlobalAveragePool(_) => single(search, id, node, QLinearGlobalAveragePool { channels_last: false }.into())?,
+        Op::GlobalAveragePool(_) => single(
+            search,
+            id,
+            node,
+            QLinearGlobalAveragePool { channels_last: false }.into(),
+        )?,
         Op::Unary(Unary::Sigmoid) => single(search, id, node, QLinearSigmoid {}.into())?,
         Op::LeakyRelu(op) => single(search, id, node, QLinearLeakyRelu { alpha: op.alpha }.into())?,
         Op::Concat(op) => joined(search, id, node, op.axis)?,
@@ -28,7 +33,12 @@ pub(super) fn replacement(search: &Search<'_>, id: NodeId, node: &Node) -> Optio
         Op::Squeeze(_) | Op::Unsqueeze(_) | Op::Slice(_) | Op::Gather(_) => moved(search, id, node)?,
         _ => return None,
     };
-    Some(Replacement { last, name: node.name.clone(), op, inputs })
+    Some(Replacement {
+        last,
+        name: node.name.clone(),
+        op,
+        inputs,
+    })
 }
 
 type Found = (NodeId, Op, Vec<Source>);
@@ -41,22 +51,35 @@ fn triple(codes: &Codes<'_>) -> [Source; 3] {
 
 /// Scale, zero point.
 fn parameters(codes: &Codes<'_>) -> [Source; 2] {
-    [Source::Value(codes.scale_value), codes.zero_value.map_or(Source::Absent, Source::Value)]
+    [
+        Source::Value(codes.scale_value),
+        codes.zero_value.map_or(Source::Absent, Source::Value),
+    ]
 }
 
 /// An activation: bytes with one scale.
 fn activation<'g>(search: &Search<'g>, node: &Node, index: usize) -> Option<Codes<'g>> {
-    search.dequantized(node, index).filter(|x| x.is_per_tensor() && x.is_byte() && x.zero_point().is_some())
+    search
+        .dequantized(node, index)
+        .filter(|x| x.is_per_tensor() && x.is_byte() && x.zero_point().is_some())
 }
 
 /// A constant weight: bytes whose scales differ at most along `axis`, of which there are `channels`; its shape.
-fn weight<'g>(search: &Search<'g>, node: &Node, axis: impl Fn(usize) -> usize) -> Option<(Codes<'g>, &'g [usize])> {
+fn weight<'g>(
+    search: &Search<'g>,
+    node: &Node,
+    axis: impl Fn(usize) -> usize,
+) -> Option<(Codes<'g>, &'g [usize])> {
     let codes = search.dequantized(node, 1).filter(Codes::is_byte)?;
     let shape = search.graph.constant(codes.value)?.shape();
     if shape.len() < 2 {
         return None;
     }
-    let along = if codes.axis < 0 { codes.axis + shape.len() as i64 } else { codes.axis };
+    let along = if codes.axis < 0 {
+        codes.axis + shape.len() as i64
+    } else {
+        codes.axis
+    };
     let wanted = axis(shape.len());
     let fits = |count: usize| count == 1 || (along == wanted as i64 && count == shape[wanted]);
     (fits(codes.scale.len()) && codes.zero.is_none_or(|zero| fits(zero.len()))).then_some((codes, shape))
@@ -76,7 +99,11 @@ fn convolution(search: &Search<'_>, id: NodeId, node: &Node, op: &Conv) -> Optio
         pads: op.pads.clone(),
         strides: op.strides.clone(),
     };
-    let inputs = triple(&x).into_iter().chain(triple(&w)).chain(parameters(&y)).chain([bias]);
+    let inputs = triple(&x)
+        .into_iter()
+        .chain(triple(&w))
+        .chain(parameters(&y))
+        .chain([bias]);
     Some((last, op.into(), inputs.collect()))
 }
 
@@ -89,7 +116,11 @@ fn linear(search: &Search<'_>, id: NodeId, node: &Node, op: &Gemm) -> Option<Fou
     let x = activation(search, node, 0)?;
     let (w, shape) = weight(search, node, |_| axis).filter(|(_, shape)| shape.len() == 2)?;
     let bias = quantized_bias(search, node, 2, &x, &w, shape[axis])?;
-    let gemm = QGemm { alpha: 1.0, transA: false, transB: op.transB };
+    let gemm = QGemm {
+        alpha: 1.0,
+        transA: false,
+        transB: op.transB,
+    };
     let mut inputs: Vec<Source> = triple(&x).into_iter().chain(triple(&w)).chain([bias]).collect();
     let last = match search.quantized(id) {
         Some((last, y)) => {
@@ -106,12 +137,19 @@ fn product(search: &Search<'_>, id: NodeId, node: &Node) -> Option<Found> {
     let a = activation(search, node, 0)?;
     let b = match activation(search, node, 1) {
         Some(b) => b,
-        None => weight(search, node, |rank| rank - 1).filter(|(_, shape)| shape.len() == 2)?.0,
+        None => {
+            weight(search, node, |rank| rank - 1)
+                .filter(|(_, shape)| shape.len() == 2)?
+                .0
+        }
     };
-    let [(a_codes, a_scale, a_zero), (b_codes, b_scale, b_zero)] = [triple(&a), triple(&b)].map(|[c, s, z]| (c, s, z));
+    let [(a_codes, a_scale, a_zero), (b_codes, b_scale, b_zero)] =
+        [triple(&a), triple(&b)].map(|[c, s, z]| (c, s, z));
     match search.quantized(id) {
         Some((last, y)) => {
-            let inputs = [a_codes, a_scale, a_zero, b_codes, b_scale, b_zero].into_iter().chain(parameters(&y));
+            let inputs = [a_codes, a_scale, a_zero, b_codes, b_scale, b_zero]
+                .into_iter()
+                .chain(parameters(&y));
             Some((last, QLinearMatMul {}.into(), inputs.collect()))
         }
         None => {
@@ -142,7 +180,9 @@ fn joined(search: &Search<'_>, id: NodeId, node: &Node, axis: i64) -> Option<Fou
     let (last, y) = search.quantized(id)?;
     let mut inputs: Vec<Source> = parameters(&y).into();
     for index in 0..node.inputs.len() {
-        inputs.extend(triple(&activation(search, node, index).filter(|x| x.dtype == y.dtype)?));
+        inputs.extend(triple(
+            &activation(search, node, index).filter(|x| x.dtype == y.dtype)?,
+        ));
     }
     Some((last, QLinearConcat { axis }.into(), inputs))
 }
@@ -151,8 +191,16 @@ fn joined(search: &Search<'_>, id: NodeId, node: &Node, axis: i64) -> Option<Fou
 fn moved(search: &Search<'_>, id: NodeId, node: &Node) -> Option<Found> {
     let (last, y) = search.quantized(id)?;
     let x = activation(search, node, 0).filter(|x| x.same_grid(&y))?;
-    let others = node.inputs.iter().skip(1).map(|input| input.map_or(Source::Absent, Source::Value));
-    Some((last, node.op.clone(), [Source::Value(x.value)].into_iter().chain(others).collect()))
+    let others = node
+        .inputs
+        .iter()
+        .skip(1)
+        .map(|input| input.map_or(Source::Absent, Source::Value));
+    Some((
+        last,
+        node.op.clone(),
+        [Source::Value(x.value)].into_iter().chain(others).collect(),
+    ))
 }
 
 /// Pad with zeros: with the code of zero.
@@ -167,6 +215,11 @@ fn padded(search: &Search<'_>, id: NodeId, node: &Node) -> Option<Found> {
     }
     let zero = Tensor::from_i64(x.dtype, &[], &[x.zero_point()?]).ok()?;
     let present = |index: usize| node.input(index).map_or(Source::Absent, Source::Value);
-    let inputs = vec![Source::Value(x.value), present(1), Source::Constant(zero), present(3)];
+    let inputs = vec![
+        Source::Value(x.value),
+        present(1),
+        Source::Constant(zero),
+        present(3),
+    ];
     Some((last, node.op.clone(), inputs))
 }

@@ -61,29 +61,54 @@ impl Codes<'_> {
 
 impl<'g> Search<'g> {
     pub(super) fn new(graph: &'g Graph, observed: &'g HashSet<ValueId>) -> Search<'g> {
-        Search { graph, observed, producers: graph.producers(), consumers: graph.consumers() }
+        Search {
+            graph,
+            observed,
+            producers: graph.producers(),
+            consumers: graph.consumers(),
+        }
     }
 
     /// The codes behind input `index` of a node, if that is dequantized to `f32`.
     pub(super) fn dequantized(&self, node: &Node, index: usize) -> Option<Codes<'g>> {
         let producer = self.graph.node(self.producers[node.input(index)?.index()]?);
-        let Op::DequantizeLinear(op) = &producer.op else { return None };
+        let Op::DequantizeLinear(op) = &producer.op else {
+            return None;
+        };
         let plain = op.block_size == 0 && op.output_dtype.is_none() && producer.extra.is_empty();
-        plain.then(|| self.codes(producer, producer.input(0)?, op.axis)).flatten()
+        plain
+            .then(|| self.codes(producer, producer.input(0)?, op.axis))
+            .flatten()
     }
 
     /// Codes `value` with the scale and zero point of a QuantizeLinear or DequantizeLinear.
     fn codes(&self, node: &Node, value: ValueId, axis: i64) -> Option<Codes<'g>> {
         let scale_value = node.input(1)?;
-        let scale = self.graph.constant(scale_value).filter(|scale| scale.dtype() == DType::F32)?;
+        let scale = self
+            .graph
+            .constant(scale_value)
+            .filter(|scale| scale.dtype() == DType::F32)?;
         let zero_value = node.input(2);
         let zero = match zero_value {
             Some(id) => Some(self.graph.constant(id)?),
             None => None,
         };
-        let of_value = || self.graph.constant(value).map(Tensor::dtype).or_else(|| self.graph.value(value).ty.dtype());
+        let of_value = || {
+            self.graph
+                .constant(value)
+                .map(Tensor::dtype)
+                .or_else(|| self.graph.value(value).ty.dtype())
+        };
         let dtype = zero.map(Tensor::dtype).or_else(of_value)?;
-        Some(Codes { value, dtype, scale, scale_value, zero, zero_value, axis })
+        Some(Codes {
+            value,
+            dtype,
+            scale,
+            scale_value,
+            zero,
+            zero_value,
+            axis,
+        })
     }
 
     /// The node that quantizes the output of `node`, perhaps behind a clamp that saturation makes superfluous, with one
@@ -94,7 +119,8 @@ impl<'g> Search<'g> {
             Op::QuantizeLinear(_) => self.quantizer(next),
             Op::Unary(Unary::Relu) | Op::Clip(_) => {
                 let (last, codes) = self.quantizer(self.only_reader(next)?)?;
-                self.clamp_is_superfluous(self.graph.node(next), &codes)?.then_some((last, codes))
+                self.clamp_is_superfluous(self.graph.node(next), &codes)?
+                    .then_some((last, codes))
             }
             _ => None,
         }
@@ -102,7 +128,9 @@ impl<'g> Search<'g> {
 
     fn quantizer(&self, id: NodeId) -> Option<(NodeId, Codes<'g>)> {
         let node = self.graph.node(id);
-        let Op::QuantizeLinear(op) = &node.op else { return None };
+        let Op::QuantizeLinear(op) = &node.op else {
+            return None;
+        };
         if op.block_size != 0 || op.precision.is_some() || !node.extra.is_empty() || node.input(2).is_none() {
             return None;
         }
@@ -112,12 +140,22 @@ impl<'g> Search<'g> {
 
     /// Whether no code stands for a real beyond the bounds of a Relu or Clip.
     fn clamp_is_superfluous(&self, clamp: &Node, codes: &Codes<'_>) -> Option<bool> {
-        let (min, max) = if codes.dtype == DType::U8 { (0, 255) } else { (-128, 127) };
+        let (min, max) = if codes.dtype == DType::U8 {
+            (0, 255)
+        } else {
+            (-128, 127)
+        };
         let (scale, zero) = (codes.scale.to_f32().ok()?[0], codes.zero_point()?);
         let real = |code: i64| (code - zero) as f32 * scale;
         let bound = |index: usize, default: f32| match clamp.input(index) {
             None => Some(default),
-            Some(_) => self.graph.constant_input(clamp, index)?.to_f32().ok()?.first().copied(),
+            Some(_) => self
+                .graph
+                .constant_input(clamp, index)?
+                .to_f32()
+                .ok()?
+                .first()
+                .copied(),
         };
         let (low, high) = match clamp.op {
             Op::Clip(_) => (bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?),
@@ -129,7 +167,9 @@ impl<'g> Search<'g> {
 
     /// The only reader of a node's only output, as its first input, if nobody else sees the value.
     pub(super) fn only_reader(&self, node: NodeId) -> Option<NodeId> {
-        let [Some(value)] = *self.graph.node(node).outputs.as_slice() else { return None };
+        let [Some(value)] = *self.graph.node(node).outputs.as_slice() else {
+            return None;
+        };
         let hidden = !self.observed.contains(&value) && !self.graph.outputs.contains(&value);
         match self.consumers[value.index()].as_slice() {
             &[(reader, 0)] if hidden => Some(reader),

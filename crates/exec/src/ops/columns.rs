@@ -105,8 +105,11 @@ fn dimension(
     let valid = small(image, 0) && small(block, 1) && small(stride, 1) && small(dilation, 1);
     let valid = valid && pads.iter().all(|&pad| small(pad, -(1 << 31) + 1));
     let wrong = || OpError::value("image, block, strides, dilations or pads are out of range");
-    let extent = image + pads.iter().sum::<i64>() - dilation.checked_mul(block - 1).ok_or_else(wrong)? - 1;
-    if !valid || extent < 0 {
+    if !valid {
+        return Err(wrong());
+    }
+    let extent = image + pads[0] + pads[1] - dilation * (block - 1) - 1;
+    if extent < 0 {
         return Err(wrong());
     }
     Ok(Dimension {
@@ -201,6 +204,9 @@ mod tests {
             );
         }
         assert!(run(op(&[0], &[], &[]), &inputs(&[1, 2, 3], &[4], &[2])).is_err());
-        assert!(run(op(&[], &[i64::MAX], &[]), &inputs(&[1, 2, 3], &[4], &[2])).is_err());
+        for far in [i64::MAX, (1 << 31) - 1] {
+            assert!(run(op(&[], &[far], &[]), &inputs(&[1, 2, 3], &[4], &[2])).is_err());
+            assert!(run(op(&[], &[], &[far, far]), &inputs(&[1, 2, 3], &[4], &[2])).is_err());
+        }
     }
 }

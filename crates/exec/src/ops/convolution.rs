@@ -2,9 +2,7 @@
 
 use bantam_graph::Op;
 use bantam_graph::ops::{Binary, Clip, Conv, ConvTranspose, FusedConv};
-use bantam_kernels::conv::{
-    Epilogue, Geometry, PackedConvolution, Residual, convolve, convolve_transposed,
-};
+use bantam_kernels::conv::{Epilogue, Geometry, PackedConvolution, Residual, convolve, convolve_transposed};
 use bantam_kernels::{Isa, Real};
 use bantam_tensor::{DType, Tensor};
 use half::{bf16, f16};
@@ -26,7 +24,10 @@ pub(crate) struct Following {
 
 impl Following {
     /// Nothing but the addition of input 3.
-    pub(crate) const NOTHING: Following = Following { low: f32::NEG_INFINITY, high: f32::INFINITY };
+    pub(crate) const NOTHING: Following = Following {
+        low: f32::NEG_INFINITY,
+        high: f32::INFINITY,
+    };
 }
 
 /// A Conv with the inputs x, weights, optional bias, optional addend, whose constant weights are packed.
@@ -39,14 +40,22 @@ struct Convolution {
 /// Prepares a Conv node. The addend is its input 3, which the standard's Conv does not have.
 pub(crate) fn prepare(site: &Site<'_>, op: &Conv, following: Following) -> Box<dyn Operator> {
     let bias_is_constant = site.node.input(2).is_none() || site.constant(2).is_some();
-    let packed = site.constant(1).filter(|_| bias_is_constant).and_then(|weights| pack(op, weights, site.constant(2)));
-    Box::new(Convolution { op: op.clone(), packed, following })
+    let packed = site
+        .constant(1)
+        .filter(|_| bias_is_constant)
+        .and_then(|weights| pack(op, weights, site.constant(2)));
+    Box::new(Convolution {
+        op: op.clone(),
+        packed,
+        following,
+    })
 }
 
 /// Packs weights whose shape and dtype are right; what is wrong with others is said when they meet an input.
 fn pack(op: &Conv, weights: &Tensor, bias: Option<&Tensor>) -> Option<PackedConvolution> {
     let wide_enough = |tensor: &&Tensor| matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16);
-    let (&[out_channels, group_channels, ..], groups) = (weights.shape(), usize::try_from(op.group).ok()?) else {
+    let (&[out_channels, group_channels, ..], groups) = (weights.shape(), usize::try_from(op.group).ok()?)
+    else {
         return None;
     };
     let taps = weights.len().checked_div(out_channels)?;
@@ -55,8 +64,18 @@ fn pack(op: &Conv, weights: &Tensor, bias: Option<&Tensor>) -> Option<PackedConv
         None => None,
     };
     let sound = groups > 0 && out_channels.is_multiple_of(groups) && group_channels > 0 && taps > 0;
-    let values = Some(weights).filter(wide_enough).filter(|_| sound)?.to_f32().ok()?;
-    Some(PackedConvolution::new(Isa::best(), groups, taps, &values, bias.as_deref()))
+    let values = Some(weights)
+        .filter(wide_enough)
+        .filter(|_| sound)?
+        .to_f32()
+        .ok()?;
+    Some(PackedConvolution::new(
+        Isa::best(),
+        groups,
+        taps,
+        &values,
+        bias.as_deref(),
+    ))
 }
 
 impl Operator for Convolution {
@@ -97,9 +116,15 @@ pub(super) fn fused_conv(
         strides: op.strides.clone(),
     };
     let activation = FusedActivation::parse(&op.activation, &op.activation_params)?;
-    let following = activation.clamp().map_or(Following::NOTHING, |(low, high)| Following { low, high });
+    let following = activation
+        .clamp()
+        .map_or(Following::NOTHING, |(low, high)| Following { low, high });
     let y = convolution(&conv, None, following, inputs, context)?;
-    if activation.clamp().is_some() { Ok(y) } else { activation.apply(y, context) }
+    if activation.clamp().is_some() {
+        Ok(y)
+    } else {
+        activation.apply(y, context)
+    }
 }
 
 fn convolution(
@@ -118,13 +143,22 @@ fn convolution(
         return follow(y, following, inputs, context);
     }
     if !matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) {
-        return Err(OpError::Type { index: 0, got: x.dtype() });
+        return Err(OpError::Type {
+            index: 0,
+            got: x.dtype(),
+        });
     }
     if let Some(packed) = packed {
         return fast(&geometry, &shape, packed, following, inputs, context);
     }
     let (weights, bias) = (read::<f32>(inputs, 1)?, read_optional::<f32>(inputs, 2)?);
-    let packed = PackedConvolution::new(Isa::best(), geometry.groups, geometry.taps(), &weights, bias.as_deref());
+    let packed = PackedConvolution::new(
+        Isa::best(),
+        geometry.groups,
+        geometry.taps(),
+        &weights,
+        bias.as_deref(),
+    );
     drop((weights, bias));
     fast(&geometry, &shape, &packed, following, inputs, context)
 }
@@ -144,18 +178,35 @@ fn fast(
     let addend_fits = dtype == DType::F32 && inputs.optional(3).is_some_and(fits);
     if inputs.optional(3).is_some() && !addend_fits {
         let x = read::<f32>(inputs, 0)?;
-        let y = fill(context, dtype, shape, |y| packed.run(geometry, &x, Epilogue::default(), y))?;
+        let y = fill(context, dtype, shape, |y| {
+            packed.run(geometry, &x, Epilogue::default(), y)
+        })?;
         return follow(y, following, inputs, context);
     }
     if let Some(mut y) = if addend_fits { inputs.take_last(3) } else { None } {
         let x = read::<f32>(inputs, 0)?;
-        packed.run(geometry, &x, Epilogue { residual: Residual::Output, low, high }, y.values_mut()?);
+        packed.run(
+            geometry,
+            &x,
+            Epilogue {
+                residual: Residual::Output,
+                low,
+                high,
+            },
+            y.values_mut()?,
+        );
         return Ok(y);
     }
     let x = read::<f32>(inputs, 0)?;
-    let addend = if addend_fits { read_optional::<f32>(inputs, 3)? } else { None };
+    let addend = if addend_fits {
+        read_optional::<f32>(inputs, 3)?
+    } else {
+        None
+    };
     let residual = addend.as_deref().map_or(Residual::None, Residual::Values);
-    fill(context, dtype, shape, |y| packed.run(geometry, &x, Epilogue { residual, low, high }, y))
+    fill(context, dtype, shape, |y| {
+        packed.run(geometry, &x, Epilogue { residual, low, high }, y)
+    })
 }
 
 /// By the definition.
@@ -165,8 +216,14 @@ fn generic<T: Real>(
     inputs: &Inputs<'_>,
     context: &Context,
 ) -> Result<Tensor, OpError> {
-    let (x, weights, bias) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?, read_optional::<T>(inputs, 2)?);
-    fill(context, inputs.required(0)?.dtype(), shape, |y| convolve(geometry, &x, &weights, bias.as_deref(), y))
+    let (x, weights, bias) = (
+        read::<T>(inputs, 0)?,
+        read::<T>(inputs, 1)?,
+        read_optional::<T>(inputs, 2)?,
+    );
+    fill(context, inputs.required(0)?.dtype(), shape, |y| {
+        convolve(geometry, &x, &weights, bias.as_deref(), y)
+    })
 }
 
 /// The addition of input 3 and the clamp, by the operators for them.
@@ -177,9 +234,11 @@ fn follow(
     context: &Context,
 ) -> Result<Tensor, OpError> {
     let y = match inputs.optional(3) {
-        Some(addend) => {
-            one(Binary::Add.into(), vec![Some(Argument::Last(y)), Some(Argument::Shared(addend))], context)?
-        }
+        Some(addend) => one(
+            Binary::Add.into(),
+            vec![Some(Argument::Last(y)), Some(Argument::Shared(addend))],
+            context,
+        )?,
         None => y,
     };
     clamped(y, following.low, following.high, context)
@@ -188,7 +247,11 @@ fn follow(
 /// The only output of an op.
 fn one(op: Op, arguments: Vec<Option<Argument<'_>>>, context: &Context) -> Result<Tensor, OpError> {
     let outputs = super::evaluate(&op, &mut Inputs::new(arguments), 1, context)?;
-    outputs.into_iter().next().flatten().ok_or_else(|| OpError::value("an op without a result"))
+    outputs
+        .into_iter()
+        .next()
+        .flatten()
+        .ok_or_else(|| OpError::value("an op without a result"))
 }
 
 /// `x`, its elements not below `low` and not above `high`.
@@ -199,7 +262,11 @@ pub(super) fn clamped(x: Tensor, low: f32, high: f32, context: &Context) -> Resu
     let bounds = (scalar(low, x.dtype()), scalar(high, x.dtype()));
     one(
         Clip {}.into(),
-        vec![Some(Argument::Last(x)), Some(Argument::Last(bounds.0)), Some(Argument::Last(bounds.1))],
+        vec![
+            Some(Argument::Last(x)),
+            Some(Argument::Last(bounds.0)),
+            Some(Argument::Last(bounds.1)),
+        ],
         context,
     )
 }
@@ -220,8 +287,11 @@ pub(super) fn geometry(
     x: &[usize],
     weights: &[usize],
 ) -> Result<Geometry, OpError> {
-    let (&[batch, channels, ref input @ ..], &[out_channels, group_channels, ref kernel @ ..]) = (x, weights) else {
-        return Err(OpError::shape(format!("a convolution of {x:?} by {weights:?}: at least 3 dimensions are needed")));
+    let (&[batch, channels, ref input @ ..], &[out_channels, group_channels, ref kernel @ ..]) = (x, weights)
+    else {
+        return Err(OpError::shape(format!(
+            "a convolution of {x:?} by {weights:?}: at least 3 dimensions are needed"
+        )));
     };
     let groups = groups(group)?;
     if group_channels.checked_mul(groups) != Some(channels) || !out_channels.is_multiple_of(groups) {
@@ -230,7 +300,11 @@ pub(super) fn geometry(
         )));
     }
     if x.len() != weights.len() {
-        return Err(OpError::shape(format!("an input of rank {} and weights of rank {}", x.len(), weights.len())));
+        return Err(OpError::shape(format!(
+            "an input of rank {} and weights of rank {}",
+            x.len(),
+            weights.len()
+        )));
     }
     let windows = attributes.windows(input, Some(kernel), LastWindow::Dropped)?;
     Ok(with_windows(batch, channels, out_channels, groups, &windows))
@@ -263,15 +337,19 @@ pub(super) fn groups(group: i64) -> Result<usize, OpError> {
 }
 
 pub(super) fn output_shape(geometry: &Geometry) -> Vec<usize> {
-    [&[geometry.batch, geometry.out_channels], geometry.output.as_slice()].concat()
+    [
+        &[geometry.batch, geometry.out_channels],
+        geometry.output.as_slice(),
+    ]
+    .concat()
 }
 
 /// Fails unless the bias, input `index`, is left out or has one value for each output channel.
 pub(super) fn check_bias(inputs: &Inputs<'_>, index: usize, out_channels: usize) -> Result<(), OpError> {
     match inputs.optional(index).map(Tensor::shape) {
-        Some(shape) if shape != [out_channels] => {
-            Err(OpError::shape(format!("a bias of shape {shape:?} for {out_channels} output channels")))
-        }
+        Some(shape) if shape != [out_channels] => Err(OpError::shape(format!(
+            "a bias of shape {shape:?} for {out_channels} output channels"
+        ))),
         _ => Ok(()),
     }
 }
@@ -286,19 +364,24 @@ pub(super) fn conv_transpose(
     let (&[batch, channels, ref input @ ..], &[rows, group_out_channels, ref kernel @ ..]) =
         (x.shape(), weights.shape())
     else {
-        return Err(OpError::shape("a transposed convolution needs at least 3 dimensions"));
+        return Err(OpError::shape(
+            "a transposed convolution needs at least 3 dimensions",
+        ));
     };
     let groups = groups(op.group)?;
     if rows != channels || !channels.is_multiple_of(groups) || kernel.len() != input.len() {
         let (x, weights) = (x.shape(), weights.shape());
-        return Err(OpError::shape(format!("weights {weights:?} in {groups} groups do not fit an input {x:?}")));
+        return Err(OpError::shape(format!(
+            "weights {weights:?} in {groups} groups do not fit an input {x:?}"
+        )));
     }
-    let out_channels = group_out_channels
-        .checked_mul(groups)
-        .ok_or_else(|| OpError::shape(format!("{groups} groups of {group_out_channels} channels are too many")))?;
+    let out_channels = group_out_channels.checked_mul(groups).ok_or_else(|| {
+        OpError::shape(format!(
+            "{groups} groups of {group_out_channels} channels are too many"
+        ))
+    })?;
     check_bias(inputs, 2, out_channels)?;
-    let windows =
-        window_attributes!(op).transposed(input, kernel, &op.output_padding, &op.output_shape)?;
+    let windows = window_attributes!(op).transposed(input, kernel, &op.output_padding, &op.output_shape)?;
     let geometry = with_windows(batch, channels, out_channels, groups, &windows);
     let shape = output_shape(&geometry);
     in_real!(x.dtype(), 0, T => {
@@ -351,15 +434,39 @@ mod tests {
 
     #[test]
     fn every_float_type() {
-        let op = Conv { pads: vec![1, 0, 0, 1], strides: vec![2, 1], ..plain() };
-        let (x, w, b) = (counting(&[1, 1, 3, 3]), counting(&[1, 1, 2, 2]), Tensor::from_vec1(&[10f32]));
+        let op = Conv {
+            pads: vec![1, 0, 0, 1],
+            strides: vec![2, 1],
+            ..plain()
+        };
+        let (x, w, b) = (
+            counting(&[1, 1, 3, 3]),
+            counting(&[1, 1, 2, 2]),
+            Tensor::from_vec1(&[10f32]),
+        );
         for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
             let y = run_one(op.clone(), &[cast(&x, dtype), cast(&w, dtype), cast(&b, dtype)]);
             assert_eq!((y.dtype(), y.shape()), (dtype, &[1, 1, 2, 3][..]));
-            assert_eq!(y.to_f64().unwrap(), [13.0, 18.0, 14.0, 47.0, 53.0, 26.0], "{dtype}");
+            assert_eq!(
+                y.to_f64().unwrap(),
+                [13.0, 18.0, 14.0, 47.0, 53.0, 26.0],
+                "{dtype}"
+            );
         }
-        assert!(run(op, &[cast(&x, DType::F64), w]).is_ok(), "weights of another width are converted");
-        assert!(run(plain(), &[Tensor::from_slice(&[1, 1, 1], &[1i32]).unwrap(), counting(&[1, 1, 1])]).is_err());
+        assert!(
+            run(op, &[cast(&x, DType::F64), w]).is_ok(),
+            "weights of another width are converted"
+        );
+        assert!(
+            run(
+                plain(),
+                &[
+                    Tensor::from_slice(&[1, 1, 1], &[1i32]).unwrap(),
+                    counting(&[1, 1, 1])
+                ]
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -376,7 +483,10 @@ mod tests {
             (&Conv { group: -1, ..plain() }, &[1, 4, 2, 2], &[3, 4, 1, 1]),
         ];
         for (op, x, w) in cases {
-            assert!(run((*op).clone(), &[counting(x), counting(w)]).is_err(), "{x:?} by {w:?}");
+            assert!(
+                run((*op).clone(), &[counting(x), counting(w)]).is_err(),
+                "{x:?} by {w:?}"
+            );
         }
         let bias = counting(&[3]);
         assert!(run(plain(), &[counting(&[1, 1, 2, 2]), counting(&[2, 1, 1, 1]), bias]).is_err());
@@ -401,7 +511,11 @@ mod tests {
             pads: Vec::new(),
             strides: Vec::new(),
             activation: activation.to_owned(),
-            activation_params: if activation == "Clip" { vec![-1.0, 2.0] } else { vec![0.5, 0.0] },
+            activation_params: if activation == "Clip" {
+                vec![-1.0, 2.0]
+            } else {
+                vec![0.5, 0.0]
+            },
         };
         let x = Tensor::from_slice(&[1, 1, 3], &[-4f32, 1.0, 5.0]).unwrap();
         let w = Tensor::from_slice(&[1, 1, 1], &[2f32]).unwrap();
@@ -443,17 +557,30 @@ mod tests {
             (&[], &[], &[1.5, 12.5, 123.5, 230.5, 300.5]),
             (&[2], &[], &[1.5, 10.5, 102.5, 20.5, 203.5, 30.5, 300.5]),
             (&[2], &[1, 2], &[10.5, 102.5, 20.5, 203.5]),
-            (&[5], &[0, 0], &[1.5, 10.5, 100.5, 0.5, 0.5, 2.5, 20.5, 200.5, 0.5, 0.5, 3.5, 30.5, 300.5]),
+            (
+                &[5],
+                &[0, 0],
+                &[
+                    1.5, 10.5, 100.5, 0.5, 0.5, 2.5, 20.5, 200.5, 0.5, 0.5, 3.5, 30.5, 300.5,
+                ],
+            ),
         ];
         for (strides, pads, expected) in cases {
             let y = run_one(op(strides, pads, 1), &[x.clone(), w.clone(), b.clone()]);
-            assert_eq!(y.to_f32().unwrap(), *expected, "strides {strides:?}, pads {pads:?}");
+            assert_eq!(
+                y.to_f32().unwrap(),
+                *expected,
+                "strides {strides:?}, pads {pads:?}"
+            );
         }
         // Two groups of one input and two output channels, 2-D.
         let x = Tensor::from_slice(&[1, 2, 1, 2], &[1f32, 2.0, 3.0, 4.0]).unwrap();
         let w = Tensor::from_slice(&[2, 2, 1, 1], &[1f32, 10.0, 100.0, 1000.0]).unwrap();
         let y = run_one(op(&[], &[], 2), &[x, w]);
-        assert_eq!(y.to_f32().unwrap(), [1.0, 2.0, 10.0, 20.0, 300.0, 400.0, 3000.0, 4000.0]);
+        assert_eq!(
+            y.to_f32().unwrap(),
+            [1.0, 2.0, 10.0, 20.0, 300.0, 400.0, 3000.0, 4000.0]
+        );
         assert!(run(op(&[], &[9, 9], 1), &[counting(&[1, 1, 3]), counting(&[1, 1, 3])]).is_err());
         assert!(run(op(&[], &[], 1), &[counting(&[1, 2, 3]), counting(&[1, 1, 3])]).is_err());
     }

@@ -11,10 +11,17 @@ use crate::inputs::Inputs;
 use crate::{Context, OpError};
 
 /// x `[N, C, H, W]`, weights, offsets, optional bias, optional mask.
-pub(super) fn deform_conv(op: &DeformConv, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+pub(super) fn deform_conv(
+    op: &DeformConv,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
     let (x, weights, offsets) = (inputs.required(0)?, inputs.required(1)?, inputs.required(2)?);
     if x.rank() != 4 {
-        return Err(OpError::Unsupported(format!("deformable convolution of rank {}", x.rank())));
+        return Err(OpError::Unsupported(format!(
+            "deformable convolution of rank {}",
+            x.rank()
+        )));
     }
     let attributes = WindowAttributes {
         auto_pad: AutoPad::NotSet,
@@ -28,17 +35,42 @@ pub(super) fn deform_conv(op: &DeformConv, inputs: &Inputs<'_>, context: &Contex
     let offset_groups = groups(op.offset_group)?;
     if !geometry.channels.is_multiple_of(offset_groups) {
         let channels = geometry.channels;
-        return Err(OpError::value(format!("offset_group of {offset_groups} does not divide {channels} channels")));
+        return Err(OpError::value(format!(
+            "offset_group of {offset_groups} does not divide {channels} channels"
+        )));
     }
     let points = geometry.kernel.iter().product::<usize>() * offset_groups;
-    let expected = |factor: usize| [geometry.batch, factor * points, geometry.output[0], geometry.output[1]];
+    let expected = |factor: usize| {
+        [
+            geometry.batch,
+            factor * points,
+            geometry.output[0],
+            geometry.output[1],
+        ]
+    };
     if offsets.shape() != expected(2) {
-        return Err(OpError::shape(format!("offsets of shape {:?}, not {:?}", offsets.shape(), expected(2))));
+        return Err(OpError::shape(format!(
+            "offsets of shape {:?}, not {:?}",
+            offsets.shape(),
+            expected(2)
+        )));
     }
-    if let Some(mask) = inputs.optional(4).map(Tensor::shape).filter(|mask| *mask != expected(1)) {
-        return Err(OpError::shape(format!("a mask of shape {mask:?}, not {:?}", expected(1))));
+    if let Some(mask) = inputs
+        .optional(4)
+        .map(Tensor::shape)
+        .filter(|mask| *mask != expected(1))
+    {
+        return Err(OpError::shape(format!(
+            "a mask of shape {mask:?}, not {:?}",
+            expected(1)
+        )));
     }
-    let shape = [geometry.batch, geometry.out_channels, geometry.output[0], geometry.output[1]];
+    let shape = [
+        geometry.batch,
+        geometry.out_channels,
+        geometry.output[0],
+        geometry.output[1],
+    ];
     in_real!(x.dtype(), 0, T => {
         let (values, weights) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?);
         let (offsets, bias) = (read::<T>(inputs, 2)?, read_optional::<T>(inputs, 3)?);
@@ -73,11 +105,21 @@ mod tests {
         offsets[31] = 9.0;
         let offsets = Tensor::from_slice(&[1, 8, 2, 2], &offsets).unwrap();
         let inputs = [x, w, offsets.clone(), Tensor::from_vec1(&[1f32])];
-        assert_eq!(run_one(op.clone(), &inputs).to_f32().unwrap(), [10.5, 13.0, 21.0, 17.0]);
+        assert_eq!(
+            run_one(op.clone(), &inputs).to_f32().unwrap(),
+            [10.5, 13.0, 21.0, 17.0]
+        );
         let mask = Tensor::from_slice(&[1, 4, 2, 2], &[0.5f32; 16]).unwrap();
         let masked = [inputs.as_slice(), &[mask]].concat();
-        assert_eq!(run_one(op.clone(), &masked).to_f32().unwrap(), [5.75, 7.0, 11.0, 9.0]);
-        let wrong = [inputs[0].clone(), inputs[1].clone(), offsets.reshape(&[1, 8, 4, 1]).unwrap()];
+        assert_eq!(
+            run_one(op.clone(), &masked).to_f32().unwrap(),
+            [5.75, 7.0, 11.0, 9.0]
+        );
+        let wrong = [
+            inputs[0].clone(),
+            inputs[1].clone(),
+            offsets.reshape(&[1, 8, 4, 1]).unwrap(),
+        ];
         assert!(run(op, &wrong).is_err());
     }
 }

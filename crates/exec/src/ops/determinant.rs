@@ -11,10 +11,15 @@ use crate::{Context, OpError};
 pub(super) fn determinant(inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
     let [batch @ .., rows, columns] = x.shape() else {
-        return Err(OpError::shape(format!("determinants of {:?}: at least 2 dimensions are needed", x.shape())));
+        return Err(OpError::shape(format!(
+            "determinants of {:?}: at least 2 dimensions are needed",
+            x.shape()
+        )));
     };
     if rows != columns {
-        return Err(OpError::shape(format!("a determinant of {rows} rows and {columns} columns")));
+        return Err(OpError::shape(format!(
+            "a determinant of {rows} rows and {columns} columns"
+        )));
     }
     let size = *rows;
     in_real!(x.dtype(), 0, T => {

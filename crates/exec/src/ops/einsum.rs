@@ -24,13 +24,22 @@ pub(super) fn einsum(op: &Einsum, inputs: &Inputs<'_>, context: &Context) -> Res
     }
     let dtype = tensors[0].dtype();
     if let Some(index) = tensors.iter().position(|tensor| tensor.dtype() != dtype) {
-        return Err(OpError::Type { index, got: tensors[index].dtype() });
+        return Err(OpError::Type {
+            index,
+            got: tensors[index].dtype(),
+        });
     }
     let shapes: Vec<&[usize]> = tensors.iter().map(|tensor| tensor.shape()).collect();
     let equation = Equation::parse(&op.equation, &shapes)?;
-    let shape: Vec<usize> = equation.output.iter().map(|label| equation.size(*label)).collect();
+    let shape: Vec<usize> = equation
+        .output
+        .iter()
+        .map(|label| equation.size(*label))
+        .collect();
     // Refuses sizes that cannot be held before anything is computed.
-    context.uninitialized(dtype, &shape).map(|tensor| context.recycle(tensor))?;
+    context
+        .uninitialized(dtype, &shape)
+        .map(|tensor| context.recycle(tensor))?;
     in_product!(dtype, T => contract_all::<T>(&equation, &shape, inputs, dtype, context))
 }
 
@@ -46,9 +55,14 @@ fn contract_all<T: Multiplied>(
         let tensor = inputs.required(index)?;
         let values = T::read(inputs, index)?;
         let later = &equation.operands[index + 1..];
-        let other = result.as_ref().map(|result| result.labels.as_slice()).unwrap_or_default();
+        let other = result
+            .as_ref()
+            .map(|result| result.labels.as_slice())
+            .unwrap_or_default();
         let needed = |label: &Label| {
-            other.contains(label) || equation.output.contains(label) || later.iter().any(|l| l.contains(label))
+            other.contains(label)
+                || equation.output.contains(label)
+                || later.iter().any(|l| l.contains(label))
         };
         let factor = Factor::read(&values, tensor.shape(), labels, needed, context)?;
         let needed = |label: &Label| {
@@ -60,7 +74,12 @@ fn contract_all<T: Multiplied>(
         });
     }
     let result = result.ok_or_else(|| OpError::value("no operands"))?;
-    let wanted: Vec<(Label, usize)> = equation.output.iter().copied().zip(shape.iter().copied()).collect();
+    let wanted: Vec<(Label, usize)> = equation
+        .output
+        .iter()
+        .copied()
+        .zip(shape.iter().copied())
+        .collect();
     let values = result.arranged(&wanted, context)?;
     T::fill(context, dtype, shape, |y| y.copy_from_slice(&values))
 }
@@ -96,17 +115,25 @@ impl<T: Multiplied> Factor<T> {
         }
         distinct.retain(|(_, size, _)| *size != 1);
         let (kept, summed): (Vec<_>, Vec<_>) = distinct.into_iter().partition(|(label, ..)| needed(label));
-        let (sizes, strides): (Vec<usize>, Vec<usize>) = kept.iter().map(|&(_, size, stride)| (size, stride)).unzip();
+        let (sizes, strides): (Vec<usize>, Vec<usize>) =
+            kept.iter().map(|&(_, size, stride)| (size, stride)).unzip();
         let (sum_sizes, sum_strides): (Vec<usize>, Vec<usize>) =
             summed.iter().map(|&(_, size, stride)| (size, stride)).unzip();
         let inner = offsets(&sum_sizes, &sum_strides, context)?;
         let outer = offsets(&sizes, &strides, context)?;
         let sum = |&start: &usize| match inner.as_slice() {
             [offset] => values[start + offset],
-            _ => sum(&inner.iter().map(|offset| values[start + offset]).collect::<Vec<T>>()),
+            _ => sum(&inner
+                .iter()
+                .map(|offset| values[start + offset])
+                .collect::<Vec<T>>()),
         };
         let labels = kept.into_iter().map(|(label, ..)| label).collect();
-        Ok(Factor { labels, sizes, values: outer.iter().map(sum).collect() })
+        Ok(Factor {
+            labels,
+            sizes,
+            values: outer.iter().map(sum).collect(),
+        })
     }
 
     /// The product, summed over the labels that are not needed any more.
@@ -117,8 +144,12 @@ impl<T: Multiplied> Factor<T> {
         context: &Context,
     ) -> Result<Factor<T>, OpError> {
         let size = |label: &Label| self.size(label).unwrap_or(1).max(other.size(label).unwrap_or(1));
-        let shared: Vec<Label> =
-            self.labels.iter().filter(|label| other.size(label).is_some()).copied().collect();
+        let shared: Vec<Label> = self
+            .labels
+            .iter()
+            .filter(|label| other.size(label).is_some())
+            .copied()
+            .collect();
         let with_sizes = |labels: Vec<Label>| -> Vec<(Label, usize)> {
             labels.into_iter().map(|label| (label, size(&label))).collect()
         };
@@ -132,7 +163,8 @@ impl<T: Multiplied> Factor<T> {
         let a = self.arranged(&[batch.as_slice(), &rows, &depth].concat(), context)?;
         let b = other.arranged(&[batch.as_slice(), &columns, &depth].concat(), context)?;
         let total = |labels: &[(Label, usize)]| labels.iter().map(|&(_, size)| size).product::<usize>();
-        let (labels, sizes): (Vec<Label>, Vec<usize>) = [batch.as_slice(), &rows, &columns].concat().into_iter().unzip();
+        let (labels, sizes): (Vec<Label>, Vec<usize>) =
+            [batch.as_slice(), &rows, &columns].concat().into_iter().unzip();
         check_size::<T>(&sizes, context)?;
         let product = Product {
             rows: total(&rows),
@@ -142,15 +174,27 @@ impl<T: Multiplied> Factor<T> {
             b_strides: [1, total(&depth)],
         };
         let starts: Vec<[usize; 2]> = (0..total(&batch))
-            .map(|index| [index * product.rows * product.depth, index * product.columns * product.depth])
+            .map(|index| {
+                [
+                    index * product.rows * product.depth,
+                    index * product.columns * product.depth,
+                ]
+            })
             .collect();
         let mut values = vec![T::default(); count(&sizes)];
         multiply_batch(&product, &starts, [&a, &b], T::ONE, Onto::Nothing, &mut values);
-        Ok(Factor { labels, sizes, values })
+        Ok(Factor {
+            labels,
+            sizes,
+            values,
+        })
     }
 
     fn size(&self, label: &Label) -> Option<usize> {
-        self.labels.iter().position(|known| known == label).map(|axis| self.sizes[axis])
+        self.labels
+            .iter()
+            .position(|known| known == label)
+            .map(|axis| self.sizes[axis])
     }
 
     /// The values with dimensions in this order; missing ones and those of size 1 are repeated.
@@ -162,20 +206,38 @@ impl<T: Multiplied> Factor<T> {
         let (sizes, strides): (Vec<usize>, Vec<usize>) =
             wanted.iter().map(|(label, size)| (*size, stride(label))).unzip();
         check_size::<T>(&sizes, context)?;
-        Ok(offsets(&sizes, &strides, context)?.into_iter().map(|offset| self.values[offset]).collect())
+        Ok(offsets(&sizes, &strides, context)?
+            .into_iter()
+            .map(|offset| self.values[offset])
+            .collect())
     }
 }
 
 fn sum<T: Multiplied>(values: &[T]) -> T {
-    let product = Product { rows: 1, columns: 1, depth: values.len(), a_strides: [0, 1], b_strides: [0, 0] };
+    let product = Product {
+        rows: 1,
+        columns: 1,
+        depth: values.len(),
+        a_strides: [0, 1],
+        b_strides: [0, 0],
+    };
     let mut sum = [T::default()];
-    multiply_batch(&product, &[[0, 0]], [values, &[T::ONE]], T::ONE, Onto::Nothing, &mut sum);
+    multiply_batch(
+        &product,
+        &[[0, 0]],
+        [values, &[T::ONE]],
+        T::ONE,
+        Onto::Nothing,
+        &mut sum,
+    );
     sum[0]
 }
 
 /// Refuses sizes whose memory nobody has.
 fn check_size<T: Multiplied>(sizes: &[usize], context: &Context) -> Result<(), OpError> {
-    context.uninitialized(T::DTYPE, sizes).map(|tensor| context.recycle(tensor))
+    context
+        .uninitialized(T::DTYPE, sizes)
+        .map(|tensor| context.recycle(tensor))
 }
 
 /// The flat offset of every position of a grid, in row-major order.
@@ -186,7 +248,10 @@ fn offsets(sizes: &[usize], strides: &[usize], context: &Context) -> Result<Vec<
     }
     let mut offsets = vec![0];
     for (&size, &stride) in sizes.iter().zip(strides) {
-        offsets = offsets.iter().flat_map(|&start| (0..size).map(move |i| start + i * stride)).collect();
+        offsets = offsets
+            .iter()
+            .flat_map(|&start| (0..size).map(move |i| start + i * stride))
+            .collect();
     }
     Ok(offsets)
 }
@@ -202,7 +267,9 @@ mod tests {
     }
 
     fn op(equation: &str) -> Einsum {
-        Einsum { equation: equation.to_owned() }
+        Einsum {
+            equation: equation.to_owned(),
+        }
     }
 
     #[test]
@@ -218,15 +285,30 @@ mod tests {
             ("ii", &[&[3, 3]], &[], &[12.]),
             ("i,i", &[&[3], &[3]], &[], &[5.]),
             ("i,j->ij", &[&[2], &[3]], &[2, 3], &[0., 0., 0., 0., 1., 2.]),
-            (" i j , j k -> i k ", &[&[2, 2], &[2, 2]], &[2, 2], &[2., 3., 6., 11.]),
+            (
+                " i j , j k -> i k ",
+                &[&[2, 2], &[2, 2]],
+                &[2, 2],
+                &[2., 3., 6., 11.],
+            ),
             ("bij,bjk->bik", &[&[2, 1, 2], &[2, 2, 1]], &[2, 1, 1], &[1., 13.]),
-            ("...ij,...jk->...ik", &[&[2, 1, 2], &[2, 2]], &[2, 1, 2], &[2., 3., 6., 11.]),
+            (
+                "...ij,...jk->...ik",
+                &[&[2, 1, 2], &[2, 2]],
+                &[2, 1, 2],
+                &[2., 3., 6., 11.],
+            ),
             ("...i->...", &[&[2, 2]], &[2], &[1., 5.]),
             ("...", &[&[2]], &[2], &[0., 1.]),
             ("i...->i", &[&[2, 3]], &[2], &[3., 12.]),
             ("...a,...a->...", &[&[1, 2], &[2, 2]], &[2], &[1., 3.]),
             ("ij,jk,kl->il", &[&[1, 2], &[2, 2], &[2, 1]], &[1, 1], &[3.]),
-            ("ij,ij,ij->ij", &[&[1, 3], &[1, 3], &[1, 3]], &[1, 3], &[0., 1., 8.]),
+            (
+                "ij,ij,ij->ij",
+                &[&[1, 3], &[1, 3], &[1, 3]],
+                &[1, 3],
+                &[0., 1., 8.],
+            ),
             ("iij,j->i", &[&[2, 2, 2], &[2]], &[2], &[1., 7.]),
             ("ab,c->", &[&[2, 2], &[3]], &[], &[18.]),
             ("ij,j->i", &[&[2, 0], &[0]], &[2], &[0., 0.]),
@@ -235,7 +317,11 @@ mod tests {
         for (equation, shapes, shape, expected) in cases {
             let inputs: Vec<Tensor> = shapes.iter().map(|shape| counting(shape)).collect();
             let y = run_one(op(equation), &inputs);
-            assert_eq!((y.shape(), y.to_f32().unwrap().as_slice()), (*shape, *expected), "{equation}");
+            assert_eq!(
+                (y.shape(), y.to_f32().unwrap().as_slice()),
+                (*shape, *expected),
+                "{equation}"
+            );
         }
     }
 
@@ -264,6 +350,9 @@ mod tests {
     #[test]
     fn integers() {
         let x = Tensor::from_slice(&[2, 2], &[1i32, 2, 3, 4]).unwrap();
-        assert_eq!(run_one(op("ij,jk->ik"), &[x.clone(), x]).to_i64().unwrap(), [7, 10, 15, 22]);
+        assert_eq!(
+            run_one(op("ij,jk->ik"), &[x.clone(), x]).to_i64().unwrap(),
+            [7, 10, 15, 22]
+        );
     }
 }

@@ -24,14 +24,23 @@ impl FusedActivation {
         let parameter = |index: usize, default: f32| parameters.get(index).copied().unwrap_or(default);
         Ok(match name {
             "" => FusedActivation::None,
-            "Relu" => FusedActivation::Clamp { low: 0.0, high: f32::INFINITY },
-            "Clip" => {
-                FusedActivation::Clamp { low: parameter(0, f32::NEG_INFINITY), high: parameter(1, f32::INFINITY) }
-            }
+            "Relu" => FusedActivation::Clamp {
+                low: 0.0,
+                high: f32::INFINITY,
+            },
+            "Clip" => FusedActivation::Clamp {
+                low: parameter(0, f32::NEG_INFINITY),
+                high: parameter(1, f32::INFINITY),
+            },
             "Tanh" => FusedActivation::Tanh,
             "Sigmoid" => FusedActivation::Sigmoid,
-            "LeakyRelu" => FusedActivation::LeakyRelu { alpha: parameter(0, 0.01) },
-            "HardSigmoid" => FusedActivation::HardSigmoid { alpha: parameter(0, 0.2), beta: parameter(1, 0.5) },
+            "LeakyRelu" => FusedActivation::LeakyRelu {
+                alpha: parameter(0, 0.01),
+            },
+            "HardSigmoid" => FusedActivation::HardSigmoid {
+                alpha: parameter(0, 0.2),
+                beta: parameter(1, 0.5),
+            },
             _ => return Err(OpError::Unsupported(format!("the activation `{name}`"))),
         })
     }
@@ -49,13 +58,19 @@ impl FusedActivation {
     pub(super) fn apply(self, x: Tensor, context: &Context) -> Result<Tensor, OpError> {
         let op: Op = match self {
             FusedActivation::None => return Ok(x),
-            FusedActivation::Clamp { low, high } => return super::convolution::clamped(x, low, high, context),
+            FusedActivation::Clamp { low, high } => {
+                return super::convolution::clamped(x, low, high, context);
+            }
             FusedActivation::Tanh => Unary::Tanh.into(),
             FusedActivation::Sigmoid => Unary::Sigmoid.into(),
             FusedActivation::LeakyRelu { alpha } => LeakyRelu { alpha }.into(),
             FusedActivation::HardSigmoid { alpha, beta } => HardSigmoid { alpha, beta }.into(),
         };
         let outputs = super::evaluate(&op, &mut Inputs::new(vec![Some(Argument::Last(x))]), 1, context)?;
-        outputs.into_iter().next().flatten().ok_or_else(|| OpError::value("an activation without a result"))
+        outputs
+            .into_iter()
+            .next()
+            .flatten()
+            .ok_or_else(|| OpError::value("an activation without a result"))
     }
 }

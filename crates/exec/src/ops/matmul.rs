@@ -121,7 +121,10 @@ impl Matrices {
         };
         let mut starts = vec![0; count(common).min(1)];
         for (axis, &size) in common.iter().enumerate() {
-            starts = starts.iter().flat_map(|&start| (0..size).map(move |i| start + i * stride(axis))).collect();
+            starts = starts
+                .iter()
+                .flat_map(|&start| (0..size).map(move |i| start + i * stride(axis)))
+                .collect();
         }
         starts
     }
@@ -129,7 +132,13 @@ impl Matrices {
 
 /// Matrix product of the last two dimensions; vectors count as one row (a) or one column (b).
 pub(super) fn matmul(inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
-    let op = FusedMatMul { alpha: 1.0, transA: false, transB: false, transBatchA: false, transBatchB: false };
+    let op = FusedMatMul {
+        alpha: 1.0,
+        transA: false,
+        transB: false,
+        transBatchA: false,
+        transBatchB: false,
+    };
     fused_matmul(&op, inputs, context)
 }
 
@@ -142,14 +151,30 @@ pub(super) fn fused_matmul(
     let (a, b) = (inputs.required(0)?, inputs.required(1)?);
     check_same_dtype(inputs, 1)?;
     let (a_shape, b_shape) = (a.shape(), b.shape());
-    let a_matrix = if a_shape.len() == 1 { vec![1, a_shape[0]] } else { a_shape.to_vec() };
-    let b_matrix = if b_shape.len() == 1 { vec![b_shape[0], 1] } else { b_shape.to_vec() };
+    let a_matrix = if a_shape.len() == 1 {
+        vec![1, a_shape[0]]
+    } else {
+        a_shape.to_vec()
+    };
+    let b_matrix = if b_shape.len() == 1 {
+        vec![b_shape[0], 1]
+    } else {
+        b_shape.to_vec()
+    };
     if a_matrix.len() < 2 || b_matrix.len() < 2 {
         return Err(OpError::shape("a product of a scalar"));
     }
     // Transposition means nothing for a vector.
-    let a = Matrices::new(&a_matrix, op.transA && a_shape.len() > 1, op.transBatchA && a_shape.len() > 2);
-    let b = Matrices::new(&b_matrix, op.transB && b_shape.len() > 1, op.transBatchB && b_shape.len() > 2);
+    let a = Matrices::new(
+        &a_matrix,
+        op.transA && a_shape.len() > 1,
+        op.transBatchA && a_shape.len() > 2,
+    );
+    let b = Matrices::new(
+        &b_matrix,
+        op.transB && b_shape.len() > 1,
+        op.transBatchB && b_shape.len() > 2,
+    );
     if a.sizes[1] != b.sizes[0] {
         return Err(OpError::shape(format!(
             "the inner sizes {} and {} of a product differ",
@@ -179,11 +204,19 @@ fn multiply_matrices<T: Number>(
     y: &mut [T],
 ) {
     let [rows, depth] = a.sizes;
-    let mut product =
-        Product { rows, columns: b.sizes[1], depth, a_strides: a.strides, b_strides: b.strides };
+    let mut product = Product {
+        rows,
+        columns: b.sizes[1],
+        depth,
+        a_strides: a.strides,
+        b_strides: b.strides,
+    };
     let one_b = count(&b.batch) == 1;
     let dense = a.strides == [depth, 1] && count(&a.batch) == count(batch);
-    let plain = a.batch_strides.last().is_none_or(|&stride| stride == rows * depth);
+    let plain = a
+        .batch_strides
+        .last()
+        .is_none_or(|&stride| stride == rows * depth);
     if y.is_empty() {
         return;
     }
@@ -192,14 +225,22 @@ fn multiply_matrices<T: Number>(
         product.rows = rows * count(batch);
         return multiply_batch(&product, &[[0, 0]], values, factor, Onto::Nothing, y);
     }
-    let starts: Vec<[usize; 2]> =
-        a.starts(batch).into_iter().zip(b.starts(batch)).map(|(a, b)| [a, b]).collect();
+    let starts: Vec<[usize; 2]> = a
+        .starts(batch)
+        .into_iter()
+        .zip(b.starts(batch))
+        .map(|(a, b)| [a, b])
+        .collect();
     multiply_batch(&product, &starts, values, factor, Onto::Nothing, y);
 }
 
 fn check_same_dtype(inputs: &Inputs<'_>, index: usize) -> Result<(), OpError> {
     let (first, got) = (inputs.required(0)?.dtype(), inputs.required(index)?.dtype());
-    if first == got { Ok(()) } else { Err(OpError::Type { index, got }) }
+    if first == got {
+        Ok(())
+    } else {
+        Err(OpError::Type { index, got })
+    }
 }
 
 /// `alpha * op(a) * op(b) + beta * c`.
@@ -207,17 +248,27 @@ pub(super) fn gemm(op: &Gemm, inputs: &Inputs<'_>, context: &Context) -> Result<
     let (a, b) = (inputs.required(0)?.shape(), inputs.required(1)?.shape());
     check_same_dtype(inputs, 1)?;
     if a.len() != 2 || b.len() != 2 {
-        return Err(OpError::shape(format!("a product of {a:?} and {b:?}: two matrices are needed")));
+        return Err(OpError::shape(format!(
+            "a product of {a:?} and {b:?}: two matrices are needed"
+        )));
     }
-    let (a, b) = (Matrices::new(a, op.transA, false), Matrices::new(b, op.transB, false));
+    let (a, b) = (
+        Matrices::new(a, op.transA, false),
+        Matrices::new(b, op.transB, false),
+    );
     if a.sizes[1] != b.sizes[0] {
-        return Err(OpError::shape(format!("a product of {:?} and {:?}", a.sizes, b.sizes)));
+        return Err(OpError::shape(format!(
+            "a product of {:?} and {:?}",
+            a.sizes, b.sizes
+        )));
     }
     let shape = [a.sizes[0], b.sizes[1]];
     if let Some(c) = inputs.optional(2).map(Tensor::shape) {
         check_same_dtype(inputs, 2)?;
         if broadcast_shape(&[c, &shape])? != shape {
-            return Err(OpError::shape(format!("c of shape {c:?} does not fit a product of shape {shape:?}")));
+            return Err(OpError::shape(format!(
+                "c of shape {c:?} does not fit a product of shape {shape:?}"
+            )));
         }
     }
     let dtype = inputs.required(0)?.dtype();
@@ -249,7 +300,11 @@ fn gemm_in<T: Multiplied>(
         if let (Some((c, strides)), false) = (&addend, apart) {
             for (index, y) in y.iter_mut().enumerate() {
                 let c = c[at(strides, index)];
-                *y = if op.beta == 1.0 { c } else { T::from_f64(c.to_f64() * beta) };
+                *y = if op.beta == 1.0 {
+                    c
+                } else {
+                    T::from_f64(c.to_f64() * beta)
+                };
             }
             return multiply_onto(a, b, [&x, &w], T::from_f64(alpha), y);
         }
@@ -257,7 +312,9 @@ fn gemm_in<T: Multiplied>(
         multiply_matrices(a, b, &[], [&x, &w], factor, y);
         if apart {
             for (index, y) in y.iter_mut().enumerate() {
-                let c = addend.as_ref().map_or(0.0, |(c, strides)| c[at(strides, index)].to_f64());
+                let c = addend
+                    .as_ref()
+                    .map_or(0.0, |(c, strides)| c[at(strides, index)].to_f64());
                 *y = T::from_f64(alpha * y.to_f64() + beta * c);
             }
         }
@@ -266,13 +323,24 @@ fn gemm_in<T: Multiplied>(
 
 fn multiply_onto<T: Number>(a: &Matrices, b: &Matrices, values: [&[T]; 2], factor: T, y: &mut [T]) {
     let [rows, depth] = a.sizes;
-    let product = Product { rows, columns: b.sizes[1], depth, a_strides: a.strides, b_strides: b.strides };
+    let product = Product {
+        rows,
+        columns: b.sizes[1],
+        depth,
+        a_strides: a.strides,
+        b_strides: b.strides,
+    };
     multiply_batch(&product, &[[0, 0]], values, factor, Onto::Before, y);
 }
 
 /// Gemm, then an activation.
 pub(super) fn fused_gemm(op: &FusedGemm, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
-    let gemm_op = Gemm { alpha: op.alpha, beta: op.beta, transA: op.transA, transB: op.transB };
+    let gemm_op = Gemm {
+        alpha: op.alpha,
+        beta: op.beta,
+        transA: op.transA,
+        transB: op.transB,
+    };
     let parameters = [op.activation_alpha, op.activation_beta, op.activation_gamma];
     let activation = FusedActivation::parse(&op.activation, &parameters)?;
     activation.apply(gemm(&gemm_op, inputs, context)?, context)
@@ -313,7 +381,10 @@ mod tests {
         }
         assert!(run_one(MatMul {}, &[counting(&[0, 3]), counting(&[3, 2])]).is_empty());
         for (a, b) in [(&[2, 3][..], &[2, 3][..]), (&[], &[2]), (&[2, 2, 3], &[3, 3, 2])] {
-            assert!(run(MatMul {}, &[counting(a), counting(b)]).is_err(), "{a:?} x {b:?}");
+            assert!(
+                run(MatMul {}, &[counting(a), counting(b)]).is_err(),
+                "{a:?} x {b:?}"
+            );
         }
     }
 
@@ -351,10 +422,19 @@ mod tests {
 
     #[test]
     fn gemm_scales_and_broadcasts() {
-        let op = Gemm { alpha: 2.0, beta: 0.5, transA: true, transB: true };
+        let op = Gemm {
+            alpha: 2.0,
+            beta: 0.5,
+            transA: true,
+            transB: true,
+        };
         let (a, b) = (counting(&[2, 3]), counting(&[2, 2]));
         for (shape, values, expected) in [
-            (&[2][..], &[2.0f32, 4.0][..], [7.0f32, 20.0, 9.0, 30.0, 11.0, 40.0]),
+            (
+                &[2][..],
+                &[2.0f32, 4.0][..],
+                [7.0f32, 20.0, 9.0, 30.0, 11.0, 40.0],
+            ),
             (&[3, 1], &[2.0, 4.0, 6.0], [7.0, 19.0, 10.0, 30.0, 13.0, 41.0]),
             (&[], &[2.0], [7.0, 19.0, 9.0, 29.0, 11.0, 39.0]),
         ] {
@@ -362,14 +442,22 @@ mod tests {
             let y = run_one(op.clone(), &[a.clone(), b.clone(), c]);
             assert_eq!(y.to_f32().unwrap(), expected, "c of shape {shape:?}");
         }
-        assert_eq!(run_one(op.clone(), &[a.clone(), b.clone()]).to_f32().unwrap()[0], 6.0);
+        assert_eq!(
+            run_one(op.clone(), &[a.clone(), b.clone()]).to_f32().unwrap()[0],
+            6.0
+        );
         assert!(run(op.clone(), &[a.clone(), b.clone(), counting(&[2, 3, 2])]).is_err());
         assert!(run(op, &[a, counting(&[3, 3])]).is_err());
     }
 
     #[test]
     fn gemm_of_integers_with_factors() {
-        let op = Gemm { alpha: 0.5, beta: 3.0, transA: false, transB: false };
+        let op = Gemm {
+            alpha: 0.5,
+            beta: 3.0,
+            transA: false,
+            transB: false,
+        };
         let a = Tensor::from_slice(&[1, 2], &[1i32, 2]).unwrap();
         let b = Tensor::from_slice(&[2, 1], &[3i32, 4]).unwrap();
         let y = run_one(op, &[a, b, Tensor::from_vec1(&[2i32])]);

@@ -5,16 +5,18 @@ mod axes;
 mod boxes;
 mod broadcast;
 mod columns;
-pub(crate) mod convolution;
 mod control;
+pub(crate) mod convolution;
 mod deformable;
 mod determinant;
 mod dispatch;
 mod einsum;
 mod elementwise;
 mod floats;
-mod gelu;
 mod fused_activation;
+mod gelu;
+#[cfg(test)]
+mod hostile;
 mod layer_norm;
 mod losses;
 mod matmul;
@@ -24,8 +26,8 @@ mod pooling;
 mod quantization;
 mod recurrent;
 mod reduction;
-mod resize;
 mod regions;
+mod resize;
 mod rotary;
 mod sampling;
 mod softmax;
@@ -44,16 +46,31 @@ use crate::{CompileError, Context, OpError};
 
 /// Operators that are prepared for the constants among their inputs; `None` for those that need none.
 pub(crate) fn prepare(site: &Site<'_>) -> Result<Option<Box<dyn Operator>>, CompileError> {
-    let fail = |source| CompileError::Node { node: site.graph.describe(site.node), source };
+    let fail = |source| CompileError::Node {
+        node: site.graph.describe(site.node),
+        source,
+    };
     match &site.node.op {
         Op::If(op) => control::branch(op, site).map(Some),
         Op::Loop(op) => control::repeat(op, site).map(Some),
         Op::Scan(op) => control::scan(op, site).map(Some),
-        Op::ConvInteger(op) => quantization::integer_convolution(op, site).map(Some).map_err(fail),
-        Op::QLinearConv(op) => quantization::quantized_convolution(op, site).map(Some).map_err(fail),
-        Op::MatMulInteger(_) | Op::QLinearMatMul(_) | Op::QGemm(_) => quantization::product(site).map_err(fail),
-        Op::MatMulIntegerToFloat(_) | Op::DynamicQuantizeMatMul(_) => quantization::product(site).map_err(fail),
-        Op::Conv(op) => Ok(Some(convolution::prepare(site, op, convolution::Following::NOTHING))),
+        Op::ConvInteger(op) => quantization::integer_convolution(op, site)
+            .map(Some)
+            .map_err(fail),
+        Op::QLinearConv(op) => quantization::quantized_convolution(op, site)
+            .map(Some)
+            .map_err(fail),
+        Op::MatMulInteger(_) | Op::QLinearMatMul(_) | Op::QGemm(_) => {
+            quantization::product(site).map_err(fail)
+        }
+        Op::MatMulIntegerToFloat(_) | Op::DynamicQuantizeMatMul(_) => {
+            quantization::product(site).map_err(fail)
+        }
+        Op::Conv(op) => Ok(Some(convolution::prepare(
+            site,
+            op,
+            convolution::Following::NOTHING,
+        ))),
         _ => Ok(None),
     }
 }
@@ -125,7 +142,12 @@ pub(crate) fn evaluate(
         Op::CumProd(op) => one(reduction::cumulative_product(op, inputs, context)),
         Op::Unique(op) => reduction::unique(op, inputs, context),
         Op::Softmax(op) => one(softmax::softmax(SoftmaxKind::Softmax, op.axis, inputs, context)),
-        Op::LogSoftmax(op) => one(softmax::softmax(SoftmaxKind::LogSoftmax, op.axis, inputs, context)),
+        Op::LogSoftmax(op) => one(softmax::softmax(
+            SoftmaxKind::LogSoftmax,
+            op.axis,
+            inputs,
+            context,
+        )),
         Op::Hardmax(op) => one(softmax::softmax(SoftmaxKind::Hardmax, op.axis, inputs, context)),
         Op::BatchNormalization(op) => normalization::batch(op, inputs, context),
         Op::InstanceNormalization(op) => one(normalization::instance(op, inputs, context)),
@@ -149,7 +171,13 @@ pub(crate) fn evaluate(
         Op::AffineGrid(op) => one(sampling::affine_grid(op, inputs, context)),
         Op::Col2Im(op) => one(columns::col2im(op, inputs, context)),
         Op::NonMaxSuppression(op) => one(boxes::non_max_suppression(op, inputs, context)),
-        Op::MsGelu(_) => one(elementwise::gelu(&Gelu { approximate: GeluApproximation::None }, inputs, context)),
+        Op::MsGelu(_) => one(elementwise::gelu(
+            &Gelu {
+                approximate: GeluApproximation::None,
+            },
+            inputs,
+            context,
+        )),
         Op::QuickGelu(op) => one(elementwise::swish(&Swish { alpha: op.alpha }, inputs, context)),
         Op::BiasGelu(_) => one(gelu::biased(false, inputs, context)),
         Op::FastGelu(_) => one(gelu::biased(true, inputs, context)),

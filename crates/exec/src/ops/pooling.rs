@@ -1,8 +1,8 @@
 //! Pools over sliding windows and over whole channels, and MaxUnpool.
 
 use bantam_graph::ops::{AveragePool, GlobalLpPool, LpPool, MaxPool, MaxUnpool};
-use bantam_kernels::{Real, pool};
-use bantam_tensor::{DType, Element, Tensor};
+use bantam_kernels::pool;
+use bantam_tensor::{Element, Tensor};
 use half::{bf16, f16};
 
 use super::axes::count;
@@ -37,9 +37,15 @@ fn windows(
     x: &[usize],
 ) -> Result<(Vec<Window>, Vec<usize>), OpError> {
     let [batch, channels, spatial @ ..] = x else {
-        return Err(OpError::shape(format!("a pool of {x:?}: at least 3 dimensions are needed")));
+        return Err(OpError::shape(format!(
+            "a pool of {x:?}: at least 3 dimensions are needed"
+        )));
     };
-    let last = if ceil_mode { LastWindow::Kept } else { LastWindow::Dropped };
+    let last = if ceil_mode {
+        LastWindow::Kept
+    } else {
+        LastWindow::Dropped
+    };
     let windows = attributes.windows(spatial, None, last)?;
     let mut shape = vec![*batch, *channels];
     shape.extend(windows.iter().map(|window| window.output));
@@ -62,7 +68,13 @@ fn axes(windows: &[Window]) -> Vec<pool::Axis> {
 /// Fails if a window has so many elements that going through it would be a mistake or an attack.
 fn check_windows(windows: &[Window]) -> Result<(), OpError> {
     let size = count(&Window::each(windows, |window| window.kernel));
-    if size > LARGEST_WINDOW { Err(OpError::value(format!("a window of {size} elements is too large"))) } else { Ok(()) }
+    if size > LARGEST_WINDOW {
+        Err(OpError::value(format!(
+            "a window of {size} elements is too large"
+        )))
+    } else {
+        Ok(())
+    }
 }
 
 const LARGEST_WINDOW: usize = 1 << 28;
@@ -110,7 +122,11 @@ fn column_major(index: usize, spatial: &[usize]) -> usize {
 }
 
 /// Means over windows.
-pub(super) fn average_pool(op: &AveragePool, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+pub(super) fn average_pool(
+    op: &AveragePool,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
     let (windows, shape) = windows(window_attributes!(op), op.ceil_mode, x.shape())?;
     check_windows(&windows)?;
@@ -141,7 +157,9 @@ fn norm(p: i64) -> Result<u32, OpError> {
 /// Elements of a channel of `[N, C, spatial...]`, and the shape with each channel as one element.
 fn channels(x: &[usize]) -> Result<(usize, Vec<usize>), OpError> {
     let [batch, channels, spatial @ ..] = x else {
-        return Err(OpError::shape(format!("a pool of {x:?}: at least 2 dimensions are needed")));
+        return Err(OpError::shape(format!(
+            "a pool of {x:?}: at least 2 dimensions are needed"
+        )));
     };
     let mut shape = vec![1; x.len()];
     shape[..2].copy_from_slice(&[*batch, *channels]);
@@ -169,7 +187,11 @@ pub(super) fn global_max_pool(inputs: &Inputs<'_>, context: &Context) -> Result<
 }
 
 /// p-norms of channels.
-pub(super) fn global_lp_pool(op: &GlobalLpPool, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+pub(super) fn global_lp_pool(
+    op: &GlobalLpPool,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
     let (x, p) = (inputs.required(0)?, norm(op.p)?);
     let (channel, shape) = channels(x.shape())?;
     in_real!(x.dtype(), 0, T => {
@@ -184,7 +206,9 @@ pub(super) fn max_unpool(op: &MaxUnpool, inputs: &Inputs<'_>, context: &Context)
     let (x, indices) = (inputs.required(0)?, inputs.required(1)?);
     if x.shape() != indices.shape() {
         let (x, indices) = (x.shape(), indices.shape());
-        return Err(OpError::shape(format!("indices of shape {indices:?} for an input of shape {x:?}")));
+        return Err(OpError::shape(format!(
+            "indices of shape {indices:?} for an input of shape {x:?}"
+        )));
     }
     let pooled = unpooled_shape(op, x.shape())?;
     let shape = match inputs.integers(2)? {
@@ -216,11 +240,20 @@ fn unpooled_shape(op: &MaxUnpool, x: &[usize]) -> Result<Vec<usize>, OpError> {
         pads: &op.pads,
     };
     let [batch, channels, spatial @ ..] = x else {
-        return Err(OpError::shape(format!("an inverse pool of {x:?}: at least 3 dimensions are needed")));
+        return Err(OpError::shape(format!(
+            "an inverse pool of {x:?}: at least 3 dimensions are needed"
+        )));
     };
-    let kernel: Vec<usize> = op.kernel_shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+    let kernel: Vec<usize> = op
+        .kernel_shape
+        .iter()
+        .map(|&size| usize::try_from(size).unwrap_or(0))
+        .collect();
     let windows = attributes.transposed(spatial, &kernel, &[], &[])?;
-    Ok([*batch, *channels].into_iter().chain(windows.iter().map(|window| window.output)).collect())
+    Ok([*batch, *channels]
+        .into_iter()
+        .chain(windows.iter().map(|window| window.output))
+        .collect())
 }
 
 /// The shape that input 2 gives, which must hold the one that the indices refer to.
@@ -275,13 +308,22 @@ mod tests {
     fn maxima_and_indices() {
         let x = Some(counting(&[1, 2, 2, 3]));
         for (order, expected) in [(0, [4, 5, 10, 11]), (1, [3, 5, 9, 11])] {
-            let y = run_outputs(max_pool(&[2, 2], &[], &[], order), &[x.clone()], 2).unwrap();
+            let y = run_outputs(max_pool(&[2, 2], &[], &[], order), std::slice::from_ref(&x), 2).unwrap();
             assert_eq!(y[0].as_ref().unwrap().to_f32().unwrap(), [4.0, 5.0, 10.0, 11.0]);
             assert_eq!(y[1].as_ref().unwrap().to_i64().unwrap(), expected);
         }
         let bytes = Tensor::from_slice(&[1, 1, 3], &[-5i8, -9, -7]).unwrap();
-        assert_eq!(run_one(max_pool(&[2], &[], &[1, 1], 0), &[bytes]).to_i64().unwrap(), [-5, -5, -7, -7]);
-        for wrong in [max_pool(&[4], &[], &[], 0), max_pool(&[2, 2], &[], &[], 0), max_pool(&[1 << 40], &[], &[], 0)] {
+        assert_eq!(
+            run_one(max_pool(&[2], &[], &[1, 1], 0), &[bytes])
+                .to_i64()
+                .unwrap(),
+            [-5, -5, -7, -7]
+        );
+        for wrong in [
+            max_pool(&[4], &[], &[], 0),
+            max_pool(&[2, 2], &[], &[], 0),
+            max_pool(&[1 << 40], &[], &[], 0),
+        ] {
             assert!(run(wrong, &[counting(&[1, 1, 3])]).is_err());
         }
         let huge = max_pool(&[1 << 29, 1 << 29], &[], &[1 << 29, 1 << 29, 0, 0], 0);
@@ -301,8 +343,16 @@ mod tests {
             strides: Vec::new(),
         };
         let x = Tensor::from_slice(&[1, 1, 3], &[3f32, 5.0, 8.0]).unwrap();
-        assert_eq!(run_one(average(false), &[x.clone()]).to_f32().unwrap(), [4.0, 6.5, 8.0]);
-        assert_eq!(run_one(average(true), &[x.clone()]).to_f32().unwrap(), [4.0, 6.5, 4.0]);
+        assert_eq!(
+            run_one(average(false), std::slice::from_ref(&x))
+                .to_f32()
+                .unwrap(),
+            [4.0, 6.5, 8.0]
+        );
+        assert_eq!(
+            run_one(average(true), std::slice::from_ref(&x)).to_f32().unwrap(),
+            [4.0, 6.5, 4.0]
+        );
         let lp = |p: i64| LpPool {
             auto_pad: AutoPad::NotSet,
             ceil_mode: false,
@@ -312,27 +362,48 @@ mod tests {
             p,
             strides: Vec::new(),
         };
-        assert_eq!(run_one(lp(1), &[x.clone()]).to_f32().unwrap(), [8.0, 13.0]);
+        assert_eq!(
+            run_one(lp(1), std::slice::from_ref(&x)).to_f32().unwrap(),
+            [8.0, 13.0]
+        );
         assert!(run(lp(0), &[x]).is_err());
     }
 
     #[test]
     fn whole_channels() {
         let x = counting(&[1, 2, 2, 2]);
-        let y = run_one(GlobalAveragePool {}, &[x.clone()]);
-        assert_eq!((y.shape(), y.to_f32().unwrap()), (&[1, 2, 1, 1][..], vec![1.5, 5.5]));
-        assert_eq!(run_one(GlobalMaxPool {}, &[x.clone()]).to_f32().unwrap(), [3.0, 7.0]);
-        assert_eq!(run_one(GlobalLpPool { p: 1 }, &[x]).to_f32().unwrap(), [6.0, 22.0]);
+        let y = run_one(GlobalAveragePool {}, std::slice::from_ref(&x));
+        assert_eq!(
+            (y.shape(), y.to_f32().unwrap()),
+            (&[1, 2, 1, 1][..], vec![1.5, 5.5])
+        );
+        assert_eq!(
+            run_one(GlobalMaxPool {}, std::slice::from_ref(&x))
+                .to_f32()
+                .unwrap(),
+            [3.0, 7.0]
+        );
+        assert_eq!(
+            run_one(GlobalLpPool { p: 1 }, &[x]).to_f32().unwrap(),
+            [6.0, 22.0]
+        );
         assert!(run(GlobalMaxPool {}, &[counting(&[3])]).is_err());
     }
 
     #[test]
     fn unpooling() {
-        let op = MaxUnpool { kernel_shape: vec![2, 2], pads: Vec::new(), strides: vec![2, 2] };
+        let op = MaxUnpool {
+            kernel_shape: vec![2, 2],
+            pads: Vec::new(),
+            strides: vec![2, 2],
+        };
         let x = Tensor::from_slice(&[1, 1, 1, 2], &[5f32, 7.0]).unwrap();
         let indices = Tensor::from_slice(&[1, 1, 1, 2], &[1i64, 6]).unwrap();
         let y = run_one(op.clone(), &[x.clone(), indices.clone()]);
-        assert_eq!((y.shape(), y.to_f32().unwrap()), (&[1, 1, 2, 4][..], vec![0., 5., 0., 0., 0., 0., 7., 0.]));
+        assert_eq!(
+            (y.shape(), y.to_f32().unwrap()),
+            (&[1, 1, 2, 4][..], vec![0., 5., 0., 0., 0., 0., 7., 0.])
+        );
         let shape = Tensor::from_vec1(&[1i64, 1, 2, 5]);
         let y = run_one(op.clone(), &[x.clone(), indices.clone(), shape]);
         assert_eq!(y.to_f32().unwrap(), [0., 5., 0., 0., 0., 0., 0., 7., 0., 0.]);

@@ -17,14 +17,25 @@ const MOST_BINS: usize = 1 << 16;
 /// The number of images of x `[N, C, H, W]` and the sizes of regions with these bins.
 fn sizes(x: &[usize], bins: [i64; 2]) -> Result<(usize, RegionSizes), OpError> {
     let &[images, channels, height, width] = x else {
-        return Err(OpError::shape(format!("regions of {x:?}: 4 dimensions are needed")));
+        return Err(OpError::shape(format!(
+            "regions of {x:?}: 4 dimensions are needed"
+        )));
     };
     let bin = |value: i64| {
-        let size = usize::try_from(value).ok().filter(|size| (1..=MOST_BINS).contains(size));
+        let size = usize::try_from(value)
+            .ok()
+            .filter(|size| (1..=MOST_BINS).contains(size));
         size.ok_or_else(|| OpError::value(format!("a pooled size of {value} is not in 1..={MOST_BINS}")))
     };
     let bins = [bin(bins[0])?, bin(bins[1])?];
-    Ok((images, RegionSizes { channels, image: [height, width], bins }))
+    Ok((
+        images,
+        RegionSizes {
+            channels,
+            image: [height, width],
+            bins,
+        },
+    ))
 }
 
 fn image(index: i64, images: usize) -> Result<usize, OpError> {
@@ -38,10 +49,15 @@ pub(super) fn roi_align(op: &RoiAlign, inputs: &Inputs<'_>, context: &Context) -
     let (image_count, sizes) = sizes(x.shape(), [op.output_height, op.output_width])?;
     if rois.shape() != [images.len(), 4] || images.rank() != 1 {
         let (rois, images) = (rois.shape(), images.shape());
-        return Err(OpError::shape(format!("regions of shape {rois:?} and images of shape {images:?}")));
+        return Err(OpError::shape(format!(
+            "regions of shape {rois:?} and images of shape {images:?}"
+        )));
     }
-    let images: Vec<usize> =
-        images.to_i64()?.into_iter().map(|index| image(index, image_count)).collect::<Result<_, _>>()?;
+    let images: Vec<usize> = images
+        .to_i64()?
+        .into_iter()
+        .map(|index| image(index, image_count))
+        .collect::<Result<_, _>>()?;
     let shape = [images.len(), sizes.channels, sizes.bins[0], sizes.bins[1]];
     in_real!(x.dtype(), 0, T => {
         let (values, rois) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?);
@@ -65,30 +81,56 @@ fn region<T: Real>(op: &RoiAlign, bins: [usize; 2], edges: &[T], image: usize) -
         let size = scaled(last) - scaled(first);
         if half_pixel { size } else { size.larger(T::ONE) }
     };
-    let bin = [size(1, 3) / T::from_f64(bins[0] as f64), size(0, 2) / T::from_f64(bins[1] as f64)];
+    let bin = [
+        size(1, 3) / T::from_f64(bins[0] as f64),
+        size(0, 2) / T::from_f64(bins[1] as f64),
+    ];
     let samples = |bin: T| match op.sampling_ratio {
         ratio if ratio > 0 => Ok(ratio as f64),
         0 => Ok(bin.to_f64().ceil()),
         ratio => Err(OpError::value(format!("sampling_ratio of {ratio} is negative"))),
     };
     let samples = [samples(bin[0])?, samples(bin[1])?];
-    if samples.iter().any(|&count| count.is_nan() || count > MOST_SAMPLES) {
-        return Err(OpError::value(format!("{samples:?} samples for one bin are too many")));
+    if samples
+        .iter()
+        .any(|&count| count.is_nan() || count > MOST_SAMPLES)
+    {
+        return Err(OpError::value(format!(
+            "{samples:?} samples for one bin are too many"
+        )));
     }
-    Ok(Region { image, start: [scaled(1), scaled(0)], bin, samples: samples.map(|count| count.max(0.0) as usize) })
+    Ok(Region {
+        image,
+        start: [scaled(1), scaled(0)],
+        bin,
+        samples: samples.map(|count| count.max(0.0) as usize),
+    })
 }
 
 /// x `[N, C, H, W]`, regions `[R, 5]` as image, left, top, right, bottom.
-pub(super) fn max_roi_pool(op: &MaxRoiPool, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+pub(super) fn max_roi_pool(
+    op: &MaxRoiPool,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
     let (x, rois) = (inputs.required(0)?, inputs.required(1)?);
     let &[height, width] = op.pooled_shape.as_slice() else {
-        return Err(OpError::value(format!("pooled_shape {:?} has not two sizes", op.pooled_shape)));
+        return Err(OpError::value(format!(
+            "pooled_shape {:?} has not two sizes",
+            op.pooled_shape
+        )));
     };
     let (image_count, sizes) = sizes(x.shape(), [height, width])?;
     let &[region_count, 5] = rois.shape() else {
-        return Err(OpError::shape(format!("regions of shape {:?}, not [regions, 5]", rois.shape())));
+        return Err(OpError::shape(format!(
+            "regions of shape {:?}, not [regions, 5]",
+            rois.shape()
+        )));
     };
-    let edges = rois.to_f64().map_err(|_| OpError::Type { index: 1, got: rois.dtype() })?;
+    let edges = rois.to_f64().map_err(|_| OpError::Type {
+        index: 1,
+        got: rois.dtype(),
+    })?;
     let scale = f64::from(op.spatial_scale);
     // Halves are rounded away from zero.
     let position = |edge: f64| (edge * scale).round() as i64;
@@ -138,18 +180,30 @@ mod tests {
         };
         // The samples of both ratios surround the middle of the region, at row and column 1.
         for ratio in [1, 2] {
-            let y = run_one(aligned(RoiAlignMode::Average, ratio), &inputs([0.5, 0.5, 2.5, 2.5], 0));
+            let y = run_one(
+                aligned(RoiAlignMode::Average, ratio),
+                &inputs([0.5, 0.5, 2.5, 2.5], 0),
+            );
             assert_eq!(y.to_f32().unwrap(), [5.0]);
         }
         assert!(run(aligned(RoiAlignMode::Average, 0), &inputs([0.5; 4], 1)).is_err());
         assert!(run(aligned(RoiAlignMode::Max, -1), &inputs([0.5; 4], 0)).is_err());
         assert!(run(aligned(RoiAlignMode::Max, 0), &inputs([0.0, 0.0, 1e30, 1e30], 0)).is_err());
-        assert!(run(aligned(RoiAlignMode::Max, 0), &inputs([0.0, 0.0, f32::NAN, 1.0], 0)).is_err());
+        assert!(
+            run(
+                aligned(RoiAlignMode::Max, 0),
+                &inputs([0.0, 0.0, f32::NAN, 1.0], 0)
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn maxima_of_regions() {
-        let op = MaxRoiPool { pooled_shape: vec![2, 1], spatial_scale: 0.5 };
+        let op = MaxRoiPool {
+            pooled_shape: vec![2, 1],
+            spatial_scale: 0.5,
+        };
         let rois = Tensor::from_slice(&[1, 5], &[0f32, 0.0, 0.0, 4.0, 6.0]).unwrap();
         let y = run_one(op.clone(), &[counting(&[1, 1, 4, 4]), rois]);
         assert_eq!(y.to_f32().unwrap(), [6.0, 14.0]);

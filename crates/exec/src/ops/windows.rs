@@ -87,13 +87,17 @@ impl WindowAttributes<'_> {
                 AutoPad::NotSet | AutoPad::Valid => {
                     let padded = window.input + window.before + window.after;
                     let steps = padded.checked_sub(extent).ok_or_else(|| {
-                        OpError::shape(format!("a window of {extent} elements does not fit into {padded}"))
+                        OpError::shape(format!(
+                            "a window of {extent} elements does not fit into {padded}"
+                        ))
                     })?;
                     window.output = match last {
                         LastWindow::Dropped => steps / stride + 1,
                         LastWindow::Kept => steps.div_ceil(stride) + 1,
                     };
-                    if last == LastWindow::Kept && (window.output - 1) * stride >= window.input + window.before {
+                    if last == LastWindow::Kept
+                        && (window.output - 1) * stride >= window.input + window.before
+                    {
                         window.output -= 1;
                     }
                 }
@@ -115,10 +119,18 @@ impl WindowAttributes<'_> {
         let rank = windows.len();
         let output_padding = sizes(output_padding, rank, 0, 0, "output_padding")?;
         // Some files give the batch and the channels too.
-        let spatial = output_shape.len().checked_sub(rank).map_or(output_shape, |extra| &output_shape[extra..]);
+        let spatial = output_shape
+            .len()
+            .checked_sub(rank)
+            .map_or(output_shape, |extra| &output_shape[extra..]);
         let same = matches!(self.auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
         let wanted = match spatial {
-            [] if same => Some(windows.iter().map(|window| window.input * window.stride).collect()),
+            [] if same => Some(
+                windows
+                    .iter()
+                    .map(|window| window.input * window.stride)
+                    .collect(),
+            ),
             [] => None,
             _ => Some(sizes(spatial, rank, 0, 0, "output_shape")?),
         };
@@ -130,7 +142,9 @@ impl WindowAttributes<'_> {
             } else {
                 let pads = window.before + window.after;
                 window.output = reach.checked_sub(pads).ok_or_else(|| {
-                    OpError::shape(format!("pads of {pads} are more than the {reach} elements that they cut from"))
+                    OpError::shape(format!(
+                        "pads of {pads} are more than the {reach} elements that they cut from"
+                    ))
                 })?;
             }
         }
@@ -146,22 +160,32 @@ impl WindowAttributes<'_> {
         let given = sizes(self.kernel, rank, 1, 1, "kernel_shape")?;
         let kernel = match kernel {
             Some(kernel) if !self.kernel.is_empty() && kernel != given.as_slice() => {
-                return Err(OpError::shape(format!("kernel_shape {given:?} for weights of {kernel:?}")));
+                return Err(OpError::shape(format!(
+                    "kernel_shape {given:?} for weights of {kernel:?}"
+                )));
             }
             Some(kernel) => kernel.to_vec(),
             None if self.kernel.is_empty() => return Err(OpError::value("kernel_shape is missing")),
             None => given,
         };
         if kernel.len() != rank || kernel.contains(&0) {
-            return Err(OpError::shape(format!("a kernel of {kernel:?} for {rank} spatial dimensions")));
+            return Err(OpError::shape(format!(
+                "a kernel of {kernel:?} for {rank} spatial dimensions"
+            )));
         }
         let too_large = input.iter().chain(&kernel).find(|&&size| size > LARGEST);
         if let Some(size) = too_large {
-            return Err(OpError::shape(format!("a spatial dimension of {size} is too large")));
+            return Err(OpError::shape(format!(
+                "a spatial dimension of {size} is too large"
+            )));
         }
         let strides = sizes(self.strides, rank, 1, 1, "strides")?;
         let dilations = sizes(self.dilations, rank, 1, 1, "dilations")?;
-        let explicit = if self.auto_pad == AutoPad::NotSet { self.pads } else { &[] };
+        let explicit = if self.auto_pad == AutoPad::NotSet {
+            self.pads
+        } else {
+            &[]
+        };
         let pads = sizes(explicit, 2 * rank, 0, 0, "pads")?;
         let window = |axis: usize| Window {
             input: input[axis],
@@ -179,7 +203,11 @@ impl WindowAttributes<'_> {
 /// Padding before and after. SAME_UPPER puts the odd one after; everything else before.
 fn halves(padding: usize, auto_pad: AutoPad) -> (usize, usize) {
     let half = padding / 2;
-    if auto_pad == AutoPad::SameUpper { (half, padding - half) } else { (padding - half, half) }
+    if auto_pad == AutoPad::SameUpper {
+        (half, padding - half)
+    } else {
+        (padding - half, half)
+    }
 }
 
 /// An attribute of `count` sizes of at least `smallest`, each `default` if the list is empty.
@@ -194,10 +222,15 @@ fn sizes(
         return Ok(vec![default; count]);
     }
     if values.len() != count {
-        return Err(OpError::value(format!("{what} has {} values, not {count}", values.len())));
+        return Err(OpError::value(format!(
+            "{what} has {} values, not {count}",
+            values.len()
+        )));
     }
     let size = |&value: &i64| {
-        let size = usize::try_from(value).ok().filter(|size| (smallest..=LARGEST).contains(size));
+        let size = usize::try_from(value)
+            .ok()
+            .filter(|size| (smallest..=LARGEST).contains(size));
         size.ok_or_else(|| OpError::value(format!("{what} of {value} is not in {smallest}..={LARGEST}")))
     };
     values.iter().map(size).collect()
@@ -207,8 +240,13 @@ fn sizes(
 mod tests {
     use super::*;
 
-    const PLAIN: WindowAttributes<'_> =
-        WindowAttributes { auto_pad: AutoPad::NotSet, kernel: &[3], strides: &[], dilations: &[], pads: &[] };
+    const PLAIN: WindowAttributes<'_> = WindowAttributes {
+        auto_pad: AutoPad::NotSet,
+        kernel: &[3],
+        strides: &[],
+        dilations: &[],
+        pads: &[],
+    };
 
     fn one(attributes: WindowAttributes<'_>, input: usize, last: LastWindow) -> [usize; 3] {
         let window = attributes.windows(&[input], None, last).unwrap()[0];
@@ -218,21 +256,87 @@ mod tests {
     #[test]
     fn outputs_and_pads() {
         use LastWindow::{Dropped, Kept};
-        let stride_2 = WindowAttributes { strides: &[2], ..PLAIN };
-        let upper = WindowAttributes { auto_pad: AutoPad::SameUpper, kernel: &[2], ..PLAIN };
-        let lower = WindowAttributes { auto_pad: AutoPad::SameLower, ..upper };
+        let stride_2 = WindowAttributes {
+            strides: &[2],
+            ..PLAIN
+        };
+        let upper = WindowAttributes {
+            auto_pad: AutoPad::SameUpper,
+            kernel: &[2],
+            ..PLAIN
+        };
+        let lower = WindowAttributes {
+            auto_pad: AutoPad::SameLower,
+            ..upper
+        };
         let cases = [
             ("plain", PLAIN, 5, Dropped, [0, 0, 3]),
-            ("padded", WindowAttributes { pads: &[1, 2], ..PLAIN }, 5, Dropped, [1, 2, 6]),
-            ("dilated", WindowAttributes { dilations: &[2], ..PLAIN }, 5, Dropped, [0, 0, 1]),
+            (
+                "padded",
+                WindowAttributes {
+                    pads: &[1, 2],
+                    ..PLAIN
+                },
+                5,
+                Dropped,
+                [1, 2, 6],
+            ),
+            (
+                "dilated",
+                WindowAttributes {
+                    dilations: &[2],
+                    ..PLAIN
+                },
+                5,
+                Dropped,
+                [0, 0, 1],
+            ),
             ("dropped", stride_2, 6, Dropped, [0, 0, 2]),
             ("kept", stride_2, 6, Kept, [0, 0, 3]),
-            ("starts in the padding after", WindowAttributes { pads: &[0, 2], strides: &[4], ..PLAIN }, 4, Kept, [0, 2, 1]),
+            (
+                "starts in the padding after",
+                WindowAttributes {
+                    pads: &[0, 2],
+                    strides: &[4],
+                    ..PLAIN
+                },
+                4,
+                Kept,
+                [0, 2, 1],
+            ),
             ("same upper", upper, 4, Dropped, [0, 1, 4]),
             ("same lower", lower, 4, Dropped, [1, 0, 4]),
-            ("same with stride", WindowAttributes { strides: &[3], ..upper }, 7, Dropped, [0, 1, 3]),
-            ("same dilated", WindowAttributes { dilations: &[3], ..upper }, 7, Dropped, [1, 2, 7]),
-            ("valid", WindowAttributes { auto_pad: AutoPad::Valid, pads: &[9, 9], ..PLAIN }, 5, Dropped, [0, 0, 3]),
+            (
+                "same with stride",
+                WindowAttributes {
+                    strides: &[3],
+                    ..upper
+                },
+                7,
+                Dropped,
+                [0, 1, 3],
+            ),
+            (
+                "same dilated",
+                WindowAttributes {
+                    dilations: &[3],
+                    ..upper
+                },
+                7,
+                Dropped,
+                [1, 2, 7],
+            ),
+            (
+                "valid",
+                WindowAttributes {
+                    auto_pad: AutoPad::Valid,
+                    pads: &[9, 9],
+                    ..PLAIN
+                },
+                5,
+                Dropped,
+                [0, 0, 3],
+            ),
         ];
         for (name, attributes, input, last, expected) in cases {
             assert_eq!(one(attributes, input, last), expected, "{name}");
@@ -241,33 +345,80 @@ mod tests {
 
     #[test]
     fn transposed_outputs() {
-        let stride_2 = WindowAttributes { strides: &[2], ..PLAIN };
+        let stride_2 = WindowAttributes {
+            strides: &[2],
+            ..PLAIN
+        };
         let window = |attributes: WindowAttributes<'_>, padding: &[i64], shape: &[i64]| {
             let window = attributes.transposed(&[4], &[3], padding, shape).unwrap()[0];
             [window.before, window.after, window.output]
         };
         assert_eq!(window(stride_2, &[], &[]), [0, 0, 9]);
-        assert_eq!(window(WindowAttributes { pads: &[1, 1], ..stride_2 }, &[1], &[]), [1, 1, 8]);
+        assert_eq!(
+            window(
+                WindowAttributes {
+                    pads: &[1, 1],
+                    ..stride_2
+                },
+                &[1],
+                &[]
+            ),
+            [1, 1, 8]
+        );
         assert_eq!(window(stride_2, &[], &[8]), [1, 0, 8]);
         assert_eq!(window(stride_2, &[], &[1, 2, 8]), [1, 0, 8]);
-        assert_eq!(window(WindowAttributes { auto_pad: AutoPad::SameUpper, ..stride_2 }, &[], &[]), [0, 1, 8]);
+        assert_eq!(
+            window(
+                WindowAttributes {
+                    auto_pad: AutoPad::SameUpper,
+                    ..stride_2
+                },
+                &[],
+                &[]
+            ),
+            [0, 1, 8]
+        );
         assert_eq!(window(stride_2, &[], &[12]), [0, 0, 12]);
     }
 
     #[test]
     fn wrong_attributes_are_refused() {
         let cases = [
-            WindowAttributes { strides: &[0], ..PLAIN },
-            WindowAttributes { strides: &[1, 1], ..PLAIN },
-            WindowAttributes { dilations: &[-1], ..PLAIN },
-            WindowAttributes { pads: &[-1, 0], ..PLAIN },
-            WindowAttributes { pads: &[i64::MAX, 0], ..PLAIN },
-            WindowAttributes { kernel: &[0], ..PLAIN },
+            WindowAttributes {
+                strides: &[0],
+                ..PLAIN
+            },
+            WindowAttributes {
+                strides: &[1, 1],
+                ..PLAIN
+            },
+            WindowAttributes {
+                dilations: &[-1],
+                ..PLAIN
+            },
+            WindowAttributes {
+                pads: &[-1, 0],
+                ..PLAIN
+            },
+            WindowAttributes {
+                pads: &[i64::MAX, 0],
+                ..PLAIN
+            },
+            WindowAttributes {
+                kernel: &[0],
+                ..PLAIN
+            },
             WindowAttributes { kernel: &[], ..PLAIN },
-            WindowAttributes { kernel: &[9], ..PLAIN },
+            WindowAttributes {
+                kernel: &[9],
+                ..PLAIN
+            },
         ];
         for attributes in cases {
-            assert!(attributes.windows(&[5], None, LastWindow::Dropped).is_err(), "{attributes:?}");
+            assert!(
+                attributes.windows(&[5], None, LastWindow::Dropped).is_err(),
+                "{attributes:?}"
+            );
         }
         assert!(PLAIN.windows(&[], None, LastWindow::Dropped).is_err());
         assert!(PLAIN.windows(&[usize::MAX], None, LastWindow::Dropped).is_err());

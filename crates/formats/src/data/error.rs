@@ -79,7 +79,9 @@ pub enum DataError {
     UnlistedImage { path: PathBuf, image: String },
     #[error("split {split:?}: labels in {} need an image folder as the only input\nhint: give labels as an array file with one label per sample", path.display())]
     LabelsWithoutImages { split: String, path: PathBuf },
-    #[error("split {split:?}: input {input:?} mixes an image folder with other files\nhint: give one image folder, or array files only")]
+    #[error(
+        "split {split:?}: input {input:?} mixes an image folder with other files\nhint: give one image folder, or array files only"
+    )]
     MixedSources { split: String, input: String },
     #[error("{} holds {dtype}{shape:?} a sample, {} {other_dtype}{other_shape:?}", path.display(), other.display())]
     Parts {

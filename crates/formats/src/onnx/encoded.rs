@@ -79,7 +79,9 @@ impl Encoded {
     /// Adds integers as packed field `number`; none leave the field out.
     pub(super) fn append_integers(&mut self, number: u32, values: &[i64]) {
         let mut packed = Vec::new();
-        values.iter().for_each(|&value| encode_varint(value as u64, &mut packed));
+        values
+            .iter()
+            .for_each(|&value| encode_varint(value as u64, &mut packed));
         if !packed.is_empty() {
             self.append_header(number, packed.len());
             self.append_bytes(&packed);

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use super::OnnxError;
 use super::proto::StringStringEntryProto;
 
-const DAMAGED: &str = "the model and its data file do not belong together, or one is damaged; copy or export both again";
+const DAMAGED: &str =
+    "the model and its data file do not belong together, or one is damaged; copy or export both again";
 const MISSING: &str = "keep the data file in the folder of the model";
-const ESCAPES: &str = "data must lie in the model's folder or below; move it there and correct the `location`";
+const ESCAPES: &str =
+    "data must lie in the model's folder or below; move it there and correct the `location`";
 const NO_FOLDER: &str = "load the model from its file, so that its folder is known";
 
 /// The data files of one model.
@@ -48,7 +50,11 @@ impl External {
     pub(super) fn beside(folder: &Path, model: Option<&Path>) -> External {
         let target = model.and_then(|model| model.canonicalize().ok());
         let beside_target = target.and_then(|model| model.parent().map(Path::to_owned));
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
         External {
             folders: folder.canonicalize().into_iter().chain(beside_target).collect(),
             files: RefCell::default(),
@@ -71,7 +77,9 @@ impl External {
             hint,
         };
         let entry = parse(entries).map_err(fail)?;
-        let elements = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        let elements = shape
+            .iter()
+            .try_fold(1usize, |product, &dim| product.checked_mul(dim));
         let expected = elements.and_then(|elements| dtype.bytes_for(elements));
         let expected = expected.ok_or_else(|| fail((format!("shape {shape:?} overflows"), DAMAGED)))?;
         let length = entry.length.unwrap_or(expected);
@@ -85,8 +93,12 @@ impl External {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(slot) => {
                 let bytes = map_file(slot.key());
-                let bytes = bytes.map_err(|error| fail((format!("`{}`: {error}", entry.location), MISSING)))?;
-                slot.insert(DataFile { bytes, ranges: BTreeMap::new() })
+                let bytes =
+                    bytes.map_err(|error| fail((format!("`{}`: {error}", entry.location), MISSING)))?;
+                slot.insert(DataFile {
+                    bytes,
+                    ranges: BTreeMap::new(),
+                })
             }
         };
         file.claim(tensor, entry.offset, length).map_err(fail)
@@ -95,13 +107,21 @@ impl External {
     /// The data file of a location, without links; it lies in the model's folder.
     fn resolve(&self, location: &str) -> Result<PathBuf, (String, &'static str)> {
         if self.folders.is_empty() {
-            return Err((format!("it lies in `{location}`, and the model's folder is not known"), NO_FOLDER));
+            return Err((
+                format!("it lies in `{location}`, and the model's folder is not known"),
+                NO_FOLDER,
+            ));
         }
         check_location(location)?;
         let path = self.folders[0].join(location);
-        let target = path.canonicalize().map_err(|error| (format!("`{location}`: {error}"), MISSING))?;
+        let target = path
+            .canonicalize()
+            .map_err(|error| (format!("`{location}`: {error}"), MISSING))?;
         if !self.folders.iter().any(|folder| target.starts_with(folder)) {
-            return Err((format!("`{location}` is a link that leaves the model's folder"), ESCAPES));
+            return Err((
+                format!("`{location}` is a link that leaves the model's folder"),
+                ESCAPES,
+            ));
         }
         if !target.is_file() {
             return Err((format!("`{location}` is not a file"), MISSING));
@@ -114,9 +134,17 @@ impl DataFile {
     /// The bytes of a range, which must not partly overlap another. Equal ranges are tensors that share data.
     fn claim(&mut self, tensor: &str, offset: usize, length: usize) -> Result<Bytes, (String, &'static str)> {
         let size = self.bytes.len();
-        let end = offset.checked_add(length).filter(|&end| end <= size).ok_or_else(|| {
-            (format!("bytes {offset} to {offset} + {length} end after the data file, which has {size}"), DAMAGED)
-        })?;
+        let end = offset
+            .checked_add(length)
+            .filter(|&end| end <= size)
+            .ok_or_else(|| {
+                (
+                    format!(
+                        "bytes {offset} to {offset} + {length} end after the data file, which has {size}"
+                    ),
+                    DAMAGED,
+                )
+            })?;
         if length == 0 {
             return Ok(Bytes::new());
         }
@@ -128,14 +156,21 @@ impl DataFile {
             let fact = format!("bytes {offset} to {end} overlap those of `{name}`, {other} to {other_end}");
             return Err((fact, DAMAGED));
         }
-        self.ranges.entry(offset).or_insert_with(|| (end, tensor.to_owned()));
+        self.ranges
+            .entry(offset)
+            .or_insert_with(|| (end, tensor.to_owned()));
         Ok(self.bytes.slice(offset..end))
     }
 }
 
 /// Reads the key-value pairs of `external_data`.
 fn parse(entries: &[StringStringEntryProto]) -> Result<Entry<'_>, (String, &'static str)> {
-    let get = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+    let get = |key: &str| {
+        entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| entry.value.as_str())
+    };
     let number = |key: &str| match get(key) {
         Some(text) => match text.trim().parse::<usize>() {
             Ok(value) => Ok(Some(value)),
@@ -154,11 +189,16 @@ fn parse(entries: &[StringStringEntryProto]) -> Result<Entry<'_>, (String, &'sta
 /// Refuses locations that are absolute or climb out of the folder, on any system.
 fn check_location(location: &str) -> Result<(), (String, &'static str)> {
     let path = Path::new(location);
-    let climbs = path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
+    let climbs = path
+        .components()
+        .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
         || location.split(['/', '\\']).any(|part| part == "..");
     let drive = location.as_bytes().get(1) == Some(&b':');
     if climbs || drive || location.starts_with(['/', '\\']) || location.contains('\0') {
-        return Err((format!("location {location:?} is absolute or leaves the model's folder"), ESCAPES));
+        return Err((
+            format!("location {location:?} is absolute or leaves the model's folder"),
+            ESCAPES,
+        ));
     }
     Ok(())
 }
@@ -186,19 +226,31 @@ mod tests {
         std::os::unix::fs::symlink("../secret", folder.join("link")).unwrap();
         let external = External::beside(&folder, None);
         let read = |pairs: &&[(&str, &str)]| external.data("w", &entries(pairs), DType::U8, &[4]);
-        tensors.iter().map(read).collect::<Result<_, _>>().map_err(|error| error.to_string())
+        tensors
+            .iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn ranges_are_slices_of_the_file() {
         let whole = read(&[
             &[("location", "data")],
-            &[("location", "./data"), ("offset", "12"), ("length", "4"), ("checksum", "0")],
+            &[
+                ("location", "./data"),
+                ("offset", "12"),
+                ("length", "4"),
+                ("checksum", "0"),
+            ],
             &[("location", "data"), ("offset", "4")],
             &[("location", "data"), ("offset", "4"), ("length", "4")],
         ]);
         let whole = whole.unwrap();
-        assert_eq!((&whole[0][..], &whole[1][..]), (&[0, 1, 2, 3][..], &[12, 13, 14, 15][..]));
+        assert_eq!(
+            (&whole[0][..], &whole[1][..]),
+            (&[0, 1, 2, 3][..], &[12, 13, 14, 15][..])
+        );
         assert_eq!(whole[2], whole[3], "equal ranges are shared");
     }
 
@@ -225,7 +277,10 @@ mod tests {
         ];
         for (pairs, expected) in cases {
             let error = read(&[pairs]).unwrap_err();
-            assert!(error.contains(expected) && error.contains("hint:") && error.contains("`w`"), "{error}");
+            assert!(
+                error.contains(expected) && error.contains("hint:") && error.contains("`w`"),
+                "{error}"
+            );
         }
         let overlap = read(&[&[data, ("offset", "2")], &[data]]).unwrap_err();
         assert!(overlap.contains("overlap"), "{overlap}");

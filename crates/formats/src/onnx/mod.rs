@@ -3,7 +3,7 @@
 //! [`load`] maps a file and gives a [`Model`] in canonical form; weights stay slices of the map. [`save`] writes a
 //! model whole or not at all, at the opset asked for or the lowest that can say it.
 //!
-//! The way in: bytes are split into messages ([`proto`], [`wire`]) and names turned into ids (`read`), then nodes
+//! The way in: bytes are split into messages (`proto`, `wire`) and names turned into ids (`read`), then nodes
 //! are lifted from the opset of the file to canonical form (`lift`). The way out is the reverse: `lower`, `write`.
 //!
 //! # Untrusted files
@@ -69,7 +69,10 @@ pub fn read(bytes: &Bytes, folder: Option<&Path>) -> Result<Model, OnnxError> {
 /// # Errors
 /// As [`load`].
 pub fn read_tensor(bytes: &Bytes) -> Result<(String, Tensor), OnnxError> {
-    let reader = Reader { budget: Budget::of(bytes), external: &External::none() };
+    let reader = Reader {
+        budget: Budget::of(bytes),
+        external: &External::none(),
+    };
     let named = reader.tensor(bytes)?;
     Ok((named.name, named.tensor))
 }
@@ -84,11 +87,16 @@ pub fn inline_functions(model: Model) -> Result<Model, OnnxError> {
         let standard = opsets.iter().find(|set| set.domain.is_empty());
         lift::lift_graph(body, standard.map(|set| set.version))
     };
-    bantam_graph::inline_functions(model, lift).map_err(|source| OnnxError::Inline { source: Box::new(source) })
+    bantam_graph::inline_functions(model, lift).map_err(|source| OnnxError::Inline {
+        source: Box::new(source),
+    })
 }
 
 fn read_with(bytes: &Bytes, external: &External) -> Result<Model, OnnxError> {
-    let reader = Reader { budget: Budget::of(bytes), external };
+    let reader = Reader {
+        budget: Budget::of(bytes),
+        external,
+    };
     let mut model = reader.model(bytes)?;
     lift::lift_model(&mut model)?;
     bantam_graph::verify_model(&model)?;

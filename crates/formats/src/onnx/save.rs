@@ -79,7 +79,10 @@ fn checked(encoded: Encoded) -> Result<Encoded, OnnxError> {
 }
 
 fn write_files(model: &Model, path: &Path, options: &SaveOptions) -> Result<(), OnnxError> {
-    let data_name = path.file_name().map(|name| format!("{}.data", name.to_string_lossy())).unwrap_or_default();
+    let data_name = path
+        .file_name()
+        .map(|name| format!("{}.data", name.to_string_lossy()))
+        .unwrap_or_default();
     let plan = || Some(DataPlan::new(data_name.clone()));
     let (encoded, data) = match options.external_data {
         ExternalData::Always => encode_with(model, options.opset, plan())?,
@@ -111,7 +114,10 @@ fn write_temporary(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::Result<()>,
 ) -> io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -27,19 +27,28 @@ pub(super) fn graph(op: &str, attributes: &[(&str, Attribute)], inputs: &[Given]
                 Some(graph.add_input(&name, *dtype, dims.iter().copied().map(Into::into).collect()))
             }
             Given::Untyped => {
-                let id = graph.add_value(Value { name, ..Value::default() });
+                let id = graph.add_value(Value {
+                    name,
+                    ..Value::default()
+                });
                 graph.inputs.push(id);
                 Some(id)
             }
         });
     }
     let mut own = Attributes::new();
-    attributes.iter().for_each(|(name, attribute)| own.set(name, attribute.clone()));
+    attributes
+        .iter()
+        .for_each(|(name, attribute)| own.set(name, attribute.clone()));
     let mut node = Node::new("", Op::Custom(Custom::new("", op, own)), &[], &[]);
     node.inputs = ids;
     for index in 0..outputs {
         let ty = ValueType::Unknown;
-        let id = graph.add_value(Value { name: format!("y{index}"), ty, ..Value::default() });
+        let id = graph.add_value(Value {
+            name: format!("y{index}"),
+            ty,
+            ..Value::default()
+        });
         node.outputs.push(Some(id));
         graph.outputs.push(id);
     }
@@ -58,11 +67,24 @@ pub(super) fn text(graph: &Graph) -> String {
     };
     let list = |ids: &[Option<ValueId>]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
     let line = |node: &Node| {
-        let mut attributes: Vec<String> =
-            node.op.emit().iter().map(|(name, value)| format!("{name}={}", attribute(value))).collect();
+        let mut attributes: Vec<String> = node
+            .op
+            .emit()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", attribute(value)))
+            .collect();
         attributes.sort();
-        let attributes = if attributes.is_empty() { String::new() } else { format!(" {{{}}}", attributes.join(", ")) };
-        format!("{} = {}({}){attributes}", list(&node.outputs), node.op.name(), list(&node.inputs))
+        let attributes = if attributes.is_empty() {
+            String::new()
+        } else {
+            format!(" {{{}}}", attributes.join(", "))
+        };
+        format!(
+            "{} = {}({}){attributes}",
+            list(&node.outputs),
+            node.op.name(),
+            list(&node.inputs)
+        )
     };
     graph.nodes.iter().map(line).collect::<Vec<_>>().join("; ")
 }

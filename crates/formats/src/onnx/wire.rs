@@ -107,11 +107,19 @@ impl Budget {
         self.check_limit(what, bytes, GRAPH_ALLOWANCE)
     }
 
-    fn check_limit(self, what: &'static str, bytes: Option<usize>, allowance: usize) -> Result<(), OnnxError> {
+    fn check_limit(
+        self,
+        what: &'static str,
+        bytes: Option<usize>,
+        allowance: usize,
+    ) -> Result<(), OnnxError> {
         let limit = self.file.saturating_mul(GROWTH).saturating_add(allowance);
         match bytes {
             Some(bytes) if bytes <= limit => Ok(()),
-            _ => Err(OnnxError::TooDense { what, file: self.file }),
+            _ => Err(OnnxError::TooDense {
+                what,
+                file: self.file,
+            }),
         }
     }
 
@@ -213,7 +221,10 @@ pub(super) fn doubles(message: &Bytes, number: u32) -> Result<Vec<f64>, DecodeEr
 /// The strings and messages that a field of this number holds.
 pub(super) fn slices(message: &Bytes, number: u32) -> impl Iterator<Item = Result<Bytes, DecodeError>> {
     fields(message).filter_map(move |field| match field {
-        Ok(Field { number: found, payload: Payload::Bytes(bytes) }) if found == number => Some(Ok(bytes)),
+        Ok(Field {
+            number: found,
+            payload: Payload::Bytes(bytes),
+        }) if found == number => Some(Ok(bytes)),
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     })
@@ -234,7 +245,15 @@ mod tests {
 
     #[test]
     fn truncated_messages_are_errors() {
-        let cases: &[&[u8]] = &[&[0x3a], &[0x3a, 5, 1], &[0x39, 1, 2], &[0x3d, 1], &[0x38, 0x80], &[0x3b], &[0]];
+        let cases: &[&[u8]] = &[
+            &[0x3a],
+            &[0x3a, 5, 1],
+            &[0x39, 1, 2],
+            &[0x3d, 1],
+            &[0x38, 0x80],
+            &[0x3b],
+            &[0],
+        ];
         for case in cases {
             let bytes = Bytes::copy_from_slice(case);
             assert!(fields(&bytes).any(|field| field.is_err()), "{case:?}");
@@ -245,7 +264,9 @@ mod tests {
     fn messages_of_nothing_but_empty_items_are_refused() {
         use super::super::proto::GraphProto;
         let empty_nodes = Bytes::from([0x0a, 0x00].repeat(1 << 16));
-        let error = Budget::of(&empty_nodes).decode::<GraphProto>("graph", &empty_nodes).unwrap_err();
+        let error = Budget::of(&empty_nodes)
+            .decode::<GraphProto>("graph", &empty_nodes)
+            .unwrap_err();
         assert!(matches!(error, OnnxError::TooDense { .. }), "{error}");
     }
 }

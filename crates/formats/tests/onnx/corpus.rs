@@ -15,7 +15,9 @@ fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
             if path.is_dir() {
                 folders.push(path);
@@ -60,7 +62,9 @@ fn models_of_the_onnx_package_round_trip() {
 #[test]
 fn trained_models_round_trip() {
     let beside_the_workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("BANTAM_DATA").map_or_else(beside_the_workspace, PathBuf::from).join("models");
+    let folder = std::env::var_os("BANTAM_DATA")
+        .map_or_else(beside_the_workspace, PathBuf::from)
+        .join("models");
     match files(&folder) {
         none if none.is_empty() => eprintln!("skipped: no {}/*.onnx; set BANTAM_DATA", folder.display()),
         found => check_all(&found),

@@ -9,12 +9,18 @@ use bantam_graph::{Graph, Model};
 use bantam_tensor::{DType, Tensor};
 
 fn external() -> SaveOptions {
-    SaveOptions { external_data: ExternalData::Always, ..SaveOptions::default() }
+    SaveOptions {
+        external_data: ExternalData::Always,
+        ..SaveOptions::default()
+    }
 }
 
 /// Two large weights, one of them shared, and a small one.
 fn model() -> Model {
-    let mut graph = Graph { name: "named".to_owned(), ..Graph::default() };
+    let mut graph = Graph {
+        name: "named".to_owned(),
+        ..Graph::default()
+    };
     let x = graph.add_input("x", DType::F32, vec![1.into()]);
     let large = Tensor::from_vec1(&(0..50_000).map(|i| i as f32).collect::<Vec<_>>());
     let medium = Tensor::from_vec1(&(0..500).map(|i| i as f32).collect::<Vec<_>>());
@@ -30,8 +36,10 @@ fn model() -> Model {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -43,7 +51,10 @@ fn external_data_is_aligned_shared_and_read_back() {
     let model = model();
     save(&model, &path, &external()).unwrap();
     assert_eq!(names(folder.path()), ["m.onnx", "m.onnx.data"]);
-    assert_eq!(fs::metadata(folder.path().join("m.onnx.data")).unwrap().len(), 4096 + 200_000);
+    assert_eq!(
+        fs::metadata(folder.path().join("m.onnx.data")).unwrap().len(),
+        4096 + 200_000
+    );
     assert!(fs::metadata(&path).unwrap().len() < 2000);
     let again = load(&path).unwrap();
     assert_eq!(again.graph.to_string(), model.graph.to_string());
@@ -70,23 +81,42 @@ fn damaged_data_files_are_refused() {
     let data = folder.path().join("m.onnx.data");
     fs::write(&data, [0; 100]).unwrap();
     let error = load(&path).unwrap_err().to_string();
-    assert!(error.contains("m.onnx") && error.contains("`medium`") && error.contains("end after"), "{error}");
+    assert!(
+        error.contains("m.onnx") && error.contains("`medium`") && error.contains("end after"),
+        "{error}"
+    );
     fs::remove_file(&data).unwrap();
     let error = load(&path).unwrap_err().to_string();
-    assert!(error.contains("m.onnx.data") && error.contains("hint:"), "{error}");
+    assert!(
+        error.contains("m.onnx.data") && error.contains("hint:"),
+        "{error}"
+    );
 }
 
 #[test]
 fn failures_leave_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let model = model();
-    let missing = save(&model, &folder.path().join("no/such/m.onnx"), &SaveOptions::default()).unwrap_err();
-    assert!(missing.to_string().contains("m.onnx") && missing.to_string().contains("hint:"), "{missing}");
-    let too_old = SaveOptions { opset: Some(7), ..SaveOptions::default() };
+    let missing = save(
+        &model,
+        &folder.path().join("no/such/m.onnx"),
+        &SaveOptions::default(),
+    )
+    .unwrap_err();
+    assert!(
+        missing.to_string().contains("m.onnx") && missing.to_string().contains("hint:"),
+        "{missing}"
+    );
+    let too_old = SaveOptions {
+        opset: Some(7),
+        ..SaveOptions::default()
+    };
     let mut unsayable = model.clone();
     let output = unsayable.graph.outputs[0];
     unsayable.graph.add_node("z", Unary::Mish, &[output]);
-    let error = save(&unsayable, &folder.path().join("m.onnx"), &too_old).unwrap_err().to_string();
+    let error = save(&unsayable, &folder.path().join("m.onnx"), &too_old)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("Mish") && error.contains("18"), "{error}");
     fs::create_dir(folder.path().join("taken.onnx")).unwrap();
     assert!(save(&model, &folder.path().join("taken.onnx"), &SaveOptions::default()).is_err());
@@ -98,7 +128,10 @@ fn what_is_no_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for path in [folder.path().to_owned(), folder.path().join("missing.onnx")] {
         let error = load(&path).unwrap_err().to_string();
-        assert!(error.contains("hint:") && error.contains(&*path.to_string_lossy()), "{error}");
+        assert!(
+            error.contains("hint:") && error.contains(&*path.to_string_lossy()),
+            "{error}"
+        );
     }
 }
 

@@ -19,8 +19,15 @@ fn nested(depth: usize) -> Vec<Vec<u8>> {
     (0..depth).fold(leaf, |inner, _| {
         let branch = |name: &str| [bytes(1, name), int(20, 5), bytes(6, inner.concat())].concat();
         // One branch alone carries the depth; the other would double the size at each level.
-        let flat = [bytes(1, "else_branch"), int(20, 5), bytes(6, [node("Relu", &["x"], &["y"]), output("y")].concat())];
-        vec![node_with("If", &["x"], &["y"], &[branch("then_branch"), flat.concat()]), output("y")]
+        let flat = [
+            bytes(1, "else_branch"),
+            int(20, 5),
+            bytes(6, [node("Relu", &["x"], &["y"]), output("y")].concat()),
+        ];
+        vec![
+            node_with("If", &["x"], &["y"], &[branch("then_branch"), flat.concat()]),
+            output("y"),
+        ]
     })
 }
 
@@ -33,7 +40,10 @@ fn broken_rules_are_named() {
     let sparse = |indices: &[i64], dims: &[i64]| {
         let values = [packed(1, &[1]), int(2, 1), bytes(8, "w"), bytes(9, [0; 4])].concat();
         let indices = [packed(1, &[indices.len() as i64]), int(2, 7), packed(7, indices)].concat();
-        bytes(15, [bytes(1, values), bytes(2, indices), packed(3, dims)].concat())
+        bytes(
+            15,
+            [bytes(1, values), bytes(2, indices), packed(3, dims)].concat(),
+        )
     };
     let cycle = [node("Relu", &["b"], &["a"]), node("Relu", &["a"], &["b"])];
     let mut deep = vec![x()];
@@ -79,7 +89,10 @@ fn broken_rules_are_named() {
     ];
     for (case, file, expected) in cases {
         let message = message(file);
-        assert!(message.contains(expected) && message.contains("hint:"), "{case}: {message}");
+        assert!(
+            message.contains(expected) && message.contains("hint:"),
+            "{case}: {message}"
+        );
     }
     // The same rule, kept: shallow nesting reads.
     let mut shallow = vec![x()];
@@ -95,12 +108,32 @@ fn sample() -> Vec<u8> {
         initializer("i", &[3], 7, &[packed(7, &[1, 2, 300])]),
         initializer("s", &[1], 8, &[bytes(6, "text")]),
         node("MatMul", &["x", "w"], &["m"]),
-        node_with("Transpose", &["m"], &["t"], &[[bytes(1, "perm"), int(20, 7), packed(8, &[1, 0])].concat()]),
-        bytes(13, [bytes(1, "m"), bytes(2, bytes(1, [int(1, 1), bytes(2, bytes(1, bytes(2, "N")))].concat()))].concat()),
+        node_with(
+            "Transpose",
+            &["m"],
+            &["t"],
+            &[[bytes(1, "perm"), int(20, 7), packed(8, &[1, 0])].concat()],
+        ),
+        bytes(
+            13,
+            [
+                bytes(1, "m"),
+                bytes(
+                    2,
+                    bytes(1, [int(1, 1), bytes(2, bytes(1, bytes(2, "N")))].concat()),
+                ),
+            ]
+            .concat(),
+        ),
     ];
     let inner = [node("Relu", &["t"], &["r"]), output("r")].concat();
     let branch = |name: &str| [bytes(1, name), int(20, 5), bytes(6, &inner)].concat();
-    graph.push(node_with("If", &["x"], &["y"], &[branch("then_branch"), branch("else_branch")]));
+    graph.push(node_with(
+        "If",
+        &["x"],
+        &["y"],
+        &[branch("then_branch"), branch("else_branch")],
+    ));
     graph.push(output("y"));
     model(&graph)
 }

@@ -11,13 +11,23 @@ use bytes::Bytes;
 use crate::wire::{bytes, initializer, input, int, model as raw_model, node, node_with, output, packed};
 
 fn pairs() -> Vec<(String, String)> {
-    vec![("key".to_owned(), "value".to_owned()), ("empty".to_owned(), String::new())]
+    vec![
+        ("key".to_owned(), "value".to_owned()),
+        ("empty".to_owned(), String::new()),
+    ]
 }
 
 /// A branch that adds a captured value to a constant of its own.
 fn branch(constant: f32) -> Graph {
-    let mut graph = Graph { name: "branch".to_owned(), doc: "doc".to_owned(), ..Graph::default() };
-    let captured = graph.add_value(Value { name: "x".to_owned(), ..Value::default() });
+    let mut graph = Graph {
+        name: "branch".to_owned(),
+        doc: "doc".to_owned(),
+        ..Graph::default()
+    };
+    let captured = graph.add_value(Value {
+        name: "x".to_owned(),
+        ..Value::default()
+    });
     let own = graph.add_constant("own", Tensor::scalar(constant));
     let sum = graph.add_node("sum", Binary::Add, &[captured, own]);
     graph.outputs.push(sum);
@@ -37,7 +47,10 @@ fn attributes() -> Attributes {
     set("floats", Attribute::Floats(vec![0.5, -1.0]));
     set("no_floats", Attribute::Floats(vec![]));
     set("strings", Attribute::Strings(vec![b"a".to_vec(), vec![]]));
-    set("tensors", Attribute::Tensors(vec![Tensor::scalar(1u8), Tensor::scalar(true as u8)]));
+    set(
+        "tensors",
+        Attribute::Tensors(vec![Tensor::scalar(1u8), Tensor::scalar(true as u8)]),
+    );
     set("graph", Attribute::Graph(Box::new(branch(1.0))));
     set("graphs", Attribute::Graphs(vec![branch(1.0), branch(2.0)]));
     attributes
@@ -45,7 +58,10 @@ fn attributes() -> Attributes {
 
 fn function() -> Function {
     let mut body = Graph::default();
-    let x = body.add_value(Value { name: "in".to_owned(), ..Value::default() });
+    let x = body.add_value(Value {
+        name: "in".to_owned(),
+        ..Value::default()
+    });
     body.inputs.push(x);
     let mut own = Attributes::new();
     own.set("alpha", Attribute::Reference("slope".to_owned(), 1));
@@ -59,7 +75,10 @@ fn function() -> Function {
         attributes: vec!["required".to_owned()],
         default_attributes: vec![("slope".to_owned(), Attribute::Float(0.5))],
         body,
-        opsets: vec![OperatorSet { domain: String::new(), version: 16 }],
+        opsets: vec![OperatorSet {
+            domain: String::new(),
+            version: 16,
+        }],
         doc: "function".to_owned(),
         metadata: pairs(),
     }
@@ -67,7 +86,12 @@ fn function() -> Function {
 
 /// A model with something in every field.
 fn model() -> Model {
-    let mut graph = Graph { name: "g".to_owned(), doc: "graph".to_owned(), metadata: pairs(), ..Graph::default() };
+    let mut graph = Graph {
+        name: "g".to_owned(),
+        doc: "graph".to_owned(),
+        metadata: pairs(),
+        ..Graph::default()
+    };
     let dims = vec![Dim::Symbol("N".to_owned()), Dim::Unknown, Dim::Known(3)];
     let x = graph.add_input("x", DType::F32, dims.clone());
     let default = graph.add_input("default", DType::F32, vec![3.into()]);
@@ -83,10 +107,14 @@ fn model() -> Model {
     graph.inputs.push(sequence);
     let weight = graph.add_constant("weight", Tensor::from_vec1(&[0.5f32, f32::NAN, -0.0]));
     (graph.value_mut(weight).doc, graph.value_mut(weight).metadata) = ("weight".to_owned(), pairs());
-    let words = graph.add_constant("words", Tensor::from_strings(&[2], vec![b"a".to_vec(), vec![0xff]]).unwrap());
+    let words = graph.add_constant(
+        "words",
+        Tensor::from_strings(&[2], vec![b"a".to_vec(), vec![0xff]]).unwrap(),
+    );
     let product = graph.add_node("product", Binary::Mul, &[x, weight]);
     let value = graph.value_mut(product);
-    (value.ty, value.doc, value.metadata) = (ValueType::tensor(DType::F32, dims), "value".to_owned(), pairs());
+    (value.ty, value.doc, value.metadata) =
+        (ValueType::tensor(DType::F32, dims), "value".to_owned(), pairs());
     let node = graph.nodes.last_mut().unwrap();
     (node.doc, node.metadata) = ("node".to_owned(), pairs());
     node.extra.set("vendor", Attribute::Int(1));
@@ -98,14 +126,24 @@ fn model() -> Model {
     let custom = Op::Custom(Custom::new("my.domain", "Op", attributes()));
     let mut unknown = Node::new("unknown", custom, &[words], &[]);
     unknown.inputs = vec![None, Some(words), Some(default), Some(sequence)];
-    let last = graph.add_value(Value { name: "last".to_owned(), ..Value::default() });
+    let last = graph.add_value(Value {
+        name: "last".to_owned(),
+        ..Value::default()
+    });
     unknown.outputs = vec![None, Some(last)];
     graph.nodes.push(unknown);
-    let leaky = graph.add_node("leaky", Op::Custom(Custom::new("local", "Leaky", Attributes::new())), &[product]);
+    let leaky = graph.add_node(
+        "leaky",
+        Op::Custom(Custom::new("local", "Leaky", Attributes::new())),
+        &[product],
+    );
     graph.nodes.last_mut().unwrap().overload = "o".to_owned();
     graph.outputs.extend([chosen, last, leaky]);
     graph.quantization_annotations.push(bytes(1, "x"));
-    let set = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
+    let set = |domain: &str, version| OperatorSet {
+        domain: domain.to_owned(),
+        version,
+    };
     Model {
         ir_version: 11,
         opsets: vec![set("", 20), set("my.domain", 4), set("local", 1)],
@@ -124,19 +162,31 @@ fn model() -> Model {
 /// Values are renumbered on the way, so models are compared by their text and the rest of their fields.
 fn assert_same(read: &Model, expected: &Model) {
     assert_eq!(read.graph.to_string(), expected.graph.to_string());
-    let rest = |model: &Model| Model { graph: Graph::default(), functions: Vec::new(), ..model.clone() };
+    let rest = |model: &Model| Model {
+        graph: Graph::default(),
+        functions: Vec::new(),
+        ..model.clone()
+    };
     assert_eq!(rest(read), rest(expected));
     assert_eq!(read.functions, expected.functions);
     for value in &expected.graph.values {
-        let again = read.graph.value(read.graph.value_by_name(&value.name).expect("all values stay"));
+        let again = read
+            .graph
+            .value(read.graph.value_by_name(&value.name).expect("all values stay"));
         assert_eq!(again, value);
     }
     for (again, node) in read.graph.nodes.iter().zip(&expected.graph.nodes) {
-        assert_eq!((&again.name, &again.doc, &again.metadata), (&node.name, &node.doc, &node.metadata));
+        assert_eq!(
+            (&again.name, &again.doc, &again.metadata),
+            (&node.name, &node.doc, &node.metadata)
+        );
         assert_eq!((&again.extra, &again.overload), (&node.extra, &node.overload));
         assert_eq!(again.op.emit().len(), node.op.emit().len());
     }
-    assert_eq!(read.graph.quantization_annotations, expected.graph.quantization_annotations);
+    assert_eq!(
+        read.graph.quantization_annotations,
+        expected.graph.quantization_annotations
+    );
 }
 
 #[test]
@@ -152,7 +202,9 @@ fn a_model_with_everything() {
 fn functions_are_inlined_at_the_canonical_opset() {
     let inlined = inline_functions(model()).unwrap();
     let leaky = inlined.graph.nodes.last().unwrap();
-    let Op::LeakyRelu(op) = &leaky.op else { panic!("{:?}", leaky.op) };
+    let Op::LeakyRelu(op) = &leaky.op else {
+        panic!("{:?}", leaky.op)
+    };
     assert_eq!(op.alpha, 0.5);
     bantam_graph::verify(&inlined.graph).unwrap();
 }
@@ -166,7 +218,12 @@ fn weights_are_slices_of_the_file() {
     let file = Bytes::from(encode(&Model::new(graph), None).unwrap());
     let model = read(&file, None).unwrap();
     let weight = model.graph.value(model.graph.value_by_name("weight").unwrap());
-    let slice = weight.initializer.as_ref().unwrap().shared_bytes().expect("shared with the file");
+    let slice = weight
+        .initializer
+        .as_ref()
+        .unwrap()
+        .shared_bytes()
+        .expect("shared with the file");
     let range = file.as_ptr_range();
     assert!(range.contains(&slice.as_ptr()), "copied");
 }
@@ -174,7 +231,14 @@ fn weights_are_slices_of_the_file() {
 #[test]
 fn nodes_are_sorted_and_old_files_lose_their_constant_inputs() {
     let scalar = initializer("w", &[], 1, &[bytes(9, 1.0f32.to_le_bytes())]);
-    let graph = [node("Add", &["a", "w"], &["y"]), node("Relu", &["x"], &["a"]), scalar, input("x"), input("w"), output("y")];
+    let graph = [
+        node("Add", &["a", "w"], &["y"]),
+        node("Relu", &["x"], &["a"]),
+        scalar,
+        input("x"),
+        input("w"),
+        output("y"),
+    ];
     let current = read(&Bytes::from(raw_model(&graph)), None).unwrap();
     assert_eq!(current.graph.nodes[0].op.name(), "Relu");
     assert_eq!(current.graph.inputs.len(), 2);
@@ -186,10 +250,18 @@ fn nodes_are_sorted_and_old_files_lose_their_constant_inputs() {
 
 #[test]
 fn sparse_initializers_become_dense() {
-    let values = [packed(1, &[2]), int(2, 1), bytes(8, "w"), bytes(4, [2.0f32.to_le_bytes(), 3.0f32.to_le_bytes()].concat())];
+    let values = [
+        packed(1, &[2]),
+        int(2, 1),
+        bytes(8, "w"),
+        bytes(4, [2.0f32.to_le_bytes(), 3.0f32.to_le_bytes()].concat()),
+    ];
     for (dims, indices) in [(vec![2], vec![1, 5]), (vec![2, 2], vec![0, 1, 1, 2])] {
         let indices = [packed(1, &dims), int(2, 7), packed(7, &indices)].concat();
-        let sparse = bytes(15, [bytes(1, values.concat()), bytes(2, indices), packed(3, &[2, 3])].concat());
+        let sparse = bytes(
+            15,
+            [bytes(1, values.concat()), bytes(2, indices), packed(3, &[2, 3])].concat(),
+        );
         let graph = [sparse, node("Relu", &["w"], &["y"]), output("y")];
         let model = read(&Bytes::from(raw_model(&graph)), None).unwrap();
         let weight = model.graph.constant_input(&model.graph.nodes[0], 0).unwrap();
@@ -204,8 +276,14 @@ fn types_of_attributes_may_be_left_out() {
         (attribute(int(3, 7)), Attribute::Int(7)),
         (attribute(bytes(4, "s")), Attribute::String(b"s".to_vec())),
         (attribute(packed(8, &[1, 2])), Attribute::Ints(vec![1, 2])),
-        (attribute([int(8, 1), int(8, 2)].concat()), Attribute::Ints(vec![1, 2])),
-        (attribute(bytes(7, 0.5f32.to_le_bytes())), Attribute::Floats(vec![0.5])),
+        (
+            attribute([int(8, 1), int(8, 2)].concat()),
+            Attribute::Ints(vec![1, 2]),
+        ),
+        (
+            attribute(bytes(7, 0.5f32.to_le_bytes())),
+            Attribute::Floats(vec![0.5]),
+        ),
         (attribute(int(20, 2)), Attribute::Int(0)),
     ];
     for (encoded, expected) in cases {

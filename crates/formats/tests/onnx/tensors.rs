@@ -9,10 +9,12 @@ use crate::wire::{bytes, int, packed};
 /// A tensor of shape `[n]` with this data.
 fn read(code: i64, elements: i64, data: Vec<u8>) -> Result<Tensor, String> {
     let message = [int(1, elements), int(2, code), data, bytes(8, "t")].concat();
-    read_tensor(&Bytes::from(message)).map(|(name, tensor)| {
-        assert_eq!(name, "t");
-        tensor
-    }).map_err(|error| error.to_string())
+    read_tensor(&Bytes::from(message))
+        .map(|(name, tensor)| {
+            assert_eq!(name, "t");
+            tensor
+        })
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -73,7 +75,10 @@ fn wrong_data_is_refused() {
     for (index, (result, expected)) in cases.into_iter().enumerate() {
         let message = result.unwrap_err();
         let string_case = expected == "String" && message.contains("string");
-        assert!((message.contains(expected) || string_case) && message.contains("hint:"), "{index}: {message}");
+        assert!(
+            (message.contains(expected) || string_case) && message.contains("hint:"),
+            "{index}: {message}"
+        );
     }
 }
 
@@ -82,7 +87,11 @@ fn every_data_type_round_trips() {
     for &dtype in DType::ALL {
         for shape in [&[][..], &[0], &[5], &[2, 3]] {
             let mut tensor = Tensor::zeros(dtype, shape).unwrap();
-            tensor.bytes_mut().iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);
+            tensor
+                .bytes_mut()
+                .iter_mut()
+                .enumerate()
+                .for_each(|(index, byte)| *byte = index as u8);
             let (name, again) = read_tensor(&Bytes::from(encode_tensor("name", &tensor))).unwrap();
             assert_eq!((name.as_str(), &again), ("name", &tensor));
         }

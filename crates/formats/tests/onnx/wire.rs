@@ -18,12 +18,23 @@ pub(crate) fn int(number: u64, value: i64) -> Vec<u8> {
 /// A string, bytes or message field.
 pub(crate) fn bytes(number: u64, value: impl AsRef<[u8]>) -> Vec<u8> {
     let value = value.as_ref();
-    [varint(number << 3 | 2), varint(value.len() as u64), value.to_vec()].concat()
+    [
+        varint(number << 3 | 2),
+        varint(value.len() as u64),
+        value.to_vec(),
+    ]
+    .concat()
 }
 
 /// A packed field of integers.
 pub(crate) fn packed(number: u64, values: &[i64]) -> Vec<u8> {
-    bytes(number, values.iter().flat_map(|&value| varint(value as u64)).collect::<Vec<_>>())
+    bytes(
+        number,
+        values
+            .iter()
+            .flat_map(|&value| varint(value as u64))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// A model of IR version 8 and opset 17 around the fields of a graph.
@@ -57,5 +68,8 @@ pub(crate) fn output(name: &str) -> Vec<u8> {
 
 /// A tensor from its encoded fields.
 pub(crate) fn initializer(name: &str, dims: &[i64], dtype: i64, fields: &[Vec<u8>]) -> Vec<u8> {
-    bytes(5, [packed(1, dims), int(2, dtype), bytes(8, name), fields.concat()].concat())
+    bytes(
+        5,
+        [packed(1, dims), int(2, dtype), bytes(8, name), fields.concat()].concat(),
+    )
 }

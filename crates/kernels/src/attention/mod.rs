@@ -6,7 +6,7 @@ mod tests;
 use rayon::prelude::*;
 
 use crate::elementwise::function::tanh;
-use crate::product::{Strided, multiply};
+use crate::product::{FEW_ROWS, Strided, multiply};
 use crate::real::Real;
 use crate::rows::maximum;
 use crate::softmax::softmax_row_in_place;
@@ -179,12 +179,17 @@ fn one_head<T: Real>(
     let (sample, head) = (index / args.query_heads, index % args.query_heads);
     let key_head = head / (args.query_heads / args.key_heads);
     let k = args.k.head(sample, key_head, 0..keys, width);
+    let arranged = (queries > FEW_ROWS).then(|| k.transposed_copy());
+    let k_transposed = match &arranged {
+        Some(values) => Strided::new(values, width, keys, keys),
+        None => k.transposed(),
+    };
     let v = args.v.head(sample, key_head, 0..keys, value_width);
     let mut scores = vec![T::ZERO; BLOCK.min(queries) * keys];
     for first in (0..queries).step_by(BLOCK) {
         let rows = first..(first + BLOCK).min(queries);
         let q = args.q.head(sample, head, rows.clone(), width);
-        multiply(q, k.transposed(), &mut scores, keys, args.scale, false);
+        multiply(q, k_transposed, &mut scores, keys, args.scale, false);
         for query in rows.clone().take(if keys == 0 { 0 } else { rows.len() }) {
             let row = &mut scores[(query - first) * keys..][..keys];
             see(ScoreStage::Products, query, row);

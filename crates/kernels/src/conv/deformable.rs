@@ -32,37 +32,68 @@ pub fn convolve_deformable<T: Real + Number>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) {
-    assert!(geometry.fits(x.len(), weights.len(), y.len()), "slices do not fit {geometry:?}");
+    assert!(
+        geometry.fits(x.len(), weights.len(), y.len()),
+        "slices do not fit {geometry:?}"
+    );
     assert_eq!(geometry.output.len(), 2, "deformable convolutions are of images");
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
-    let points: usize = geometry.kernel.iter().product::<usize>() * plane * deformation.groups * geometry.batch;
-    assert_eq!(deformation.offsets.len(), 2 * points, "two offsets for each tap and output");
-    assert!(deformation.mask.is_none_or(|mask| mask.len() == points), "a factor for each tap and output");
-    assert!(bias.is_none_or(|bias| bias.len() == geometry.out_channels), "one bias for each output channel");
+    let points: usize =
+        geometry.kernel.iter().product::<usize>() * plane * deformation.groups * geometry.batch;
+    assert_eq!(
+        deformation.offsets.len(),
+        2 * points,
+        "two offsets for each tap and output"
+    );
+    assert!(
+        deformation.mask.is_none_or(|mask| mask.len() == points),
+        "a factor for each tap and output"
+    );
+    assert!(
+        bias.is_none_or(|bias| bias.len() == geometry.out_channels),
+        "one bias for each output channel"
+    );
     if y.is_empty() {
         return;
     }
     let out_channels = geometry.group_out_channels();
-    y.par_chunks_mut(out_channels * plane).enumerate().for_each(|(index, y)| {
-        let (image, group) = (index / geometry.groups, index % geometry.groups);
-        for (channel, y) in y.chunks_exact_mut(plane).enumerate() {
-            y.fill(bias.map_or(T::ZERO, |bias| bias[group * out_channels + channel]));
-        }
-        let weights = &weights[group * out_channels * taps..(group + 1) * out_channels * taps];
-        let at_a_time = (COLUMNS / taps.max(1)).max(1);
-        for first in (0..plane).step_by(at_a_time) {
-            let positions = first..plane.min(first + at_a_time);
-            let count = positions.len();
-            let columns = columns(geometry, deformation, x, image, group, positions);
-            let product =
-                Product { rows: out_channels, columns: count, depth: taps, a_strides: [taps, 1], b_strides: [count, 1] };
-            let mut sums = vec![T::ZERO; out_channels * count];
-            multiply_batch(&product, &[[0, 0]], [weights, &columns], T::ONE, Onto::Nothing, &mut sums);
-            for (y, sums) in y.chunks_exact_mut(plane).zip(sums.chunks_exact(count)) {
-                y[first..first + count].iter_mut().zip(sums).for_each(|(y, &sum)| *y += sum);
+    y.par_chunks_mut(out_channels * plane)
+        .enumerate()
+        .for_each(|(index, y)| {
+            let (image, group) = (index / geometry.groups, index % geometry.groups);
+            for (channel, y) in y.chunks_exact_mut(plane).enumerate() {
+                y.fill(bias.map_or(T::ZERO, |bias| bias[group * out_channels + channel]));
             }
-        }
-    });
+            let weights = &weights[group * out_channels * taps..(group + 1) * out_channels * taps];
+            let at_a_time = (COLUMNS / taps.max(1)).max(1);
+            for first in (0..plane).step_by(at_a_time) {
+                let positions = first..plane.min(first + at_a_time);
+                let count = positions.len();
+                let columns = columns(geometry, deformation, x, image, group, positions);
+                let product = Product {
+                    rows: out_channels,
+                    columns: count,
+                    depth: taps,
+                    a_strides: [taps, 1],
+                    b_strides: [count, 1],
+                };
+                let mut sums = vec![T::ZERO; out_channels * count];
+                multiply_batch(
+                    &product,
+                    &[[0, 0]],
+                    [weights, &columns],
+                    T::ONE,
+                    Onto::Nothing,
+                    &mut sums,
+                );
+                for (y, sums) in y.chunks_exact_mut(plane).zip(sums.chunks_exact(count)) {
+                    y[first..first + count]
+                        .iter_mut()
+                        .zip(sums)
+                        .for_each(|(y, &sum)| *y += sum);
+                }
+            }
+        });
 }
 
 /// What each tap of a group reads for each position: `[taps, positions]`.
@@ -92,7 +123,9 @@ fn columns<T: Real>(
                 let along = deformation.offsets[(2 * point + 1) * plane + position];
                 let row = at(0, position / width, tap / geometry.kernel[1], down);
                 let column = at(1, position % width, tap % geometry.kernel[1], along);
-                let factor = deformation.mask.map_or(T::ONE, |mask| mask[point * plane + position]);
+                let factor = deformation
+                    .mask
+                    .map_or(T::ONE, |mask| mask[point * plane + position]);
                 columns.push(factor * interpolated(values, &geometry.input, row, column));
             }
         }

@@ -40,18 +40,39 @@ impl DirectWeights {
             _ => 4,
         };
         let (weights, bias) = arrange(groups, block, taps, weights, bias);
-        DirectWeights { block, group_out_channels, taps, weights, bias }
+        DirectWeights {
+            block,
+            group_out_channels,
+            taps,
+            weights,
+            bias,
+        }
     }
 
     /// # Panics
     /// When `geometry` or `x` is not what the caller has checked.
     pub(super) fn run(&self, isa: Isa, geometry: &Geometry, x: &[f32], output: &Output) {
         let plan = Plan::new(self, isa, geometry);
-        let job = Job { packed: self, geometry, plan: &plan, x, output };
+        let job = Job {
+            packed: self,
+            geometry,
+            plan: &plan,
+            x,
+            output,
+        };
         let scratch = || vec![0.0; plan.layout.as_ref().map_or(0, |(_, len)| *len)];
-        (0..plan.units()).into_par_iter().for_each_init(scratch, |scratch, unit| {
-            run(isa, UnitOfWork { job: &job, unit: plan.unit(unit), scratch });
-        });
+        (0..plan.units())
+            .into_par_iter()
+            .for_each_init(scratch, |scratch, unit| {
+                run(
+                    isa,
+                    UnitOfWork {
+                        job: &job,
+                        unit: plan.unit(unit),
+                        scratch,
+                    },
+                );
+            });
     }
 }
 
@@ -94,10 +115,17 @@ impl Plan {
         let rank = geometry.output.len();
         let (row_width, positions) = match direct {
             true => (DIRECT_ROW, geometry.output_plane()),
-            false => (geometry.output[rank - 1], geometry.output[rank.saturating_sub(2)..].iter().product()),
+            false => (
+                geometry.output[rank - 1],
+                geometry.output[rank.saturating_sub(2)..].iter().product(),
+            ),
         };
         let rows = positions.div_ceil(row_width);
-        let leads = if direct { vec![vec![]] } else { positions_of(&geometry.output[..rank.saturating_sub(2)]) };
+        let leads = if direct {
+            vec![vec![]]
+        } else {
+            positions_of(&geometry.output[..rank.saturating_sub(2)])
+        };
         let len = |rows| match direct {
             true => Some(rows * row_width * geometry.group_channels()),
             false => Layout::scratch_len(geometry, rows, across_rows),
@@ -124,11 +152,17 @@ impl Plan {
                 let rows = band_rows.min(rows - first_row);
                 let positions = first_row * row_width..positions.min((first_row + rows) * row_width);
                 let pitch = if across_rows { None } else { Some(row_width) };
-                Band { first_row, rows, vectors: vectors(positions, pitch, direct, geometry, lanes) }
+                Band {
+                    first_row,
+                    rows,
+                    vectors: vectors(positions, pitch, direct, geometry, lanes),
+                }
             })
             .collect();
         if direct {
-            plan.offsets_as_is = (0..packed.taps).map(|channel| channel * geometry.input_plane()).collect();
+            plan.offsets_as_is = (0..packed.taps)
+                .map(|channel| channel * geometry.input_plane())
+                .collect();
         } else {
             let layout = Layout::new(geometry, band_rows, across_rows);
             // One vector more, because whole vectors are read at the end too.
@@ -194,7 +228,11 @@ impl Plan {
 
 /// Whether each output position sees exactly the input position of the same index.
 fn reads_input_as_is(geometry: &Geometry) -> bool {
-    geometry.kernel.iter().chain(&geometry.strides).all(|&size| size == 1)
+    geometry
+        .kernel
+        .iter()
+        .chain(&geometry.strides)
+        .all(|&size| size == 1)
         && geometry.pads.iter().all(|&pad| pad == 0)
         && geometry.input == geometry.output
 }
@@ -218,7 +256,8 @@ fn vectors(
     lanes: usize,
 ) -> Vec<Vector> {
     let run = row_width.unwrap_or(positions.len()).max(1);
-    let columns = |axis: usize| (geometry.kernel[axis] - 1) * geometry.dilations[axis] / geometry.strides[axis];
+    let columns =
+        |axis: usize| (geometry.kernel[axis] - 1) * geometry.dilations[axis] / geometry.strides[axis];
     let pitch = row_width.map_or(0, |width| width + columns(geometry.kernel.len() - 1));
     let mut vectors = Vec::new();
     for (row, start) in positions.clone().step_by(run).enumerate() {
@@ -229,7 +268,11 @@ fn vectors(
                 (false, None) => y - positions.start,
                 (false, Some(_)) => row * pitch + y - start,
             };
-            vectors.push(Vector { x, y, count: lanes.min(end - y) });
+            vectors.push(Vector {
+                x,
+                y,
+                count: lanes.min(end - y),
+            });
         }
     }
     vectors
@@ -253,7 +296,18 @@ struct UnitOfWork<'a> {
 impl Kernel for UnitOfWork<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let UnitOfWork { job: Job { packed, geometry, plan, x, output }, unit, scratch } = self;
+        let UnitOfWork {
+            job:
+                Job {
+                    packed,
+                    geometry,
+                    plan,
+                    x,
+                    output,
+                },
+            unit,
+            scratch,
+        } = self;
         let (group_channels, block) = (geometry.group_channels(), packed.block);
         let band = &plan.bands[unit.band];
         let channel_len = geometry.input_plane();

@@ -31,7 +31,14 @@ impl Axis {
                 pad: geometry.pads[axis],
                 output: geometry.output[axis],
             },
-            None => Axis { input: 1, kernel: 1, stride: 1, dilation: 1, pad: 0, output: 1 },
+            None => Axis {
+                input: 1,
+                kernel: 1,
+                stride: 1,
+                dilation: 1,
+                pad: 0,
+                output: 1,
+            },
         }
     }
 
@@ -96,7 +103,11 @@ pub(super) fn runs_across_rows(geometry: &Geometry, lanes: usize, block: usize) 
         vectors.saturating_mul(taps).saturating_mul(blocks) / 2 + 2 * copied
     };
     let across = cost((rows.output * columns.output).div_ceil(lanes), columns.kernel);
-    across < cost(rows.output * columns.output.div_ceil(lanes), columns.phases().len())
+    across
+        < cost(
+            rows.output * columns.output.div_ceil(lanes),
+            columns.phases().len(),
+        )
 }
 
 impl Layout {
@@ -107,11 +118,17 @@ impl Layout {
         let (copies, extra_columns): (Vec<usize>, usize) = if across_rows {
             (columns_axis.shifts().collect(), 0)
         } else {
-            (columns_axis.phases(), columns_axis.shifts().last().unwrap_or(0) / stride)
+            (
+                columns_axis.phases(),
+                columns_axis.shifts().last().unwrap_or(0) / stride,
+            )
         };
         let pitch = columns_axis.output + extra_columns;
         let columns = copies.iter().map(|&shift| {
-            let high = (columns_axis.input + pad).saturating_sub(shift).div_ceil(stride).min(pitch);
+            let high = (columns_axis.input + pad)
+                .saturating_sub(shift)
+                .div_ceil(stride)
+                .min(pitch);
             let low = pad.saturating_sub(shift).div_ceil(stride).min(high);
             // An empty range starts nowhere.
             let start = if low < high { low * stride + shift - pad } else { 0 };
@@ -139,9 +156,19 @@ impl Layout {
     /// Elements of scratch for bands of `band_rows` rows; `None` on overflow.
     pub(super) fn scratch_len(geometry: &Geometry, band_rows: usize, across_rows: bool) -> Option<usize> {
         let (rows, columns) = (Axis::of(geometry, 2), Axis::of(geometry, 1));
-        let copies = if across_rows { columns.kernel } else { columns.phases().len() };
-        let extra_columns = if across_rows { 0 } else { columns.shifts().last().unwrap_or(0) / columns.stride };
-        let lead: usize = geometry.kernel[..geometry.kernel.len().saturating_sub(2)].iter().product();
+        let copies = if across_rows {
+            columns.kernel
+        } else {
+            columns.phases().len()
+        };
+        let extra_columns = if across_rows {
+            0
+        } else {
+            columns.shifts().last().unwrap_or(0) / columns.stride
+        };
+        let lead: usize = geometry.kernel[..geometry.kernel.len().saturating_sub(2)]
+            .iter()
+            .product();
         let extra_rows = rows.shifts().last().unwrap_or(0) / rows.stride;
         [
             copies,
@@ -203,7 +230,11 @@ impl Layout {
         for tap in 0..lead_taps {
             let lead_index = self.lead.index(lead, tap);
             for (phase, &shift) in self.row_phases.iter().enumerate() {
-                let seen = if lead_index.is_some() { self.rows_seen(first_row, rows, shift) } else { 0..0 };
+                let seen = if lead_index.is_some() {
+                    self.rows_seen(first_row, rows, shift)
+                } else {
+                    0..0
+                };
                 for channel in 0..self.channels {
                     let first = (channel * self.lead.positions() + lead_index.unwrap_or(0)) * plane_len;
                     let plane = &x[first..first + plane_len];
@@ -218,10 +249,13 @@ impl Layout {
                             part.fill(0.0);
                             continue;
                         }
-                        let top = (first_row + seen.start) * self.rows_axis.stride + shift - self.rows_axis.pad;
+                        let top =
+                            (first_row + seen.start) * self.rows_axis.stride + shift - self.rows_axis.pad;
                         let part = &mut part[seen.start * self.pitch..seen.end * self.pitch];
                         // SAFETY: the caller has the instruction set.
-                        unsafe { self.fill_rows::<S>(columns, &plane[top * self.columns_axis.input..], part) };
+                        unsafe {
+                            self.fill_rows::<S>(columns, &plane[top * self.columns_axis.input..], part)
+                        };
                     }
                 }
             }
@@ -230,9 +264,14 @@ impl Layout {
 
     /// Which rows of scratch see the input and not the padding.
     fn rows_seen(&self, first_row: usize, rows: usize, shift: usize) -> std::ops::Range<usize> {
-        let Axis { input, stride, pad, .. } = self.rows_axis;
+        let Axis {
+            input, stride, pad, ..
+        } = self.rows_axis;
         let first = first_row * stride + shift;
-        let end = (input + pad).saturating_sub(first).div_ceil(stride).min(rows + self.extra_rows);
+        let end = (input + pad)
+            .saturating_sub(first)
+            .div_ceil(stride)
+            .min(rows + self.extra_rows);
         pad.saturating_sub(first).div_ceil(stride).min(end)..end
     }
 
@@ -254,7 +293,10 @@ impl Layout {
             // SAFETY: `last` is the largest index that is read; `to` holds `high` elements; the caller has the
             // instruction set.
             unsafe {
-                let (from, to) = (source.as_ptr().add(row * step + columns.start), to.as_mut_ptr().add(columns.low));
+                let (from, to) = (
+                    source.as_ptr().add(row * step + columns.start),
+                    to.as_mut_ptr().add(columns.low),
+                );
                 match stride {
                     1 => copy::<S>(from, to, count),
                     2 => copy_every::<2>(from, to, count),

@@ -55,7 +55,13 @@ impl Geometry {
     /// Whether slices of these lengths hold the input, the weights and the output, and all lists have one length.
     pub fn fits(&self, x: usize, weights: usize, y: usize) -> bool {
         let rank = self.input.len();
-        let lists = [&self.kernel, &self.strides, &self.dilations, &self.pads, &self.output];
+        let lists = [
+            &self.kernel,
+            &self.strides,
+            &self.dilations,
+            &self.pads,
+            &self.output,
+        ];
         rank > 0
             && lists.iter().all(|list| list.len() == rank)
             && self.strides.iter().chain(&self.dilations).all(|&step| step > 0)
@@ -63,13 +69,19 @@ impl Geometry {
             && self.channels.is_multiple_of(self.groups)
             && self.out_channels.is_multiple_of(self.groups)
             && product([self.batch, self.channels].iter().chain(&self.input)) == Some(x)
-            && product([self.out_channels, self.group_channels()].iter().chain(&self.kernel)) == Some(weights)
+            && product(
+                [self.out_channels, self.group_channels()]
+                    .iter()
+                    .chain(&self.kernel),
+            ) == Some(weights)
             && product([self.batch, self.out_channels].iter().chain(&self.output)) == Some(y)
     }
 }
 
 fn product<'a>(sizes: impl IntoIterator<Item = &'a usize>) -> Option<usize> {
-    sizes.into_iter().try_fold(1usize, |product, &size| product.checked_mul(size))
+    sizes
+        .into_iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size))
 }
 
 /// Steps through the positions of a grid in row-major order; returns false after the last.

@@ -11,8 +11,14 @@ use crate::Real;
 /// # Panics
 /// When the slices do not have the lengths that `geometry` gives.
 pub fn convolve<T: Real>(geometry: &Geometry, x: &[T], weights: &[T], bias: Option<&[T]>, y: &mut [T]) {
-    assert!(geometry.fits(x.len(), weights.len(), y.len()), "slices do not fit {geometry:?}");
-    assert!(bias.is_none_or(|bias| bias.len() == geometry.out_channels), "one bias for each output channel");
+    assert!(
+        geometry.fits(x.len(), weights.len(), y.len()),
+        "slices do not fit {geometry:?}"
+    );
+    assert!(
+        bias.is_none_or(|bias| bias.len() == geometry.out_channels),
+        "one bias for each output channel"
+    );
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
     if plane == 0 {
         return;
@@ -23,7 +29,13 @@ pub fn convolve<T: Real>(geometry: &Geometry, x: &[T], weights: &[T], bias: Opti
         let first = (image * geometry.channels + group * geometry.group_channels()) * geometry.input_plane();
         let x = &x[first..first + geometry.group_channels() * geometry.input_plane()];
         let weights = &weights[channel * taps..(channel + 1) * taps];
-        convolve_plane(geometry, x, weights, bias.map_or(T::ZERO, |bias| bias[channel]), y);
+        convolve_plane(
+            geometry,
+            x,
+            weights,
+            bias.map_or(T::ZERO, |bias| bias[channel]),
+            y,
+        );
     });
 }
 

@@ -32,7 +32,11 @@ pub enum Residual<'a> {
 impl Default for Epilogue<'_> {
     /// Stores the sums as they are.
     fn default() -> Self {
-        Epilogue { residual: Residual::None, low: f32::NEG_INFINITY, high: f32::INFINITY }
+        Epilogue {
+            residual: Residual::None,
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
+        }
     }
 }
 
@@ -54,11 +58,24 @@ impl PackedConvolution {
     ///
     /// # Panics
     /// When the lengths do not fit.
-    pub fn new(isa: Isa, groups: usize, taps: usize, weights: &[f32], bias: Option<&[f32]>) -> PackedConvolution {
-        let out_channels = weights.len().checked_div(taps).or(bias.map(<[f32]>::len)).unwrap_or(0);
+    pub fn new(
+        isa: Isa,
+        groups: usize,
+        taps: usize,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+    ) -> PackedConvolution {
+        let out_channels = weights
+            .len()
+            .checked_div(taps)
+            .or(bias.map(<[f32]>::len))
+            .unwrap_or(0);
         assert_eq!(out_channels * taps, weights.len(), "whole rows of weights");
         assert!(groups > 0 && out_channels.is_multiple_of(groups), "whole groups");
-        assert!(bias.is_none_or(|bias| bias.len() == out_channels), "one bias for each output channel");
+        assert!(
+            bias.is_none_or(|bias| bias.len() == out_channels),
+            "one bias for each output channel"
+        );
         PackedConvolution {
             isa: isa.or_narrower(),
             groups,
@@ -80,9 +97,16 @@ impl PackedConvolution {
     /// # Panics
     /// When the slices or the weights do not fit `geometry`.
     pub fn run(&self, geometry: &Geometry, x: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
-        assert!(geometry.fits(x.len(), self.weights.len(), y.len()), "slices do not fit {geometry:?}");
+        assert!(
+            geometry.fits(x.len(), self.weights.len(), y.len()),
+            "slices do not fit {geometry:?}"
+        );
         let same = (geometry.groups, geometry.out_channels, geometry.taps());
-        assert_eq!(same, (self.groups, self.bias.len(), self.taps), "weights do not fit {geometry:?}");
+        assert_eq!(
+            same,
+            (self.groups, self.bias.len(), self.taps),
+            "weights do not fit {geometry:?}"
+        );
         let residual = match epilogue.residual {
             Residual::None => None,
             Residual::Output => Some(Shared(y.as_mut_ptr())),
@@ -94,13 +118,22 @@ impl PackedConvolution {
         if y.is_empty() {
             return;
         }
-        let output = Output { y: Shared(y.as_mut_ptr()), residual, low: epilogue.low, high: epilogue.high };
+        let output = Output {
+            y: Shared(y.as_mut_ptr()),
+            residual,
+            low: epilogue.low,
+            high: epilogue.high,
+        };
         let (isa, groups, weights, bias) = (self.isa, self.groups, &self.weights, &self.bias);
         if pays_off(geometry) {
-            let arranged = self.winograd.get_or_init(|| WinogradWeights::new(isa, groups, weights, bias));
+            let arranged = self
+                .winograd
+                .get_or_init(|| WinogradWeights::new(isa, groups, weights, bias));
             arranged.run(isa, geometry, x, &output);
         } else {
-            let arranged = self.direct.get_or_init(|| DirectWeights::new(isa, groups, self.taps, weights, bias));
+            let arranged = self
+                .direct
+                .get_or_init(|| DirectWeights::new(isa, groups, self.taps, weights, bias));
             arranged.run(isa, geometry, x, &output);
         }
     }

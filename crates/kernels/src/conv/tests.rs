@@ -17,7 +17,9 @@ impl Random {
         (self.next() % end as u64) as usize
     }
     fn values(&mut self, count: usize) -> Vec<f32> {
-        (0..count).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+        (0..count)
+            .map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)
+            .collect()
     }
 }
 
@@ -32,7 +34,10 @@ fn check(geometry: &Geometry, random: &mut Random) {
     let tolerance = 1e-6 * (geometry.taps() as f32 + 4.0);
     let compare = |got: &[f32], expected: &[f32], what: &str| {
         for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
-            assert!((got - expected).abs() <= tolerance, "{what} [{index}]: {got} for {expected}, {geometry:?}");
+            assert!(
+                (got - expected).abs() <= tolerance,
+                "{what} [{index}]: {got} for {expected}, {geometry:?}"
+            );
         }
     };
     for isa in Isa::available() {
@@ -41,13 +46,28 @@ fn check(geometry: &Geometry, random: &mut Random) {
         packed.run(geometry, &x, Epilogue::default(), &mut y);
         compare(&y, &expected, isa.name());
 
-        let clamped: Vec<f32> =
-            expected.iter().zip(&residual).map(|(a, b)| (a + b).clamp(-0.5, 0.75)).collect();
-        let epilogue = Epilogue { residual: Residual::Values(&residual), low: -0.5, high: 0.75 };
+        let clamped: Vec<f32> = expected
+            .iter()
+            .zip(&residual)
+            .map(|(a, b)| (a + b).clamp(-0.5, 0.75))
+            .collect();
+        let epilogue = Epilogue {
+            residual: Residual::Values(&residual),
+            low: -0.5,
+            high: 0.75,
+        };
         packed.run(geometry, &x, epilogue, &mut y);
         compare(&y, &clamped, "with a residual");
         y.copy_from_slice(&residual);
-        packed.run(geometry, &x, Epilogue { residual: Residual::Output, ..epilogue }, &mut y);
+        packed.run(
+            geometry,
+            &x,
+            Epilogue {
+                residual: Residual::Output,
+                ..epilogue
+            },
+            &mut y,
+        );
         compare(&y, &clamped, "onto a residual");
     }
 }
@@ -58,9 +78,11 @@ fn geometry(
     axes: &[[usize; 6]],
 ) -> Option<Geometry> {
     let list = |index: usize| axes.iter().map(|axis| axis[index]).collect::<Vec<_>>();
-    let output = axes.iter().map(|&[input, kernel, stride, dilation, before, after]| {
-        Some((input + before + after).checked_sub((kernel - 1) * dilation + 1)? / stride + 1)
-    });
+    let output = axes
+        .iter()
+        .map(|&[input, kernel, stride, dilation, before, after]| {
+            Some((input + before + after).checked_sub((kernel - 1) * dilation + 1)? / stride + 1)
+        });
     Some(Geometry {
         batch,
         channels: groups * group_channels,
@@ -91,17 +113,41 @@ fn named_shapes() {
         ("groups", [2, 3, 4, 10], &[[12, 3, 1, 1, 1, 1]; 2]),
         ("dilated", [1, 1, 3, 5], &[[20, 3, 1, 4, 4, 4]; 2]),
         ("dilated with stride", [1, 1, 3, 5], &[[20, 4, 2, 3, 4, 1]; 2]),
-        ("one side padded", [1, 1, 2, 3], &[[9, 3, 1, 1, 0, 2], [5, 3, 1, 1, 2, 0]]),
-        ("padding wider than the input", [1, 1, 2, 3], &[[2, 3, 1, 1, 5, 5], [3, 2, 2, 1, 4, 4]]),
+        (
+            "one side padded",
+            [1, 1, 2, 3],
+            &[[9, 3, 1, 1, 0, 2], [5, 3, 1, 1, 2, 0]],
+        ),
+        (
+            "padding wider than the input",
+            [1, 1, 2, 3],
+            &[[2, 3, 1, 1, 5, 5], [3, 2, 2, 1, 4, 4]],
+        ),
         ("size 1", [1, 1, 1, 1], &[[1, 1, 1, 1, 0, 0]; 2]),
         ("no image", [0, 1, 3, 4], &[[8, 3, 1, 1, 1, 1]; 2]),
         ("no channel", [2, 1, 0, 4], &[[8, 3, 1, 1, 1, 1]; 2]),
         ("1-D", [2, 1, 4, 6], &[[40, 5, 2, 1, 2, 1]]),
-        ("3-D", [1, 1, 3, 9], &[[6, 3, 2, 1, 1, 1], [7, 3, 1, 1, 1, 0], [9, 2, 1, 2, 0, 1]]),
+        (
+            "3-D",
+            [1, 1, 3, 9],
+            &[[6, 3, 2, 1, 1, 1], [7, 3, 1, 1, 1, 0], [9, 2, 1, 2, 0, 1]],
+        ),
         ("3-D 1x1x1", [1, 2, 3, 4], &[[3, 1, 1, 1, 0, 0]; 3]),
-        ("bands", [1, 1, 64, 16], &[[130, 3, 1, 1, 1, 1], [70, 3, 1, 1, 1, 1]]),
-        ("bands with gaps in rows", [1, 1, 48, 8], &[[131, 3, 2, 1, 1, 1], [200, 3, 2, 1, 1, 1]]),
-        ("few rows and many channels", [1, 1, 300, 70], &[[7, 3, 1, 1, 1, 1]; 2]),
+        (
+            "bands",
+            [1, 1, 64, 16],
+            &[[130, 3, 1, 1, 1, 1], [70, 3, 1, 1, 1, 1]],
+        ),
+        (
+            "bands with gaps in rows",
+            [1, 1, 48, 8],
+            &[[131, 3, 2, 1, 1, 1], [200, 3, 2, 1, 1, 1]],
+        ),
+        (
+            "few rows and many channels",
+            [1, 1, 300, 70],
+            &[[7, 3, 1, 1, 1, 1]; 2],
+        ),
         ("many weights", [1, 1, 512, 300], &[[5, 1, 1, 1, 0, 0]; 2]),
     ];
     let mut random = Random(1);
@@ -117,12 +163,24 @@ fn random_shapes() {
     let mut checked = 0;
     while checked < 300 {
         let rank = 1 + random.below(3);
-        let channels = [random.below(3), 1 + random.below(3), 1 + random.below(6), 1 + random.below(19)];
+        let channels = [
+            random.below(3),
+            1 + random.below(3),
+            1 + random.below(6),
+            1 + random.below(19),
+        ];
         let axes: Vec<[usize; 6]> = (0..rank)
             .map(|axis| {
                 let largest = if axis + 1 == rank { 40 } else { 9 };
                 let (kernel, stride) = (1 + random.below(4), 1 + random.below(3));
-                [1 + random.below(largest), kernel, stride, 1 + random.below(3), random.below(4), random.below(4)]
+                [
+                    1 + random.below(largest),
+                    kernel,
+                    stride,
+                    1 + random.below(3),
+                    random.below(4),
+                    random.below(4),
+                ]
             })
             .collect();
         if let Some(geometry) = geometry(channels, &axes) {

@@ -117,7 +117,12 @@ unsafe fn tile<S: Simd, const O: usize, const V: usize, const PARTIAL: bool>(
             let channel = block * O + o;
             if channel < work.channels {
                 for v in 0..V {
-                    finish::<S>(work, channel * work.y_channel + vectors[v].y, sums[o][v], vectors[v].count);
+                    finish::<S>(
+                        work,
+                        channel * work.y_channel + vectors[v].y,
+                        sums[o][v],
+                        vectors[v].count,
+                    );
                 }
             }
         }

@@ -73,26 +73,51 @@ impl WinogradWeights {
         for kernels in weights.chunks_exact(group_channels * 9) {
             for phase in KERNEL {
                 for kernel in kernels.chunks_exact(9) {
-                    let column = |tap: usize| (0..3).map(|row| phase[row] * f64::from(kernel[row * 3 + tap])).sum();
+                    let column = |tap: usize| {
+                        (0..3)
+                            .map(|row| phase[row] * f64::from(kernel[row * 3 + tap]))
+                            .sum()
+                    };
                     combined.extend((0..3).map(column).map(|sum: f64| sum as f32));
                 }
             }
         }
         let (weights, bias) = arrange(groups, block, taps, &combined, bias);
         let group_out_channels = bias.len() / groups;
-        WinogradWeights { block, group_channels, group_out_channels, weights, bias }
+        WinogradWeights {
+            block,
+            group_channels,
+            group_out_channels,
+            weights,
+            bias,
+        }
     }
 
     /// # Panics
     /// When `geometry` or `x` is not what the caller has checked.
     pub(super) fn run(&self, isa: Isa, geometry: &Geometry, x: &[f32], output: &Output) {
         let plan = Plan::new(self, isa, geometry);
-        let job = Job { packed: self, geometry, plan: &plan, x, output };
+        let job = Job {
+            packed: self,
+            geometry,
+            plan: &plan,
+            x,
+            output,
+        };
         // One vector more, because whole vectors are read at the end too.
         let scratch = || vec![0.0; plan.layout.len() + isa.lanes()];
-        (0..plan.units()).into_par_iter().for_each_init(scratch, |scratch, index| {
-            run(isa, UnitOfWork { job: &job, index, scratch });
-        });
+        (0..plan.units())
+            .into_par_iter()
+            .for_each_init(scratch, |scratch, index| {
+                run(
+                    isa,
+                    UnitOfWork {
+                        job: &job,
+                        index,
+                        scratch,
+                    },
+                );
+            });
     }
 }
 
@@ -118,7 +143,8 @@ impl Plan {
         let wanted = 4 * rayon::current_num_threads();
         loop {
             let parts = rows.div_ceil(band_rows) * blocks.div_ceil(blocks_at_a_time);
-            let work = band_rows * ROWS * geometry.output[1] * blocks_at_a_time * packed.block * geometry.taps();
+            let work =
+                band_rows * ROWS * geometry.output[1] * blocks_at_a_time * packed.block * geometry.taps();
             if geometry.batch * geometry.groups * parts >= wanted || work < 2 * SMALLEST_UNIT {
                 break;
             }
@@ -155,7 +181,12 @@ impl Plan {
 fn runs_across_rows(geometry: &Geometry, lanes: usize) -> bool {
     let (rows, columns) = (geometry.output[0].div_ceil(ROWS), geometry.output[1]);
     // In cycles for one input channel, with two products a cycle and one cycle for a copied vector.
-    let cost = |vectors: usize| vectors.saturating_mul(geometry.group_out_channels()).saturating_mul(PHASES * 3) / 2;
+    let cost = |vectors: usize| {
+        vectors
+            .saturating_mul(geometry.group_out_channels())
+            .saturating_mul(PHASES * 3)
+            / 2
+    };
     let copies = rows * 3 * PHASES * columns.div_ceil(lanes);
     cost((rows * columns).div_ceil(lanes)).saturating_add(copies) < cost(rows * columns.div_ceil(lanes))
 }
@@ -178,7 +209,13 @@ struct UnitOfWork<'a> {
 impl Kernel for UnitOfWork<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Job { packed, geometry, plan, x, output } = self.job;
+        let Job {
+            packed,
+            geometry,
+            plan,
+            x,
+            output,
+        } = self.job;
         let parts = plan.blocks.div_ceil(plan.blocks_at_a_time);
         let (rest, part) = (self.index / parts, self.index % parts);
         let (rest, band) = (rest / plan.bands.len(), rest % plan.bands.len());

@@ -1,20 +1,25 @@
-//! Convolution of codes: columns of patches, packed tile by tile, times the filters.
+//! Convolution of codes: windows are read where they lie, in an input laid out for it.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::panel::{self, WIDEST};
-use super::patches::Patches;
+use super::layout::Layout;
+use super::panel::{self, Columns, Offsets, WIDEST};
 use super::{DEPTH, LANES, ROWS};
 use crate::conv::Geometry;
 
 /// The filters of a convolution in the order in which the kernels read them.
 #[derive(Clone, Debug)]
 pub struct Filters {
-    /// `[out_channels, depth]`, taps by kernel position and then by channel, padded with zeros.
+    /// `[out_channels, channels / together, taps, together]`, missing channels being zeros.
     codes: Vec<i8>,
     /// Sum of each filter.
     sums: Vec<i32>,
+    /// Codes of one filter.
     depth: usize,
+    /// Channels that are next to each other: one where a filter has one channel, else [`DEPTH`].
+    together: usize,
 }
 
 impl Filters {
@@ -23,20 +28,37 @@ impl Filters {
     /// # Panics
     /// When there are not as many weights as filters and channels go into.
     pub fn new(weights: &[i8], out_channels: usize, channels: usize) -> Filters {
-        let taps = weights.len() / out_channels.max(1);
-        let (depth, positions) = (taps.next_multiple_of(DEPTH), taps / channels.max(1));
-        assert_eq!(weights.len(), out_channels * channels * positions, "as many weights as the sizes say");
+        let size = weights.len() / out_channels.max(1);
+        let taps = size / channels.max(1);
+        assert_eq!(
+            weights.len(),
+            out_channels * channels * taps,
+            "as many weights as the sizes say"
+        );
+        let together = if channels == 1 { 1 } else { DEPTH };
+        let depth = channels.next_multiple_of(together) * taps;
         let mut codes = vec![0; depth * out_channels];
-        if taps > 0 {
-            for (filter, weights) in codes.chunks_exact_mut(depth).zip(weights.chunks_exact(taps)) {
-                for tap in 0..taps {
-                    filter[tap] = weights[tap % channels * positions + tap / channels];
-                }
-            }
+        for (index, &weight) in weights.iter().enumerate() {
+            let (out, channel, tap) = (index / size, index % size / taps, index % taps);
+            codes[out * depth + (channel / together * taps + tap) * together + channel % together] = weight;
         }
-        let sum = |out: usize| codes[out * depth..][..depth].iter().map(|&code| i32::from(code)).sum();
+        let sum = |out: usize| {
+            codes[out * depth..][..depth]
+                .iter()
+                .map(|&code| i32::from(code))
+                .sum()
+        };
         let sums = (0..out_channels).map(sum).collect();
-        Filters { codes, sums, depth }
+        Filters {
+            codes,
+            sums,
+            depth,
+            together,
+        }
+    }
+
+    fn filter(&self, out_channel: usize) -> &[i8] {
+        &self.codes[out_channel * self.depth..][..self.depth]
     }
 }
 
@@ -51,7 +73,11 @@ pub struct ZeroPoints<'a> {
 
 impl ZeroPoints<'_> {
     fn of_filter(&self, out_channel: usize) -> i32 {
-        if self.weights.len() == 1 { self.weights[0] } else { self.weights[out_channel] }
+        if self.weights.len() == 1 {
+            self.weights[0]
+        } else {
+            self.weights[out_channel]
+        }
     }
 }
 
@@ -60,6 +86,9 @@ struct Places<T>(*mut T);
 
 // SAFETY: see `convolve`: every place is written by one task only.
 unsafe impl<T: Send> Sync for Places<T> {}
+
+/// Positions of the virtual plane that one task takes at most, unless a row has more.
+const BLOCK: usize = 512;
 
 /// Convolves `x` `[batch, channels, input...]`. `finish(out_channel, sums, y)` turns stretches of exact sums of
 /// `(x - zero) * (weight - zero)` into elements of `y` `[batch, out_channels, output...]`.
@@ -75,70 +104,207 @@ pub fn convolve<T: Send>(
     y: &mut [T],
 ) {
     let weights = geometry.taps() * geometry.out_channels;
-    assert!(geometry.fits(x.len(), weights, y.len()), "slices that fit the geometry");
+    assert!(
+        geometry.fits(x.len(), weights, y.len()),
+        "slices that fit the geometry"
+    );
     if y.is_empty() {
         return;
     }
-    assert_eq!(filters.sums.len(), geometry.out_channels, "as many filters as output channels");
-    assert_eq!(filters.depth, geometry.taps().next_multiple_of(DEPTH), "filters of the size of a patch");
-    assert!(zeros.weights.len() == 1 || zeros.weights.len() == geometry.out_channels, "a zero point per filter");
-    let plane = geometry.output_plane();
-    let tiles = plane.div_ceil(WIDEST);
-    let places = Places(y.as_mut_ptr());
-    let task = |index: usize| {
-        let places = &places;
-        let (tile, rest) = (index % tiles, index / tiles);
-        let (group, image) = (rest % geometry.groups, rest / geometry.groups);
-        let (start, end) = (tile * WIDEST, plane.min((tile + 1) * WIDEST));
-        let patches = Patches::new(geometry, x, zeros.x, image, group, start..end);
-        for_each_row(geometry, &patches, filters, group, zeros, |out_channel, sums| {
-            let at = (image * geometry.out_channels + out_channel) * plane + start;
-            // SAFETY: `at..at + end - start` lies in `y` (its size was asserted), and no other task has the same image,
-            // output channel and tile.
-            let y = unsafe { std::slice::from_raw_parts_mut(places.0.add(at), end - start) };
-            finish(out_channel, &sums[..end - start], y);
-        });
+    assert_eq!(
+        filters.sums.len(),
+        geometry.out_channels,
+        "as many filters as output channels"
+    );
+    assert!(
+        zeros.weights.len() == 1 || zeros.weights.len() == geometry.out_channels,
+        "a zero point per filter"
+    );
+    let layout = Layout::new(geometry, filters.together);
+    let depth = geometry.group_channels().next_multiple_of(filters.together) * layout.taps().len();
+    assert_eq!(filters.depth, depth, "filters of the size of a window");
+    let groups = geometry.group_channels().div_ceil(filters.together);
+    let distances = |group: usize| {
+        layout
+            .taps()
+            .iter()
+            .map(move |tap| (group, tap * filters.together))
     };
-    (0..geometry.batch * geometry.groups * tiles).into_par_iter().for_each(task);
+    let offset = |(group, distance): (usize, usize)| group * layout.group_bytes() + distance;
+    let offsets = Offsets::new((0..groups).flat_map(distances).map(offset).collect());
+    let (plane, width) = (
+        geometry.output_plane(),
+        geometry.output[geometry.output.len() - 1],
+    );
+    let (rows, rows_of_block) = (plane / width, (BLOCK / layout.row()).max(1));
+    let places = Places(y.as_mut_ptr());
+    let channels = geometry.group_channels() * geometry.input_plane();
+    let of_group = |index: usize| {
+        let (group, image) = (index % geometry.groups, index / geometry.groups);
+        let x = layout.fill(geometry, &x[index * channels..][..channels], zeros.x);
+        let block = |first: usize| {
+            let places = &places;
+            let block = Block {
+                geometry,
+                layout: &layout,
+                offsets: &offsets,
+                x: &x,
+                rows: first..rows.min(first + rows_of_block),
+            };
+            block.for_each_channel(filters, group, zeros, |out_channel, sums| {
+                let at = (image * geometry.out_channels + out_channel) * plane + first * width;
+                // SAFETY: the sums are those of whole rows from `first` on, so that the places lie in `y` (its size was
+                // asserted); no other task has the same image, output channel and rows.
+                let y = unsafe { std::slice::from_raw_parts_mut(places.0.add(at), sums.len()) };
+                finish(out_channel, sums, y);
+            });
+        };
+        let blocks = rows.div_ceil(rows_of_block);
+        if blocks == 1 {
+            block(0)
+        } else {
+            (0..blocks).into_par_iter().for_each(|b| block(b * rows_of_block))
+        }
+    };
+    (0..geometry.batch * geometry.groups)
+        .into_par_iter()
+        .for_each(of_group);
 }
 
-/// Calls `emit(out channel, sums)` for every filter of a group; the sums are those of the patches, zero points taken off.
-fn for_each_row(
-    geometry: &Geometry,
-    patches: &Patches,
-    filters: &Filters,
-    group: usize,
-    zeros: ZeroPoints<'_>,
-    mut emit: impl FnMut(usize, &[i32]),
-) {
-    let (depth, width) = (filters.depth, patches.width());
-    let out_channels = geometry.group_out_channels();
-    let mut sums = [0; ROWS * WIDEST];
-    for first in (0..out_channels).step_by(ROWS) {
-        let rows = ROWS.min(out_channels - first);
-        let first = group * out_channels + first;
-        let sums = &mut sums[..rows * width];
-        if depth == 0 {
-            sums.fill(0);
+/// Some rows of the output of one group of one image.
+struct Block<'a> {
+    geometry: &'a Geometry,
+    layout: &'a Layout,
+    /// Where each four codes of a window lie, from its first position on.
+    offsets: &'a Offsets,
+    x: &'a [u8],
+    rows: Range<usize>,
+}
+
+impl Block<'_> {
+    /// Calls `emit(out channel, sums)` for every filter of a group; zero points are taken off the sums.
+    fn for_each_channel(
+        &self,
+        filters: &Filters,
+        group: usize,
+        zeros: ZeroPoints<'_>,
+        mut emit: impl FnMut(usize, &[i32]),
+    ) {
+        let size = self.rows.len() * self.width();
+        let out_channels = self.geometry.group_out_channels();
+        let first = group * out_channels;
+        let of_patches = if zeros.weights.iter().any(|&zero| zero != 0) {
+            self.sums_of_patches(filters)
         } else {
-            let codes = &filters.codes[first * depth..][..rows * depth];
-            panel::multiply_signed_rows(codes, depth, patches.codes(), sums);
-        }
-        for (out_channel, sums) in (first..).zip(sums.chunks_exact_mut(width)) {
-            let zero = zeros.of_filter(out_channel);
-            let filter = filters.sums[out_channel].wrapping_sub(zero.wrapping_mul(geometry.taps() as i32));
-            let offset = filter.wrapping_mul(i32::from(zeros.x));
-            sums.iter_mut().for_each(|sum| *sum = sum.wrapping_sub(offset));
-            if zero != 0 {
-                let columns = sums.iter_mut().zip(patches.sums());
-                columns.for_each(|(sum, patch)| *sum = sum.wrapping_sub(zero.wrapping_mul(*patch)));
+            vec![]
+        };
+        let mut sums = vec![0; ROWS * size];
+        for first in (first..first + out_channels).step_by(ROWS) {
+            let rows = ROWS.min(group * out_channels + out_channels - first);
+            let codes = &filters.codes[first * filters.depth..][..rows * filters.depth];
+            self.multiply(codes, filters.together, &mut sums[..rows * size]);
+            for (out_channel, sums) in (first..first + rows).zip(sums.chunks_exact_mut(size)) {
+                let zero = zeros.of_filter(out_channel);
+                let filter =
+                    filters.sums[out_channel].wrapping_sub(zero.wrapping_mul(self.geometry.taps() as i32));
+                let offset = filter.wrapping_mul(i32::from(zeros.x));
+                sums.iter_mut().for_each(|sum| *sum = sum.wrapping_sub(offset));
+                for (sum, patch) in sums.iter_mut().zip(&of_patches) {
+                    *sum = sum.wrapping_sub(zero.wrapping_mul(*patch));
+                }
+                emit(out_channel, sums);
             }
-            emit(out_channel, sums);
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.geometry.output[self.geometry.output.len() - 1]
+    }
+
+    /// For each output position, the sum of what its window sees: a filter of ones.
+    fn sums_of_patches(&self, filters: &Filters) -> Vec<i32> {
+        let channels = self.geometry.group_channels();
+        let ones = vec![1i8; self.geometry.taps()];
+        let ones = Filters::new(&ones, 1, channels);
+        let mut sums = vec![0; self.rows.len() * self.width()];
+        self.multiply(ones.filter(0), filters.together, &mut sums);
+        sums
+    }
+
+    /// `sums[filters, positions]`, without regard to zero points.
+    fn multiply(&self, codes: &[i8], together: usize, sums: &mut [i32]) {
+        let width = self.width();
+        let size = self.rows.len() * width;
+        let starts: Vec<usize> = self
+            .rows
+            .clone()
+            .map(|row| self.layout.start_of_row(self.geometry, row))
+            .collect();
+        if codes.is_empty() {
+            return sums.fill(0);
+        }
+        if together == 1 {
+            return self.multiply_taps(codes, &starts, sums);
+        }
+        let count = sums.len() / size;
+        let (start, end) = (starts[0], starts[starts.len() - 1] + width);
+        let mut tile = [0; ROWS * WIDEST];
+        for first in (start..end).step_by(WIDEST) {
+            let panels = (end - first).div_ceil(LANES).min(WIDEST / LANES);
+            let columns = Columns {
+                codes: &self.x[first * DEPTH..],
+                offsets: self.offsets,
+                panels,
+                panel_stride: LANES * DEPTH,
+            };
+            let tile = &mut tile[..count * columns.width()];
+            panel::multiply_signed_rows(codes, columns, tile);
+            // Rows of the output that the tile meets; what lies between them is thrown away.
+            let met = starts.partition_point(|&start| start + width <= first);
+            for (index, &start) in starts
+                .iter()
+                .enumerate()
+                .skip(met)
+                .take_while(|(_, start)| **start < first + columns.width())
+            {
+                let (from, to) = (start.max(first), (start + width).min(first + columns.width()));
+                for (sums, tile) in sums
+                    .chunks_exact_mut(size)
+                    .zip(tile.chunks_exact(columns.width()))
+                {
+                    let at = index * width + from - start;
+                    sums[at..at + to - from].copy_from_slice(&tile[from - first..to - first]);
+                }
+            }
+        }
+    }
+
+    /// As [`Block::multiply`] where a filter has one channel.
+    fn multiply_taps(&self, codes: &[i8], starts: &[usize], sums: &mut [i32]) {
+        let (taps, width) = (self.layout.taps(), self.width());
+        for (filter, sums) in codes
+            .chunks_exact(taps.len())
+            .zip(sums.chunks_exact_mut(starts.len() * width))
+        {
+            for (start, sums) in starts.iter().zip(sums.chunks_exact_mut(width)) {
+                weighted_sum(&self.x[*start..], taps, filter, sums);
+            }
         }
     }
 }
 
-const _: () = assert!(WIDEST.is_multiple_of(LANES));
+crate::vectorize::vectorized! {
+    /// `sums[i]` is the sum over taps of `weight * x[i + tap]`.
+    fn weighted_sum(x: &[u8], taps: &[usize], weights: &[i8], sums: &mut [i32]) {
+        sums.fill(0);
+        for (tap, weight) in taps.iter().zip(weights) {
+            let weight = i32::from(*weight);
+            for (sum, x) in sums.iter_mut().zip(&x[*tap..]) {
+                *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(*x)));
+            }
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +313,13 @@ mod tests {
     use crate::integer::tests::codes;
     use crate::integer::to_signed;
 
-    fn geometry(batch: usize, channels: [usize; 3], input: &[usize], kernel: &[usize], step: [usize; 3]) -> Geometry {
+    fn geometry(
+        batch: usize,
+        channels: [usize; 3],
+        input: &[usize],
+        kernel: &[usize],
+        step: [usize; 3],
+    ) -> Geometry {
         let [stride, dilation, pad] = step;
         let size = |axis: usize| (input[axis] + 2 * pad - (kernel[axis] - 1) * dilation - 1) / stride + 1;
         Geometry {
@@ -181,17 +353,37 @@ mod tests {
             let weights = to_signed(&codes(geometry.taps() * geometry.out_channels, case as u32));
             let x = codes(geometry.batch * geometry.channels * geometry.input_plane(), 7);
             let mut y = vec![0; geometry.batch * geometry.out_channels * geometry.output_plane()];
-            for (zero, zeros) in [(0, vec![0]), (17, vec![0]), (200, vec![-3]), (9, (0..geometry.out_channels as i32).collect())] {
+            for (zero, zeros) in [
+                (0, vec![0]),
+                (17, vec![0]),
+                (200, vec![-3]),
+                (9, (0..geometry.out_channels as i32).collect()),
+            ] {
                 let filters = Filters::new(&weights, geometry.out_channels, geometry.group_channels());
-                let points = ZeroPoints { x: zero, weights: &zeros };
-                convolve(geometry, &x, &filters, points, |_, sums, y| y.copy_from_slice(sums), &mut y);
+                let points = ZeroPoints {
+                    x: zero,
+                    weights: &zeros,
+                };
+                convolve(
+                    geometry,
+                    &x,
+                    &filters,
+                    points,
+                    |_, sums, y| y.copy_from_slice(sums),
+                    &mut y,
+                );
                 // Exact in f64.
                 let real_x: Vec<f64> = x.iter().map(|&code| f64::from(code) - f64::from(zero)).collect();
-                let real = |(index, &code): (usize, &i8)| f64::from(code) - f64::from(points.of_filter(index / geometry.taps()));
+                let real = |(index, &code): (usize, &i8)| {
+                    f64::from(code) - f64::from(points.of_filter(index / geometry.taps()))
+                };
                 let real_weights: Vec<f64> = weights.iter().enumerate().map(real).collect();
                 let mut expected = vec![0.0; y.len()];
                 conv::convolve(geometry, &real_x, &real_weights, None, &mut expected);
-                assert!(y.iter().zip(&expected).all(|(y, e)| f64::from(*y) == *e), "case {case}, zero {zero} {zeros:?}");
+                assert!(
+                    y.iter().zip(&expected).all(|(y, e)| f64::from(*y) == *e),
+                    "case {case}, zero {zero} {zeros:?}"
+                );
             }
         }
     }

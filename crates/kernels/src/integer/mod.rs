@@ -7,8 +7,8 @@
 //! side, four codes of each next to each other.
 
 mod convolution;
+mod layout;
 mod panel;
-mod patches;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -73,12 +73,13 @@ fn multiply_rows(a: &[u8], b: &Panels<i8>, out: &mut [i32]) {
             row[first..first + count].copy_from_slice(&sums[..count]);
         }
     };
-    panel::for_each_tile(b, |first, panels, width| {
+    panel::for_each_tile(b, |first, panels| {
+        let width = panels.width();
         for (a, out) in a.chunks(ROWS * padded).zip(out.chunks_mut(ROWS * columns)) {
             let mut sums = [0; ROWS * panel::WIDEST];
-            let rows = a.len() / padded;
-            panel::multiply_unsigned_rows(a, padded, panels, &mut sums[..rows * width]);
-            tile(first, width, &sums[..rows * width], out);
+            let sums = &mut sums[..a.len() / padded * width];
+            panel::multiply_unsigned_rows(a, panels, sums);
+            tile(first, width, sums, out);
         }
     });
 }
@@ -105,7 +106,10 @@ pub fn subtract_zero_points(a: &[u8], a_zero: &[i32], b: &Panels<i8>, b_zero: &[
         if only_a {
             continue;
         }
-        let sum: i32 = a[row * depth..][..depth].iter().map(|&code| i32::from(code)).sum();
+        let sum: i32 = a[row * depth..][..depth]
+            .iter()
+            .map(|&code| i32::from(code))
+            .sum();
         for (column, out) in out.iter_mut().enumerate() {
             *out = out.wrapping_sub(zero_of(b_zero, column).wrapping_mul(sum));
         }
@@ -122,10 +126,13 @@ mod tests {
             *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             Some((*state >> 24) as u8)
         };
-        std::iter::successors(Some(seed), |state| Some(*state)).take(1).flat_map(|seed| {
-            let mut state = seed;
-            std::iter::from_fn(move || step(&mut state)).take(count)
-        }).collect()
+        std::iter::successors(Some(seed), |state| Some(*state))
+            .take(1)
+            .flat_map(|seed| {
+                let mut state = seed;
+                std::iter::from_fn(move || step(&mut state)).take(count)
+            })
+            .collect()
     }
 
     /// The definition.
@@ -144,9 +151,23 @@ mod tests {
 
     #[test]
     fn products_are_exact() {
-        for (m, k, n) in [(1, 1, 1), (3, 5, 2), (7, 64, 33), (13, 130, 65), (2, 3, 100), (64, 17, 16), (5, 0, 4), (0, 4, 4)] {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (3, 5, 2),
+            (7, 64, 33),
+            (13, 130, 65),
+            (2, 3, 100),
+            (64, 17, 16),
+            (5, 0, 4),
+            (0, 4, 4),
+        ] {
             let (a, b) = (codes(m * k, 1), to_signed(&codes(k * n, 2)));
-            for (a_zero, b_zero) in [(0, vec![0]), (128, vec![0]), (3, vec![-7]), (255, (0..n as i32).collect())] {
+            for (a_zero, b_zero) in [
+                (0, vec![0]),
+                (128, vec![0]),
+                (3, vec![-7]),
+                (255, (0..n as i32).collect()),
+            ] {
                 let panels = Panels::new(&b, k, n);
                 let mut out = vec![-1; m * n];
                 multiply(&a, &panels, &mut out);

@@ -37,7 +37,12 @@ impl<T: Copy + Default + Into<i32>> Panels<T> {
                 *sum = sum.wrapping_add(code.into());
             }
         }
-        Panels { depth, columns, codes: packed, sums }
+        Panels {
+            depth,
+            columns,
+            codes: packed,
+            sums,
+        }
     }
 }
 
@@ -58,76 +63,140 @@ impl<T> Panels<T> {
     }
 }
 
-/// Calls `body(first column, codes of the panels, their columns)` for tiles of at most [`WIDEST`] columns.
-pub(super) fn for_each_tile<T>(matrix: &Panels<T>, mut body: impl FnMut(usize, &[T], usize)) {
+/// Where the codes of each step of the sums lie.
+pub(super) struct Offsets {
+    offsets: Vec<usize>,
+    last: usize,
+}
+
+impl Offsets {
+    pub(super) fn new(offsets: Vec<usize>) -> Offsets {
+        let last = offsets.iter().copied().max().unwrap_or(0);
+        Offsets { offsets, last }
+    }
+}
+
+impl std::ops::Deref for Offsets {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.offsets
+    }
+}
+
+/// Columns that a kernel multiplies with rows: at step `i` of the sums, the four codes of each of 16 columns lie at
+/// `offsets[i]`, and those of the next 16 columns `panel_stride` further.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a, T> {
+    pub(super) codes: &'a [T],
+    pub(super) offsets: &'a Offsets,
+    pub(super) panels: usize,
+    pub(super) panel_stride: usize,
+}
+
+impl<T> Columns<'_, T> {
+    /// Number of columns.
+    pub(super) fn width(&self) -> usize {
+        self.panels * LANES
+    }
+
+    /// Whether every code lies in the slice.
+    pub(super) fn is_sound(&self) -> bool {
+        let last = self.offsets.last + LANES * DEPTH;
+        last + self.panels.saturating_sub(1) * self.panel_stride <= self.codes.len()
+    }
+}
+
+/// Calls `body(first column, columns)` for tiles of at most [`WIDEST`] columns.
+pub(super) fn for_each_tile<T>(matrix: &Panels<T>, mut body: impl FnMut(usize, Columns<'_, T>)) {
     let panel = matrix.depth.next_multiple_of(DEPTH) * LANES;
+    let offsets = Offsets::new((0..panel).step_by(LANES * DEPTH).collect());
     for (index, codes) in matrix.codes.chunks(panel.max(1) * (WIDEST / LANES)).enumerate() {
-        body(index * WIDEST, codes, codes.len() / panel * LANES);
+        let columns = Columns {
+            codes,
+            offsets: &offsets,
+            panels: codes.len() / panel,
+            panel_stride: panel,
+        };
+        body(index * WIDEST, columns);
     }
 }
 
-/// `sums[rows, columns] = rows[rows, depth] * panels`: unsigned rows, signed panels. `depth` is a multiple of [`DEPTH`];
-/// there are at most six rows and [`WIDEST`] columns.
-pub(super) fn multiply_unsigned_rows(rows: &[u8], depth: usize, panels: &[i8], sums: &mut [i32]) {
+/// `sums[rows, columns] = rows[rows, depth] * columns`: unsigned rows, signed columns. `depth` is [`DEPTH`] for each
+/// offset; there are at most six rows and [`WIDEST`] columns.
+pub(super) fn multiply_unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums: &mut [i32]) {
     #[cfg(target_arch = "x86_64")]
     if super::vnni::available() {
-        return super::vnni::unsigned_rows(rows, depth, panels, sums);
+        return super::vnni::unsigned_rows(rows, columns, sums);
     }
-    scalar(rows, depth, panels, sums);
+    scalar(rows, columns, sums);
 }
 
-/// As [`multiply_unsigned_rows`] with signed rows and unsigned panels.
-pub(super) fn multiply_signed_rows(rows: &[i8], depth: usize, panels: &[u8], sums: &mut [i32]) {
+/// As [`multiply_unsigned_rows`] with signed rows and unsigned columns.
+pub(super) fn multiply_signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: &mut [i32]) {
     #[cfg(target_arch = "x86_64")]
     if super::vnni::available() {
-        return super::vnni::signed_rows(rows, depth, panels, sums);
+        return super::vnni::signed_rows(rows, columns, sums);
     }
-    scalar(rows, depth, panels, sums);
+    scalar(rows, columns, sums);
 }
 
 crate::vectorize::vectorized! {
-    fn unsigned_scalar(row: &[u8], panel: &[i8], sums: &mut [i32]) {
-        scalar_panel(row, panel, sums);
+    fn unsigned_scalar(row: &[u8], codes: &[i8], offsets: &[usize], sums: &mut [i32]) {
+        scalar_panel(row, codes, offsets, sums);
     }
-    fn signed_scalar(row: &[i8], panel: &[u8], sums: &mut [i32]) {
-        scalar_panel(row, panel, sums);
+    fn signed_scalar(row: &[i8], codes: &[u8], offsets: &[usize], sums: &mut [i32]) {
+        scalar_panel(row, codes, offsets, sums);
     }
 }
 
 /// Rows that have a scalar kernel compiled for the CPU.
 pub(super) trait Row<P>: Sized {
-    fn by_panel(row: &[Self], panel: &[P], sums: &mut [i32]);
+    fn by_panel(row: &[Self], codes: &[P], offsets: &[usize], sums: &mut [i32]);
 }
 
 impl Row<i8> for u8 {
-    fn by_panel(row: &[u8], panel: &[i8], sums: &mut [i32]) {
-        unsigned_scalar(row, panel, sums);
+    fn by_panel(row: &[u8], codes: &[i8], offsets: &[usize], sums: &mut [i32]) {
+        unsigned_scalar(row, codes, offsets, sums);
     }
 }
 
 impl Row<u8> for i8 {
-    fn by_panel(row: &[i8], panel: &[u8], sums: &mut [i32]) {
-        signed_scalar(row, panel, sums);
+    fn by_panel(row: &[i8], codes: &[u8], offsets: &[usize], sums: &mut [i32]) {
+        signed_scalar(row, codes, offsets, sums);
     }
 }
 
 /// The plain form: the oracle of the others.
-pub(super) fn scalar<R: Row<P>, P>(rows: &[R], depth: usize, panels: &[P], sums: &mut [i32]) {
-    let width = panels.len() / depth;
-    for (row, sums) in rows.chunks_exact(depth).zip(sums.chunks_exact_mut(width)) {
-        for (panel, sums) in panels.chunks_exact(depth * LANES).zip(sums.chunks_exact_mut(LANES)) {
-            R::by_panel(row, panel, sums);
+pub(super) fn scalar<R: Row<P>, P>(rows: &[R], columns: Columns<'_, P>, sums: &mut [i32]) {
+    let depth = columns.offsets.len() * DEPTH;
+    for (row, sums) in rows
+        .chunks_exact(depth)
+        .zip(sums.chunks_exact_mut(columns.width()))
+    {
+        for (panel, sums) in sums.chunks_exact_mut(LANES).enumerate() {
+            R::by_panel(
+                row,
+                &columns.codes[panel * columns.panel_stride..],
+                columns.offsets,
+                sums,
+            );
         }
     }
 }
 
 #[inline(always)]
-fn scalar_panel<R: Copy + Into<i32>, P: Copy + Into<i32>>(row: &[R], panel: &[P], sums: &mut [i32]) {
+fn scalar_panel<R: Copy + Into<i32>, P: Copy + Into<i32>>(
+    row: &[R],
+    codes: &[P],
+    offsets: &[usize],
+    sums: &mut [i32],
+) {
     let mut total = [0i32; LANES];
-    for (codes, columns) in row.as_chunks::<DEPTH>().0.iter().zip(panel.as_chunks::<{ LANES * DEPTH }>().0) {
+    for (row, &offset) in row.as_chunks::<DEPTH>().0.iter().zip(offsets) {
+        let columns = &codes[offset..offset + LANES * DEPTH];
         for (total, column) in total.iter_mut().zip(columns.as_chunks::<DEPTH>().0) {
             for lane in 0..DEPTH {
-                *total = total.wrapping_add(codes[lane].into() * column[lane].into());
+                *total = total.wrapping_add(row[lane].into().wrapping_mul(column[lane].into()));
             }
         }
     }
@@ -142,18 +211,42 @@ mod tests {
     fn every_kernel_agrees_with_the_plain_one() {
         for rows in 1..=6 {
             for panels in 1..=4 {
-                for depth in [4, 8, 36, 300] {
+                for (depth, panel_stride) in [(4, 64), (8, 64), (36, 36 * LANES), (300, 64)] {
                     let a: Vec<u8> = (0..rows * depth).map(|i| (i * 37 % 256) as u8).collect();
-                    let b: Vec<i8> = (0..panels * LANES * depth).map(|i| (i * 101 % 256) as u8 as i8).collect();
+                    let b: Vec<i8> = (0..4 * LANES * depth + 256)
+                        .map(|i| (i * 101 % 256) as u8 as i8)
+                        .collect();
+                    // Out of order and overlapping, as in a convolution.
+                    let offsets = Offsets::new(
+                        (0..depth / DEPTH)
+                            .map(|i| (i * 7 % (depth / DEPTH)) * 64)
+                            .collect(),
+                    );
+                    let columns = Columns {
+                        codes: b.as_slice(),
+                        offsets: &offsets,
+                        panels,
+                        panel_stride,
+                    };
                     let mut expected = vec![0; rows * panels * LANES];
                     let mut got = expected.clone();
-                    scalar(&a, depth, &b, &mut expected);
-                    multiply_unsigned_rows(&a, depth, &b, &mut got);
+                    scalar(&a, columns, &mut expected);
+                    multiply_unsigned_rows(&a, columns, &mut got);
                     assert_eq!(got, expected, "{rows} rows, {panels} panels, depth {depth}");
-                    let (a, b): (Vec<i8>, Vec<u8>) = (a.iter().map(|&c| c as i8).collect(), b.iter().map(|&c| c as u8).collect());
-                    scalar(&a, depth, &b, &mut expected);
-                    multiply_signed_rows(&a, depth, &b, &mut got);
-                    assert_eq!(got, expected, "signed, {rows} rows, {panels} panels, depth {depth}");
+                    let a: Vec<i8> = a.iter().map(|&code| code as i8).collect();
+                    let b: Vec<u8> = b.iter().map(|&code| code as u8).collect();
+                    let columns = Columns {
+                        codes: b.as_slice(),
+                        offsets: &offsets,
+                        panels,
+                        panel_stride,
+                    };
+                    scalar(&a, columns, &mut expected);
+                    multiply_signed_rows(&a, columns, &mut got);
+                    assert_eq!(
+                        got, expected,
+                        "signed, {rows} rows, {panels} panels, depth {depth}"
+                    );
                 }
             }
         }

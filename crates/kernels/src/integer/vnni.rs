@@ -1,9 +1,11 @@
 //! AVX-512 VNNI: `vpdpbusd` adds four products of an unsigned and a signed byte to each of 16 sums, without saturation.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+    __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_storeu_si512,
 };
 
+use super::panel::Columns;
 use super::{DEPTH, LANES};
 use crate::Isa;
 
@@ -13,36 +15,44 @@ pub(super) fn available() -> bool {
 }
 
 /// See [`super::panel::multiply_unsigned_rows`]; only when [`available`].
-pub(super) fn unsigned_rows(rows: &[u8], depth: usize, panels: &[i8], sums: &mut [i32]) {
-    dispatch::<false>(bytes_of_rows(rows, depth), panels.as_ptr().cast(), panels.len(), depth, sums);
+pub(super) fn unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums: &mut [i32]) {
+    dispatch::<u8, i8, false>(rows, columns, sums);
 }
 
 /// See [`super::panel::multiply_signed_rows`]; only when [`available`].
-pub(super) fn signed_rows(rows: &[i8], depth: usize, panels: &[u8], sums: &mut [i32]) {
-    let (pointer, count) = bytes_of_rows(rows, depth);
-    dispatch::<true>((pointer, count), panels.as_ptr(), panels.len(), depth, sums);
+pub(super) fn signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: &mut [i32]) {
+    dispatch::<i8, u8, true>(rows, columns, sums);
 }
 
-fn bytes_of_rows<T>(rows: &[T], depth: usize) -> (*const u8, usize) {
-    (rows.as_ptr().cast(), rows.len() / depth)
-}
-
-fn dispatch<const SIGNED_ROWS: bool>(
-    (rows, count): (*const u8, usize),
-    panels: *const u8,
-    panel_bytes: usize,
-    depth: usize,
+fn dispatch<R: Byte, P: Byte, const SIGNED_ROWS: bool>(
+    rows: &[R],
+    columns: Columns<'_, P>,
     sums: &mut [i32],
 ) {
-    let width = panel_bytes / (depth * LANES);
-    assert!(depth.is_multiple_of(DEPTH) && sums.len() == count * width * LANES && available());
+    let depth = columns.offsets.len() * DEPTH;
+    let count = sums.len() / columns.width();
+    assert!(
+        available() && columns.is_sound(),
+        "columns within their slice, on a CPU with VNNI"
+    );
+    assert!(
+        rows.len() == count * depth && sums.len() == count * columns.width(),
+        "rows that fit the sums"
+    );
+    let (rows, codes, sums) = (
+        rows.as_ptr().cast::<u8>(),
+        columns.codes.as_ptr().cast::<u8>(),
+        sums.as_mut_ptr(),
+    );
     macro_rules! tiles {
         ($($r:literal x $w:literal),*) => {
-            match (count, width) {
-                // SAFETY: the CPU has the instructions (asserted); `rows` holds `count * depth` bytes, `panels`
-                // `width * LANES * depth` bytes and `sums` `count * width * LANES` sums, as computed or asserted above.
-                $(($r, $w) => unsafe { tile::<$r, $w, SIGNED_ROWS>(rows, depth, panels, sums.as_mut_ptr()) },)*
-                _ => unreachable!("at most six rows and four panels"),
+            match (count, columns.panels) {
+                // SAFETY: the CPU has the instructions, `rows` holds `count * depth` bytes, the columns lie in `codes`
+                // and `sums` holds `count * panels * LANES` sums, all as asserted above; `R` and `P` are bytes.
+                $(($r, $w) => unsafe {
+                    tile::<$r, $w, SIGNED_ROWS>(rows, columns.offsets, codes, columns.panel_stride, sums);
+                },)*
+                _ => unreachable!("one to six rows and one to four panels"),
             }
         };
     }
@@ -50,28 +60,40 @@ fn dispatch<const SIGNED_ROWS: bool>(
            4 x 1, 4 x 2, 4 x 3, 4 x 4, 5 x 1, 5 x 2, 5 x 3, 5 x 4, 6 x 1, 6 x 2, 6 x 3, 6 x 4);
 }
 
+/// Types of one byte.
+trait Byte {}
+impl Byte for u8 {}
+impl Byte for i8 {}
+
 /// `R` rows by `W` panels.
 ///
 /// # Safety
-/// The CPU must have AVX-512 F and VNNI; `rows` must be valid for `R * depth` bytes, `panels` for `W * LANES * depth`,
-/// `sums` for `R * W * LANES` sums; `depth` is a multiple of [`DEPTH`].
+/// The CPU must have AVX-512 F and VNNI; `rows` must be valid for `R * DEPTH` bytes for each offset, `codes` for
+/// `LANES * DEPTH` bytes at each offset plus each of the first `W` multiples of `panel_stride`, `sums` for
+/// `R * W * LANES` sums.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn tile<const R: usize, const W: usize, const SIGNED_ROWS: bool>(
     rows: *const u8,
-    depth: usize,
-    panels: *const u8,
+    offsets: &[usize],
+    codes: *const u8,
+    panel_stride: usize,
     sums: *mut i32,
 ) {
+    let depth = offsets.len() * DEPTH;
     let mut totals: [[__m512i; W]; R] = [[_mm512_setzero_si512(); W]; R];
-    for step in (0..depth).step_by(DEPTH) {
+    for (step, &offset) in offsets.iter().enumerate() {
         let mut columns = [_mm512_setzero_si512(); W];
         for (panel, columns) in columns.iter_mut().enumerate() {
-            // SAFETY: one group of LANES * DEPTH bytes of panel `panel`, within the caller's bounds.
-            *columns = unsafe { _mm512_loadu_si512(panels.add((panel * depth + step) * LANES).cast()) };
+            // SAFETY: LANES * DEPTH bytes within the caller's bounds.
+            *columns = unsafe { _mm512_loadu_si512(codes.add(offset + panel * panel_stride).cast()) };
         }
         for (row, totals) in totals.iter_mut().enumerate() {
             // SAFETY: DEPTH bytes of row `row`, within the caller's bounds.
-            let codes = unsafe { rows.add(row * depth + step).cast::<i32>().read_unaligned() };
+            let codes = unsafe {
+                rows.add(row * depth + step * DEPTH)
+                    .cast::<i32>()
+                    .read_unaligned()
+            };
             let codes = _mm512_set1_epi32(codes);
             for (total, columns) in totals.iter_mut().zip(columns) {
                 // The unsigned factor comes first.

@@ -1,6 +1,6 @@
 //! Gated recurrent unit.
 
-use super::{Cell, CellActivation, CellState, CellWeights, add, recur};
+use super::{Cell, CellActivation, CellState, CellWeights, Recurrent, add};
 use crate::real::Real;
 
 /// A GRU cell; its gates are update, reset, hidden.
@@ -32,16 +32,16 @@ impl<T: Real> Cell<T> for Gru {
 
     fn step(
         &self,
-        weights: &CellWeights<'_, T>,
+        recurrent: &Recurrent<'_, T>,
         projected: &[Option<&[T]>],
         state: &mut CellState<T>,
         gates: &mut [T],
     ) {
-        let hidden = weights.hidden;
+        let hidden = recurrent.weights.hidden;
         if hidden == 0 {
             return;
         }
-        recur(weights, &state.h, gates, 3 * hidden, 0..2 * hidden);
+        recurrent.multiply(&state.h, gates, 3 * hidden, 0..2 * hidden);
         // What the candidate's product is taken of.
         let mut source = state.h.clone();
         for ((row, gates), source) in projected
@@ -60,14 +60,14 @@ impl<T: Real> Cell<T> for Gru {
                     .for_each(|(source, &reset)| *source *= reset);
             }
         }
-        recur(weights, &source, gates, 3 * hidden, 2 * hidden..3 * hidden);
+        recurrent.multiply(&source, gates, 3 * hidden, 2 * hidden..3 * hidden);
         for ((row, gates), h) in projected
             .iter()
             .zip(gates.chunks_exact_mut(3 * hidden))
             .zip(state.h.chunks_exact_mut(hidden))
         {
             let Some(row) = row else { continue };
-            self.update(weights, &row[2 * hidden..], gates, h);
+            self.update(recurrent.weights, &row[2 * hidden..], gates, h);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Long short-term memory.
 
-use super::{Cell, CellActivation, CellState, CellWeights, add, recur};
+use super::{Cell, CellActivation, CellState, Recurrent, add};
 use crate::real::Real;
 
 /// An LSTM cell; its gates are input, output, forget, cell.
@@ -22,13 +22,13 @@ impl<T: Real> Cell<T> for Lstm<'_, T> {
 
     fn step(
         &self,
-        weights: &CellWeights<'_, T>,
+        recurrent: &Recurrent<'_, T>,
         projected: &[Option<&[T]>],
         state: &mut CellState<T>,
         gates: &mut [T],
     ) {
-        let hidden = weights.hidden;
-        recur(weights, &state.h, gates, 4 * hidden, 0..4 * hidden);
+        let hidden = recurrent.weights.hidden;
+        recurrent.multiply(&state.h, gates, 4 * hidden, 0..4 * hidden);
         for (sequence, row) in projected.iter().enumerate() {
             let Some(row) = row else { continue };
             let gates = &mut gates[sequence * 4 * hidden..][..4 * hidden];

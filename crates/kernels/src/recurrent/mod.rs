@@ -14,7 +14,7 @@ pub use plain::PlainCell;
 
 use rayon::prelude::*;
 
-use crate::product::{Strided, multiply};
+use crate::product::{FEW_ROWS, Strided, multiply};
 use crate::real::Real;
 
 /// A batch of sequences: `x` is `[steps, batch, inputs]`, or `[batch, steps, inputs]` when `batch_first`.
@@ -77,7 +77,7 @@ pub trait Cell<T: Real>: Sync {
     /// its gates, `[GATES * hidden]`; `None` when the sequence is over. `gates` is memory for `[batch, GATES * hidden]`.
     fn step(
         &self,
-        weights: &CellWeights<'_, T>,
+        recurrent: &Recurrent<'_, T>,
         projected: &[Option<&[T]>],
         state: &mut CellState<T>,
         gates: &mut [T],
@@ -100,6 +100,7 @@ pub fn run_cell<T: Real, C: Cell<T>>(
     let (steps, batch, hidden) = (sequences.steps, sequences.batch, weights.hidden);
     let width = C::GATES * hidden;
     project(cell, sequences, weights, projected);
+    let recurrent = Recurrent::new(weights, width, batch);
     let mut gates = vec![T::ZERO; batch * width];
     for step in 0..steps {
         let at = |sequence: usize| {
@@ -125,7 +126,7 @@ pub fn run_cell<T: Real, C: Cell<T>>(
         if rows.iter().all(Option::is_none) {
             break;
         }
-        cell.step(weights, &rows, state, &mut gates);
+        cell.step(&recurrent, &rows, state, &mut gates);
         for sequence in 0..batch {
             if let Some(position) = at(sequence) {
                 emit(position, sequence, &state.h[sequence * hidden..][..hidden]);
@@ -170,33 +171,39 @@ fn project<T: Real, C: Cell<T>>(
         });
 }
 
-/// `gates[.., columns] = h * recurrent[columns, ..]^T` for the whole batch, `gates` being `[batch, width]`.
-fn recur<T: Real>(
-    weights: &CellWeights<'_, T>,
-    h: &[T],
-    gates: &mut [T],
-    width: usize,
-    columns: std::ops::Range<usize>,
-) {
-    let hidden = weights.hidden;
-    let Some(batch) = h.len().checked_div(hidden) else {
-        return;
-    };
-    let h = Strided::new(h, batch, hidden, hidden);
-    let r = Strided::new(
-        &weights.recurrent[columns.start * hidden..],
-        columns.len(),
-        hidden,
-        hidden,
-    );
-    multiply(
-        h,
-        r.transposed(),
-        &mut gates[columns.start..],
-        width,
-        T::ONE,
-        false,
-    );
+/// The recurrent weights of one direction, arranged for the size of the batch.
+#[derive(Debug)]
+pub struct Recurrent<'a, T> {
+    weights: &'a CellWeights<'a, T>,
+    /// `[hidden, gates * hidden]`, when it is worth it.
+    transposed: Option<Vec<T>>,
+}
+
+impl<'a, T: Real> Recurrent<'a, T> {
+    fn new(weights: &'a CellWeights<'a, T>, width: usize, batch: usize) -> Recurrent<'a, T> {
+        let matrix = Strided::new(weights.recurrent, width, weights.hidden, weights.hidden);
+        Recurrent {
+            weights,
+            transposed: (batch > FEW_ROWS).then(|| matrix.transposed_copy()),
+        }
+    }
+
+    /// `gates[.., columns] = h * recurrent[columns, ..]^T` for the whole batch, `gates` being `[batch, width]`.
+    fn multiply(&self, h: &[T], gates: &mut [T], width: usize, columns: std::ops::Range<usize>) {
+        let hidden = self.weights.hidden;
+        let Some(batch) = h.len().checked_div(hidden) else {
+            return;
+        };
+        let h = Strided::new(h, batch, hidden, hidden);
+        let matrix = match &self.transposed {
+            Some(values) => Strided::new(&values[columns.start..], hidden, columns.len(), width),
+            None => {
+                let rows = &self.weights.recurrent[columns.start * hidden..];
+                Strided::new(rows, columns.len(), hidden, hidden).transposed()
+            }
+        };
+        multiply(h, matrix, &mut gates[columns.start..], width, T::ONE, false);
+    }
 }
 
 /// `a += b`.

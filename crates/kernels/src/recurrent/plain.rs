@@ -1,6 +1,6 @@
 //! The plain recurrent cell.
 
-use super::{Cell, CellActivation, CellState, CellWeights, add, recur};
+use super::{Cell, CellActivation, CellState, Recurrent, add};
 use crate::real::Real;
 
 /// `h = f(x W^T + h R^T + b)`.
@@ -17,13 +17,13 @@ impl<T: Real> Cell<T> for PlainCell {
 
     fn step(
         &self,
-        weights: &CellWeights<'_, T>,
+        recurrent: &Recurrent<'_, T>,
         projected: &[Option<&[T]>],
         state: &mut CellState<T>,
         gates: &mut [T],
     ) {
-        let hidden = weights.hidden;
-        recur(weights, &state.h, gates, hidden, 0..hidden);
+        let hidden = recurrent.weights.hidden;
+        recurrent.multiply(&state.h, gates, hidden, 0..hidden);
         for (sequence, row) in projected.iter().enumerate() {
             let Some(row) = row else { continue };
             let h = &mut state.h[sequence * hidden..][..hidden];

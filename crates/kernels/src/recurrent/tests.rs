@@ -3,7 +3,7 @@
 use super::*;
 
 const STEPS: usize = 4;
-const BATCH: usize = 3;
+const BATCH: usize = 6;
 const INPUTS: usize = 2;
 const HIDDEN: usize = 3;
 
@@ -133,7 +133,7 @@ fn assert_close(got: &[f64], expected: &[f64]) {
 
 /// Every combination of bias, lengths, direction and layout.
 fn combinations() -> impl Iterator<Item = (bool, Option<&'static [usize]>, [bool; 2])> {
-    const LENGTHS: [Option<&[usize]>; 2] = [None, Some(&[2, 4, 0])];
+    const LENGTHS: [Option<&[usize]>; 2] = [None, Some(&[2, 4, 0, 1, 4, 3])];
     [true, false].into_iter().flat_map(|bias| {
         LENGTHS.into_iter().flat_map(move |lengths| {
             [[false, false], [true, false], [false, true], [true, true]].map(|order| (bias, lengths, order))

@@ -222,7 +222,6 @@ impl Sizes {
     }
 
     /// The mask as summands, its steps between samples, heads and queries, and the number of keys that it covers.
-    #[expect(clippy::type_complexity, reason = "the parts of an `AttentionMask`")]
     pub(super) fn mask<'a, T: Real>(
         &self,
         inputs: &'a Inputs<'_>,

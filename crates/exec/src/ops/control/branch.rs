@@ -38,9 +38,17 @@ impl Operator for If {
 
 /// The single boolean in input `index`, if it is given.
 pub(super) fn condition(inputs: &Inputs<'_>, index: usize) -> Result<Option<bool>, OpError> {
-    let Some(tensor) = inputs.optional(index) else { return Ok(None) };
-    match tensor.bools().map_err(|_| OpError::Type { index, got: tensor.dtype() })? {
+    let Some(tensor) = inputs.optional(index) else {
+        return Ok(None);
+    };
+    match tensor.bools().map_err(|_| OpError::Type {
+        index,
+        got: tensor.dtype(),
+    })? {
         [value] => Ok(Some(*value != 0)),
-        many => Err(OpError::shape(format!("the condition must be one boolean, got {}", many.len()))),
+        many => Err(OpError::shape(format!(
+            "the condition must be one boolean, got {}",
+            many.len()
+        ))),
     }
 }

@@ -24,7 +24,8 @@ struct Loop {
 pub(crate) fn prepare(op: &ops::Loop, site: &Site<'_>) -> Result<Box<dyn Operator>, CompileError> {
     let carried = site.node.inputs.len().saturating_sub(2);
     let collected = op.body.outputs.len().checked_sub(carried + 1);
-    let fits = op.body.inputs.len() == carried + 2 && site.node.outputs.len() <= op.body.outputs.len().saturating_sub(1);
+    let fits = op.body.inputs.len() == carried + 2
+        && site.node.outputs.len() <= op.body.outputs.len().saturating_sub(1);
     let (Some(collected), true) = (collected, fits) else {
         let source = OpError::shape(format!(
             "the body takes {} values and gives {}, which does not fit {carried} carried values and {} outputs",
@@ -32,9 +33,16 @@ pub(crate) fn prepare(op: &ops::Loop, site: &Site<'_>) -> Result<Box<dyn Operato
             op.body.outputs.len(),
             site.node.outputs.len(),
         ));
-        return Err(CompileError::Node { node: site.graph.describe(site.node), source });
+        return Err(CompileError::Node {
+            node: site.graph.describe(site.node),
+            source,
+        });
     };
-    Ok(Box::new(Loop { body: Subgraph::compile(&op.body, site)?, carried, collected }))
+    Ok(Box::new(Loop {
+        body: Subgraph::compile(&op.body, site)?,
+        carried,
+        collected,
+    }))
 }
 
 impl Operator for Loop {
@@ -42,7 +50,12 @@ impl Operator for Loop {
         let trips = match inputs.integers(0)?.as_deref() {
             None => i64::MAX,
             Some([trips]) => *trips,
-            Some(many) => return Err(OpError::shape(format!("the trip count must be one number, got {}", many.len()))),
+            Some(many) => {
+                return Err(OpError::shape(format!(
+                    "the trip count must be one number, got {}",
+                    many.len()
+                )));
+            }
         };
         let mut proceed = condition(inputs, 1)?.unwrap_or(true);
         let captured = self.body.captured(inputs, 2 + self.carried)?;
@@ -82,18 +95,26 @@ pub(super) struct Collected {
 
 impl Collected {
     pub(super) fn new(outputs: usize) -> Collected {
-        Collected { runs: vec![Vec::new(); outputs], bytes: 0 }
+        Collected {
+            runs: vec![Vec::new(); outputs],
+            bytes: 0,
+        }
     }
 
     /// Adds the outputs of one run.
     pub(super) fn push(&mut self, outputs: Vec<Tensor>) -> Result<(), OpError> {
         for (runs, output) in self.runs.iter_mut().zip(outputs) {
             // A tensor takes some memory even when it is empty.
-            self.bytes = self.bytes.saturating_add(output.as_bytes().len() + size_of::<Tensor>());
+            self.bytes = self
+                .bytes
+                .saturating_add(output.as_bytes().len() + size_of::<Tensor>());
             runs.push(output);
         }
         if self.bytes > LARGEST {
-            return Err(OpError::value(format!("the collected outputs exceed {} GiB", LARGEST >> 30)));
+            return Err(OpError::value(format!(
+                "the collected outputs exceed {} GiB",
+                LARGEST >> 30
+            )));
         }
         Ok(())
     }

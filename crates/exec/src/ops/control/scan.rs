@@ -28,25 +28,44 @@ struct Scan {
 
 /// Scan: initial states, scanned tensors.
 pub(crate) fn prepare(op: &ops::Scan, site: &Site<'_>) -> Result<Box<dyn Operator>, CompileError> {
-    let fail = |source| CompileError::Node { node: site.graph.describe(site.node), source };
+    let fail = |source| CompileError::Node {
+        node: site.graph.describe(site.node),
+        source,
+    };
     let counts = usize::try_from(op.num_scan_inputs).ok().and_then(|scanned| {
         let states = site.node.inputs.len().checked_sub(scanned)?;
         Some((states, scanned, op.body.outputs.len().checked_sub(states)?))
     });
-    let fits = op.body.inputs.len() == site.node.inputs.len() && site.node.outputs.len() <= op.body.outputs.len();
+    let fits =
+        op.body.inputs.len() == site.node.inputs.len() && site.node.outputs.len() <= op.body.outputs.len();
     let (Some((states, scanned, results)), true) = (counts, fits) else {
-        let counts = [op.body.inputs.len(), op.body.outputs.len(), site.node.inputs.len(), site.node.outputs.len()];
-        return Err(fail(OpError::shape(format!("the body's inputs and outputs do not fit the node's: {counts:?}"))));
+        let counts = [
+            op.body.inputs.len(),
+            op.body.outputs.len(),
+            site.node.inputs.len(),
+            site.node.outputs.len(),
+        ];
+        return Err(fail(OpError::shape(format!(
+            "the body's inputs and outputs do not fit the node's: {counts:?}"
+        ))));
     };
     let scanned = ways(scanned, &op.scan_input_axes, &op.scan_input_directions).map_err(fail)?;
     let results = ways(results, &op.scan_output_axes, &op.scan_output_directions).map_err(fail)?;
-    Ok(Box::new(Scan { body: Subgraph::compile(&op.body, site)?, states, scanned, results }))
+    Ok(Box::new(Scan {
+        body: Subgraph::compile(&op.body, site)?,
+        states,
+        scanned,
+        results,
+    }))
 }
 
 fn ways(count: usize, axes: &[i64], directions: &[i64]) -> Result<Vec<Way>, OpError> {
     for list in [axes, directions] {
         if !list.is_empty() && list.len() != count {
-            return Err(OpError::value(format!("{} axes or directions for {count} tensors", list.len())));
+            return Err(OpError::value(format!(
+                "{} axes or directions for {count} tensors",
+                list.len()
+            )));
         }
     }
     let way = |index: usize| Way {
@@ -68,7 +87,9 @@ impl Scan {
         match lengths.as_slice() {
             [] => Ok(0),
             [length] => Ok(*length),
-            _ => Err(OpError::shape(format!("the scanned tensors have different lengths: {lengths:?}"))),
+            _ => Err(OpError::shape(format!(
+                "the scanned tensors have different lengths: {lengths:?}"
+            ))),
         }
     }
 }

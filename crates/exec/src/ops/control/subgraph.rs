@@ -24,8 +24,16 @@ impl Subgraph {
         let captures = graph.captured_names();
         let graph = with_captured_values(graph, &captures, site.graph);
         let program = compile_with_captures(&graph, &captures, &CompileOptions::default())?;
-        let output_types = graph.outputs.iter().map(|&id| graph.value(id).ty.clone()).collect();
-        Ok(Subgraph { program, captures: captures.len(), output_types })
+        let output_types = graph
+            .outputs
+            .iter()
+            .map(|&id| graph.value(id).ty.clone())
+            .collect();
+        Ok(Subgraph {
+            program,
+            captures: captures.len(),
+            output_types,
+        })
     }
 
     /// How many values it reads from around it.
@@ -35,7 +43,9 @@ impl Subgraph {
 
     /// Its captured values, which begin at argument `first` of the node.
     pub(super) fn captured(&self, inputs: &Inputs<'_>, first: usize) -> Result<Vec<Tensor>, OpError> {
-        (first..first + self.captures).map(|index| inputs.required(index).cloned()).collect()
+        (first..first + self.captures)
+            .map(|index| inputs.required(index).cloned())
+            .collect()
     }
 
     /// Runs it on its inputs in order.
@@ -51,7 +61,9 @@ impl Subgraph {
         }
         let ty = self.output_types.get(output);
         let dtype = ty.and_then(ValueType::dtype).ok_or_else(|| {
-            OpError::value(format!("there are no runs, and the type of output {output} of the subgraph is not known"))
+            OpError::value(format!(
+                "there are no runs, and the type of output {output} of the subgraph is not known"
+            ))
         })?;
         let dims = ty.and_then(ValueType::shape).unwrap_or_default();
         let shape: Vec<usize> = dims.iter().map(|dim| dim.known().unwrap_or(0)).collect();
@@ -71,9 +83,12 @@ fn empty(dtype: DType, shape: &[usize], axis: i64) -> Result<Tensor, OpError> {
 fn with_captured_values(graph: &Graph, captures: &[String], outer: &Graph) -> Graph {
     let mut graph = graph.clone();
     for name in captures {
-        let id = graph
-            .value_by_name(name)
-            .unwrap_or_else(|| graph.add_value(Value { name: name.clone(), ..Value::default() }));
+        let id = graph.value_by_name(name).unwrap_or_else(|| {
+            graph.add_value(Value {
+                name: name.clone(),
+                ..Value::default()
+            })
+        });
         let constant = outer.value_by_name(name).and_then(|id| outer.constant(id));
         graph.value_mut(id).initializer = constant.cloned();
     }

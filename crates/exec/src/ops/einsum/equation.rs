@@ -32,13 +32,23 @@ impl Equation {
         };
         let terms: Vec<&str> = left.split(',').collect();
         if terms.len() != shapes.len() {
-            return Err(wrong(&format!("has {} operands, not {}", terms.len(), shapes.len())));
+            return Err(wrong(&format!(
+                "has {} operands, not {}",
+                terms.len(),
+                shapes.len()
+            )));
         }
         let (mut operands, mut sizes, mut longest) = (Vec::new(), BTreeMap::new(), 0);
         for (term, shape) in terms.iter().zip(shapes) {
-            let letters = term.len().saturating_sub(if term.contains("...") { 3 } else { 0 });
-            let hidden = shape.len().checked_sub(letters).filter(|&n| n == 0 || term.contains("..."));
-            let hidden = hidden.ok_or_else(|| wrong(&format!("does not fit an operand of shape {shape:?}")))?;
+            let letters = term
+                .len()
+                .saturating_sub(if term.contains("...") { 3 } else { 0 });
+            let hidden = shape
+                .len()
+                .checked_sub(letters)
+                .filter(|&n| n == 0 || term.contains("..."));
+            let hidden =
+                hidden.ok_or_else(|| wrong(&format!("does not fit an operand of shape {shape:?}")))?;
             longest = longest.max(hidden);
             let labels = labels(term, hidden).ok_or_else(|| wrong("has a character that is not a letter"))?;
             for (label, &size) in labels.iter().zip(*shape) {
@@ -57,10 +67,16 @@ impl Equation {
         };
         for (index, label) in output.iter().enumerate() {
             if !sizes.contains_key(label) || output[..index].contains(label) {
-                return Err(wrong("has an output letter that is repeated or not among the inputs"));
+                return Err(wrong(
+                    "has an output letter that is repeated or not among the inputs",
+                ));
             }
         }
-        Ok(Equation { operands, output, sizes })
+        Ok(Equation {
+            operands,
+            output,
+            sizes,
+        })
     }
 
     /// The size of a dimension.
@@ -72,9 +88,13 @@ impl Equation {
 /// The labels of a term whose ellipsis stands for `hidden` dimensions.
 fn labels(term: &str, hidden: usize) -> Option<Vec<Label>> {
     let letters = |part: &str| -> Option<Vec<Label>> {
-        part.bytes().map(|byte| byte.is_ascii_alphabetic().then_some(Label::Letter(byte))).collect()
+        part.bytes()
+            .map(|byte| byte.is_ascii_alphabetic().then_some(Label::Letter(byte)))
+            .collect()
     };
-    let Some((before, after)) = term.split_once("...") else { return letters(term) };
+    let Some((before, after)) = term.split_once("...") else {
+        return letters(term);
+    };
     let mut labels = letters(before)?;
     labels.extend((0..hidden).rev().map(Label::Ellipsis));
     labels.extend(letters(after)?);
@@ -84,9 +104,16 @@ fn labels(term: &str, hidden: usize) -> Option<Vec<Label>> {
 /// What the ellipsis stands for, then the letters that occur once, in alphabetical order.
 fn implicit_output(operands: &[Vec<Label>], longest: usize) -> Vec<Label> {
     let mut counts: BTreeMap<Label, usize> = BTreeMap::new();
-    for label in operands.iter().flatten().filter(|label| matches!(label, Label::Letter(_))) {
+    for label in operands
+        .iter()
+        .flatten()
+        .filter(|label| matches!(label, Label::Letter(_)))
+    {
         *counts.entry(*label).or_default() += 1;
     }
-    let once = counts.into_iter().filter(|&(_, count)| count == 1).map(|(label, _)| label);
+    let once = counts
+        .into_iter()
+        .filter(|&(_, count)| count == 1)
+        .map(|(label, _)| label);
     (0..longest).rev().map(Label::Ellipsis).chain(once).collect()
 }

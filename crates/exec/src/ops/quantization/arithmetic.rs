@@ -10,8 +10,8 @@ use super::codes::{scale, zero_point};
 use crate::inputs::Inputs;
 use crate::ops::axes::{axis as resolve, count, split_at_axis};
 use crate::ops::broadcast::{broadcast_shape, broadcast_strides};
-use bantam_kernels::chunks::for_chunks;
 use crate::{Context, OpError};
+use bantam_kernels::chunks::for_chunks;
 
 /// Evaluates an expression with a name for the type of the codes in input `$index`.
 macro_rules! in_codes {
@@ -22,7 +22,10 @@ macro_rules! in_codes {
 
 /// The grid of codes of type `T` with the scale in input `index` and the zero point behind it.
 fn grid<T: Code>(inputs: &Inputs<'_>, index: usize) -> Result<Grid, OpError> {
-    Ok(Grid::of::<T>(scale(inputs, index)?, zero_point(inputs, index + 1)?))
+    Ok(Grid::of::<T>(
+        scale(inputs, index)?,
+        zero_point(inputs, index + 1)?,
+    ))
 }
 
 /// QLinearAdd: a, scale, zero point, b, scale, zero point, output scale, zero point.
@@ -58,9 +61,16 @@ fn pairwise<T: Element>(
     let shape = broadcast_shape(&[a.shape(), b.shape()])?;
     let (left, right) = (inputs.values::<T>(0)?, inputs.values::<T>(3)?);
     context.fill(&shape, |codes: &mut [T]| {
-        let (left, right) = (expand(&left, a.shape(), &shape), expand(&right, b.shape(), &shape));
+        let (left, right) = (
+            expand(&left, a.shape(), &shape),
+            expand(&right, b.shape(), &shape),
+        );
         for_chunks(codes, |start, codes| {
-            kernel(&left[start..start + codes.len()], &right[start..start + codes.len()], codes);
+            kernel(
+                &left[start..start + codes.len()],
+                &right[start..start + codes.len()],
+                codes,
+            );
         });
     })
 }
@@ -100,7 +110,10 @@ fn table<T: Code + Element>(from: &Grid, to: &Grid, map: impl Fn(f32) -> f32) ->
 }
 
 fn look_up<T: Code>(table: &[T; 256], x: &[T], codes: &mut [T]) {
-    codes.iter_mut().zip(x).for_each(|(code, x)| *code = table[(x.to_i32() & 255) as usize]);
+    codes
+        .iter_mut()
+        .zip(x)
+        .for_each(|(code, x)| *code = table[(x.to_i32() & 255) as usize]);
 }
 
 /// x, scale, zero point, output scale, zero point: a function of one code.
@@ -132,7 +145,10 @@ pub(crate) fn leaky_relu(
 pub(crate) fn concat(op: &QLinearConcat, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let parts = inputs.len().saturating_sub(2) / 3;
     if parts == 0 || inputs.len() != 2 + 3 * parts {
-        return Err(OpError::shape(format!("{} inputs are not whole groups of three", inputs.len())));
+        return Err(OpError::shape(format!(
+            "{} inputs are not whole groups of three",
+            inputs.len()
+        )));
     }
     let first = inputs.required(2)?;
     let axis = resolve(op.axis, first.rank())?;
@@ -143,7 +159,9 @@ pub(crate) fn concat(op: &QLinearConcat, inputs: &Inputs<'_>, context: &Context)
             && other.rank() == shape.len()
             && (0..shape.len()).all(|dim| dim == axis || other.shape()[dim] == shape[dim]);
         if !fits {
-            return Err(OpError::shape(format!("{other:?} cannot be joined with {first:?}")));
+            return Err(OpError::shape(format!(
+                "{other:?} cannot be joined with {first:?}"
+            )));
         }
         shape[axis] += other.shape()[axis];
     }
@@ -167,9 +185,16 @@ fn joined<T: Code + Element>(
             let table = table::<T>(&from, &to, |x| x);
             let (_, length, inner) = split_at_axis(inputs.required(2 + 3 * part)?.shape(), axis);
             let width = length * inner;
-            for (codes, x) in codes.chunks_exact_mut(row.max(1)).zip(x.chunks_exact(width.max(1))) {
+            for (codes, x) in codes
+                .chunks_exact_mut(row.max(1))
+                .zip(x.chunks_exact(width.max(1)))
+            {
                 let codes = &mut codes[start..start + width];
-                if from == to { codes.copy_from_slice(x) } else { look_up(&table, x, codes) }
+                if from == to {
+                    codes.copy_from_slice(x)
+                } else {
+                    look_up(&table, x, codes)
+                }
             }
             start += width;
         }
@@ -179,7 +204,11 @@ fn joined<T: Code + Element>(
 
 /// QLinearSoftmax: x, scale, zero point, output scale, zero point. Exponentials come from a table in which the largest
 /// code of a slice is moved to the largest code, as in ONNX Runtime.
-pub(crate) fn softmax(op: &QLinearSoftmax, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+pub(crate) fn softmax(
+    op: &QLinearSoftmax,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
     let shape = inputs.required(0)?.shape();
     let (_, mut length, mut inner) = split_at_axis(shape, resolve(op.axis, shape.len())?);
     if op.opset < 13 {

@@ -39,7 +39,10 @@ pub(super) fn scales(inputs: &Inputs<'_>, index: usize) -> Result<Vec<f32>, OpEr
 pub(super) fn scale(inputs: &Inputs<'_>, index: usize) -> Result<f32, OpError> {
     match scales(inputs, index)?.as_slice() {
         [scale] => Ok(*scale),
-        many => Err(OpError::shape(format!("input {index} must be one scale, got {}", many.len()))),
+        many => Err(OpError::shape(format!(
+            "input {index} must be one scale, got {}",
+            many.len()
+        ))),
     }
 }
 
@@ -56,6 +59,9 @@ pub(super) fn zero_points(inputs: &Inputs<'_>, index: usize) -> Result<Vec<i32>,
 pub(super) fn zero_point(inputs: &Inputs<'_>, index: usize) -> Result<i32, OpError> {
     match zero_points(inputs, index)?.as_slice() {
         [zero] => Ok(*zero),
-        many => Err(OpError::shape(format!("input {index} must be one zero point, got {}", many.len()))),
+        many => Err(OpError::shape(format!(
+            "input {index} must be one zero point, got {}",
+            many.len()
+        ))),
     }
 }

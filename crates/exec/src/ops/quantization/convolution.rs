@@ -22,10 +22,16 @@ struct Weights {
 impl Weights {
     fn pack(tensor: &Tensor, index: usize) -> Result<Weights, OpError> {
         let &[out_channels, channels, ..] = tensor.shape() else {
-            return Err(OpError::shape(format!("weights of shape {:?} are no filters", tensor.shape())));
+            return Err(OpError::shape(format!(
+                "weights of shape {:?} are no filters",
+                tensor.shape()
+            )));
         };
         let (codes, moved) = signed(tensor, index)?;
-        Ok(Weights { filters: Filters::new(&codes, out_channels, channels), moved })
+        Ok(Weights {
+            filters: Filters::new(&codes, out_channels, channels),
+            moved,
+        })
     }
 }
 
@@ -50,10 +56,21 @@ impl<'a> Problem<'a> {
             .map_err(|_| OpError::value(format!("{x_zero} is no zero point for the type of x")))?;
         if weight_zeros.len() != 1 && weight_zeros.len() != geometry.out_channels {
             let counts = (weight_zeros.len(), geometry.out_channels);
-            return Err(OpError::shape(format!("{} zero points for {} filters", counts.0, counts.1)));
+            return Err(OpError::shape(format!(
+                "{} zero points for {} filters",
+                counts.0, counts.1
+            )));
         }
-        let weight_zeros = weight_zeros.iter().map(|zero| zero.wrapping_add(weights.moved)).collect();
-        Ok(Problem { geometry, x, x_zero, weight_zeros })
+        let weight_zeros = weight_zeros
+            .iter()
+            .map(|zero| zero.wrapping_add(weights.moved))
+            .collect();
+        Ok(Problem {
+            geometry,
+            x,
+            x_zero,
+            weight_zeros,
+        })
     }
 
     fn run<T: Element>(
@@ -62,7 +79,10 @@ impl<'a> Problem<'a> {
         finish: impl Fn(usize, &[i32], &mut [T]) + Sync,
         context: &Context,
     ) -> Result<Tensor, OpError> {
-        let zeros = ZeroPoints { x: self.x_zero, weights: &self.weight_zeros };
+        let zeros = ZeroPoints {
+            x: self.x_zero,
+            weights: &self.weight_zeros,
+        };
         context.fill(&output_shape(&self.geometry), |y: &mut [T]| {
             integer::convolve(&self.geometry, &self.x, &weights.filters, zeros, finish, y);
         })
@@ -83,14 +103,26 @@ struct Quantized {
 
 /// ConvInteger: x, weights, zero points of both.
 pub(crate) fn exact(op: &ConvInteger, site: &Site<'_>) -> Result<Box<dyn Operator>, OpError> {
-    let weights = site.constant(1).map(|tensor| Weights::pack(tensor, 1)).transpose()?;
-    Ok(Box::new(Exact { op: op.clone(), weights }))
+    let weights = site
+        .constant(1)
+        .map(|tensor| Weights::pack(tensor, 1))
+        .transpose()?;
+    Ok(Box::new(Exact {
+        op: op.clone(),
+        weights,
+    }))
 }
 
 /// QLinearConv: x, scale, zero point, weights, scale, zero point, output scale, zero point, optional 32-bit bias.
 pub(crate) fn quantized(op: &QLinearConv, site: &Site<'_>) -> Result<Box<dyn Operator>, OpError> {
-    let weights = site.constant(3).map(|tensor| Weights::pack(tensor, 3)).transpose()?;
-    Ok(Box::new(Quantized { op: op.clone(), weights }))
+    let weights = site
+        .constant(3)
+        .map(|tensor| Weights::pack(tensor, 3))
+        .transpose()?;
+    Ok(Box::new(Quantized {
+        op: op.clone(),
+        weights,
+    }))
 }
 
 /// Uses packed weights, or packs those in input `index`.
@@ -165,10 +197,16 @@ impl Requantization {
             None => vec![0; out_channels],
         };
         if weights.len() != out_channels || bias.len() != out_channels {
-            return Err(OpError::shape(format!("scales or bias do not have {out_channels} elements")));
+            return Err(OpError::shape(format!(
+                "scales or bias do not have {out_channels} elements"
+            )));
         }
         let scales = weights.iter().map(|weight| x * weight / y).collect();
-        Ok(Requantization { scales, bias, zero_point: zero_point(inputs, 7)? })
+        Ok(Requantization {
+            scales,
+            bias,
+            zero_point: zero_point(inputs, 7)?,
+        })
     }
 
     fn apply<T: Code>(&self, out_channel: usize, sums: &[i32], y: &mut [T]) {

@@ -2,11 +2,12 @@
 
 use bantam_graph::ops::{DequantizeLinear, MsDequantizeLinear, MsQuantizeLinear, QuantizeLinear};
 use bantam_kernels::quantize::{self, Code, Grid};
-use bantam_tensor::{DType, Element, FORMATS, FormatKind, NumberFormat, Tensor, formats};
+use bantam_tensor::{DType, Element, Tensor, formats};
 use half::{bf16, f16};
 
 use super::codes::{scales, zero_points};
 use super::runs::Runs;
+use super::small_floats::small_floats;
 use crate::inputs::Inputs;
 use crate::operator::Outputs;
 use crate::ops::floats;
@@ -35,7 +36,13 @@ impl From<&QuantizeLinear> for Quantize {
 
 impl From<&MsQuantizeLinear> for Quantize {
     fn from(op: &MsQuantizeLinear) -> Quantize {
-        Quantize { axis: op.axis, block: op.block_size, output: None, precision: None, saturate: op.saturate }
+        Quantize {
+            axis: op.axis,
+            block: op.block_size,
+            output: None,
+            precision: None,
+            saturate: op.saturate,
+        }
     }
 }
 
@@ -48,18 +55,26 @@ pub(crate) struct Dequantize {
 
 impl From<&DequantizeLinear> for Dequantize {
     fn from(op: &DequantizeLinear) -> Dequantize {
-        Dequantize { axis: op.axis, block: op.block_size, output: op.output_dtype }
+        Dequantize {
+            axis: op.axis,
+            block: op.block_size,
+            output: op.output_dtype,
+        }
     }
 }
 
 impl From<&MsDequantizeLinear> for Dequantize {
     fn from(op: &MsDequantizeLinear) -> Dequantize {
-        Dequantize { axis: op.axis, block: op.block_size, output: None }
+        Dequantize {
+            axis: op.axis,
+            block: op.block_size,
+            output: None,
+        }
     }
 }
 
 /// Scales and zero points with the elements that they are for.
-struct Parameters {
+pub(super) struct Parameters {
     runs: Runs,
     scales: Vec<f32>,
     zeros: Vec<i32>,
@@ -68,25 +83,43 @@ struct Parameters {
 impl Parameters {
     /// Of input 0, from inputs 1 and 2. Floating-point zero points are 0 by definition.
     fn read(inputs: &Inputs<'_>, axis: i64, block: i64) -> Result<Parameters, OpError> {
-        let runs = Runs::new(inputs.required(0)?.shape(), inputs.required(1)?.shape(), axis, block)?;
+        let runs = Runs::new(
+            inputs.required(0)?.shape(),
+            inputs.required(1)?.shape(),
+            axis,
+            block,
+        )?;
         let scales = scales(inputs, 1)?;
         let float = inputs.optional(2).is_some_and(|zero| zero.dtype().is_float());
         let zeros = if float { vec![0] } else { zero_points(inputs, 2)? };
         if zeros.len() != scales.len() && zeros.len() != 1 {
-            return Err(OpError::shape(format!("{} zero points for {} scales", zeros.len(), scales.len())));
+            return Err(OpError::shape(format!(
+                "{} zero points for {} scales",
+                zeros.len(),
+                scales.len()
+            )));
         }
         Ok(Parameters { runs, scales, zeros })
     }
 
     fn zero(&self, index: usize) -> i32 {
-        if self.zeros.len() == 1 { self.zeros[0] } else { self.zeros[index] }
+        if self.zeros.len() == 1 {
+            self.zeros[0]
+        } else {
+            self.zeros[index]
+        }
     }
 
     /// Calls `body(first element, end, scale, zero point)` for every stretch of elements with the same scale.
-    fn for_each(&self, count: usize, mut body: impl FnMut(usize, usize, f32, i32)) {
+    pub(super) fn for_each(&self, count: usize, mut body: impl FnMut(usize, usize, f32, i32)) {
         self.runs.for_each(count, |elements, scales| {
             if scales.len() == 1 {
-                return body(elements.start, elements.end, self.scales[scales.start], self.zero(scales.start));
+                return body(
+                    elements.start,
+                    elements.end,
+                    self.scales[scales.start],
+                    self.zero(scales.start),
+                );
             }
             for (element, scale) in elements.zip(scales) {
                 body(element, element + 1, self.scales[scale], self.zero(scale));
@@ -98,13 +131,25 @@ impl Parameters {
 /// QuantizeLinear: x, scale, optional zero point.
 pub(crate) fn quantize(op: &Quantize, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let mut parameters = Parameters::read(inputs, op.axis, op.block)?;
-    let dtype = inputs.optional(2).map(Tensor::dtype).or(op.output).unwrap_or(DType::U8);
+    let dtype = inputs
+        .optional(2)
+        .map(Tensor::dtype)
+        .or(op.output)
+        .unwrap_or(DType::U8);
     if op.output.is_some_and(|output| output != dtype) {
-        return Err(OpError::value(format!("output_dtype differs from the type of the zero point, {dtype}")));
+        return Err(OpError::value(format!(
+            "output_dtype differs from the type of the zero point, {dtype}"
+        )));
     }
     let x = inputs.required(0)?;
-    if !matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::I32) {
-        return Err(OpError::Type { index: 0, got: x.dtype() });
+    if !matches!(
+        x.dtype(),
+        DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::I32
+    ) {
+        return Err(OpError::Type {
+            index: 0,
+            got: x.dtype(),
+        });
     }
     let mut values = floats::read::<f32>(inputs, 0)?;
     if let Some(precision @ (DType::F16 | DType::BF16)) = op.precision {
@@ -132,7 +177,9 @@ impl Parameters {
             _ => bf16::from_f32(value).to_f32(),
         };
         self.for_each(x.len(), |start, end, scale, _| {
-            x[start..end].iter_mut().for_each(|x| *x = round(round(*x) / round(scale)));
+            x[start..end]
+                .iter_mut()
+                .for_each(|x| *x = round(round(*x) / round(scale)));
         });
         self.scales.fill(1.0);
     }
@@ -146,7 +193,11 @@ fn whole_bytes<T: Code + Element>(
 ) -> Result<Tensor, OpError> {
     context.fill(shape, |codes: &mut [T]| {
         parameters.for_each(x.len(), |start, end, scale, zero| {
-            quantize::quantize(&x[start..end], &Grid::of::<T>(scale, zero), &mut codes[start..end]);
+            quantize::quantize(
+                &x[start..end],
+                &Grid::of::<T>(scale, zero),
+                &mut codes[start..end],
+            );
         });
     })
 }
@@ -160,47 +211,16 @@ fn packed(
 ) -> Result<Tensor, OpError> {
     let mut codes = vec![0i8; x.len()];
     parameters.for_each(x.len(), |start, end, scale, zero_point| {
-        let grid = Grid { scale, zero_point, min, max };
+        let grid = Grid {
+            scale,
+            zero_point,
+            min,
+            max,
+        };
         quantize::quantize(&x[start..end], &grid, &mut codes[start..end]);
     });
     let bytes = formats::pack_codes(dtype.bits(), codes.iter().map(|&code| code as u8));
     Ok(Tensor::from_raw(dtype, shape, &bytes)?)
-}
-
-fn small_floats(
-    x: &[f32],
-    parameters: &Parameters,
-    shape: &[usize],
-    dtype: DType,
-    saturate: bool,
-) -> Result<Tensor, OpError> {
-    let is_format = |format: &&&dyn NumberFormat| format.kind() == FormatKind::Float && format.storage() == dtype;
-    let format = FORMATS
-        .iter()
-        .find(is_format)
-        .ok_or_else(|| OpError::Unsupported(format!("quantization to {dtype}")))?;
-    let mut codes = vec![0u8; x.len()];
-    parameters.for_each(x.len(), |start, end, scale, _| {
-        for (code, x) in codes[start..end].iter_mut().zip(&x[start..end]) {
-            *code = encode(*format, x / scale, saturate) as u8;
-        }
-    });
-    Ok(Tensor::from_raw(dtype, shape, &formats::pack_codes(dtype.bits(), codes.into_iter()))?)
-}
-
-/// The code of a value. Without saturation, what rounds beyond the largest value becomes infinity, or NaN in formats
-/// that have none; formats with neither saturate always.
-fn encode(format: &dyn NumberFormat, value: f32, saturate: bool) -> u16 {
-    let largest = format.max_value();
-    let code = format.encode(largest);
-    // Half of the distance to the next value, if there were one; a tie goes to the even code.
-    let half = (largest - format.decode(code - 1)) / 2.0;
-    let overflows = value.abs() > largest + half || (value.abs() == largest + half && code % 2 == 1);
-    if saturate || !overflows || format.bits() < 8 {
-        return format.encode(value);
-    }
-    let infinity = (0..=u16::from(u8::MAX)).find(|&code| format.decode(code) == f32::INFINITY.copysign(value));
-    infinity.unwrap_or_else(|| format.encode(f32::NAN))
 }
 
 /// DequantizeLinear: codes, scale, optional zero point.
@@ -210,7 +230,10 @@ pub(crate) fn dequantize(op: &Dequantize, inputs: &Inputs<'_>, context: &Context
     let dtype = op.output.unwrap_or(scale);
     let zeros_fit = inputs.optional(2).is_none_or(|zero| zero.dtype() == x.dtype());
     if !zeros_fit {
-        return Err(OpError::value(format!("the zero point is not of the codes' type, {}", x.dtype())));
+        return Err(OpError::value(format!(
+            "the zero point is not of the codes' type, {}",
+            x.dtype()
+        )));
     }
     match x.dtype() {
         DType::U8 => reals::<u8>(x, &parameters, dtype, context),
@@ -219,7 +242,9 @@ pub(crate) fn dequantize(op: &Dequantize, inputs: &Inputs<'_>, context: &Context
         DType::I16 => reals::<i16>(x, &parameters, dtype, context),
         DType::I32 | DType::I4 | DType::U4 | DType::I2 | DType::U2 => {
             let codes = x.to_i64()?;
-            from_numbers(x, &parameters, dtype, context, |i, zero| (codes[i] - i64::from(zero)) as f32)
+            from_numbers(x, &parameters, dtype, context, |i, zero| {
+                (codes[i] - i64::from(zero)) as f32
+            })
         }
         _ if x.dtype().is_float() && x.dtype().bits() <= 8 => {
             let values = x.to_f32()?;
@@ -266,29 +291,9 @@ pub(crate) fn dynamic(inputs: &Inputs<'_>, context: &Context) -> Result<Outputs,
         quantize::quantize(&x, &grid, codes);
     })?;
     let zero_point = Tensor::scalar(grid.zero_point as u8);
-    Ok(vec![Some(codes), Some(Tensor::scalar(grid.scale)), Some(zero_point)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn overflow_without_saturation() {
-        let cases = [
-            (&formats::F8E4M3FN, 464.0, 448.0),
-            (&formats::F8E4M3FN, 464.1, f32::NAN),
-            (&formats::F8E4M3FNUZ, 247.0, 240.0),
-            (&formats::F8E4M3FNUZ, 248.0, f32::NAN),
-            (&formats::F8E5M2, 61439.0, 57344.0),
-            (&formats::F8E5M2, -61440.0, f32::NEG_INFINITY),
-            (&formats::F8E5M2FNUZ, f32::INFINITY, f32::NAN),
-        ];
-        for (format, value, expected) in cases {
-            let got = format.decode(encode(format, value, false));
-            assert!(got == expected || (got.is_nan() && expected.is_nan()), "{value} became {got}");
-            let saturated = format.decode(encode(format, value, true));
-            assert_eq!(saturated.abs(), format.max_value(), "{value}");
-        }
-    }
+    Ok(vec![
+        Some(codes),
+        Some(Tensor::scalar(grid.scale)),
+        Some(zero_point),
+    ])
 }

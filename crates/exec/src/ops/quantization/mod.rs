@@ -11,6 +11,8 @@ mod nbits;
 mod pooling;
 mod product;
 mod runs;
+mod small_floats;
+mod sums;
 
 pub(super) use arithmetic::{add, concat, leaky_relu, multiply, sigmoid, softmax};
 pub(super) use convolution::{exact as integer_convolution, quantized as quantized_convolution};

@@ -27,7 +27,10 @@ fn global<T: Code + Element>(
 ) -> Result<Tensor, OpError> {
     let (x, values) = (inputs.required(0)?, inputs.values::<T>(0)?);
     let &[batch, second, ref rest @ ..] = x.shape() else {
-        return Err(OpError::shape(format!("an input of shape {:?} has no channels", x.shape())));
+        return Err(OpError::shape(format!(
+            "an input of shape {:?} has no channels",
+            x.shape()
+        )));
     };
     let mut shape = vec![batch];
     let (channels, area) = match rest {
@@ -69,7 +72,9 @@ pub(crate) fn average(
     context: &Context,
 ) -> Result<Tensor, OpError> {
     if op.channels_last {
-        return Err(OpError::Unsupported("QLinearAveragePool with the channels last".to_owned()));
+        return Err(OpError::Unsupported(
+            "QLinearAveragePool with the channels last".to_owned(),
+        ));
     }
     let pool = AveragePool {
         auto_pad: op.auto_pad,

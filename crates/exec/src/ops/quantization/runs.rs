@@ -13,7 +13,11 @@ pub(super) enum Runs {
     /// One scale per index of an axis of `channels` elements, with `inner` elements each.
     Channels { channels: usize, inner: usize },
     /// One scale per `block` elements of an axis of `length` elements, for each of the `inner` positions.
-    Blocks { length: usize, block: usize, inner: usize },
+    Blocks {
+        length: usize,
+        block: usize,
+        inner: usize,
+    },
 }
 
 impl Runs {
@@ -27,7 +31,8 @@ impl Runs {
         }
         let (_, channels, inner) = axes::split_at_axis(x, axes::axis(axis, x.len())?);
         if scale != [channels] {
-            let expected = format!("a scale of shape {scale:?} does not fit {channels} elements along axis {axis}");
+            let expected =
+                format!("a scale of shape {scale:?} does not fit {channels} elements along axis {axis}");
             return Err(OpError::shape(expected));
         }
         Ok(Runs::Channels { channels, inner })
@@ -54,7 +59,9 @@ impl Runs {
             _ if count == 0 => {}
             Runs::Tensor => body(0..count, 0..1),
             Runs::Channels { channels, inner: 1 } => {
-                (0..count).step_by(channels).for_each(|start| body(start..start + channels, 0..channels));
+                (0..count)
+                    .step_by(channels)
+                    .for_each(|start| body(start..start + channels, 0..channels));
             }
             Runs::Channels { channels, inner } => {
                 for run in 0..count / inner {
@@ -88,7 +95,11 @@ mod tests {
         let runs = Runs::new(x, scale, axis, block).unwrap();
         runs.for_each(count, |elements, scales| {
             for (index, element) in elements.enumerate() {
-                of_element[element] = if scales.len() == 1 { scales.start } else { scales.start + index };
+                of_element[element] = if scales.len() == 1 {
+                    scales.start
+                } else {
+                    scales.start + index
+                };
             }
         });
         of_element

@@ -9,6 +9,9 @@ use crate::inputs::Inputs;
 use crate::ops::floats::fill;
 use crate::{Context, OpError};
 
+/// Most elements of the states of one direction.
+const LARGEST_STATE: usize = 1 << 32;
+
 /// Sizes that the inputs agree on.
 pub(super) struct Sizes {
     pub(super) steps: usize,
@@ -39,6 +42,15 @@ impl Sizes {
         if width == 0 || hidden == 0 || hidden > usize::MAX / 16 {
             return Err(OpError::shape(format!(
                 "x of shape {x:?} or r of shape {r:?} has an impossible size"
+            )));
+        }
+        // States exist for every sequence, even where there are no steps.
+        if batch
+            .checked_mul(hidden)
+            .is_none_or(|state| state > LARGEST_STATE)
+        {
+            return Err(OpError::shape(format!(
+                "{batch} sequences with states of {hidden} are too many"
             )));
         }
         if shared

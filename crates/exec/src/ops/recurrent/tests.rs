@@ -65,6 +65,8 @@ fn wrong_arguments_are_errors() {
         assert!(run_outputs(op, &wrong, 2).is_err(), "input {index}");
     };
     check(RNN(Direction::Forward, 0), 0, tensor(&[3, 2], &[0.0; 6]));
+    let endless = Tensor::from_slice::<f32>(&[0, 1 << 60, 1], &[]).unwrap();
+    check(RNN(Direction::Forward, 0), 0, endless);
     check(RNN(Direction::Forward, 0), 1, tensor(&[1, 2, 1], &[0.0; 2]));
     check(RNN(Direction::Forward, 0), 2, tensor(&[1, 1, 2], &[0.0; 2]));
     check(RNN(Direction::Forward, 0), 3, tensor(&[1, 1], &[0.0]));

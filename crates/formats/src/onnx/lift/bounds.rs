@@ -23,7 +23,12 @@ pub(super) fn number(dtype: DType, value: f32) -> Result<Tensor, Fault> {
 }
 
 /// Moves an attribute that is a number to an input.
-fn number_to_input(lifter: &mut Lifter<'_>, raw: &mut RawNode, name: &str, index: usize) -> Result<(), Fault> {
+fn number_to_input(
+    lifter: &mut Lifter<'_>,
+    raw: &mut RawNode,
+    name: &str,
+    index: usize,
+) -> Result<(), Fault> {
     if let Some(value) = raw.take::<f32>(name)? {
         let dtype = lifter.known_of(raw.required(0)?).dtype.unwrap_or(DType::F32);
         let id = lifter.constant(raw, name, number(dtype, value)?);
@@ -42,7 +47,10 @@ pub(super) fn clip(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted,
 /// Pad before 11.
 pub(super) fn pad(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
     let Some(pads) = raw.take::<Vec<i64>>("pads")? else {
-        return Err(Fault { fact: "attribute `pads` is missing".to_owned(), hint: super::DAMAGED });
+        return Err(Fault {
+            fact: "attribute `pads` is missing".to_owned(),
+            hint: super::DAMAGED,
+        });
     };
     let id = lifter.constant(raw, "pads", Tensor::from_vec1(&pads));
     raw.set_input(1, id);
@@ -66,7 +74,8 @@ pub(super) fn dropout(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lift
     lifter.emit_to(raw, "Dropout", &[], &raw.inputs, &outputs)?;
     raw.op = "Cast".to_owned();
     raw.attributes = Default::default();
-    raw.attributes.set("to", Attribute::Int(i64::from(dtype_code(dtype))));
+    raw.attributes
+        .set("to", Attribute::Int(i64::from(dtype_code(dtype))));
     (raw.inputs, raw.outputs) = (vec![Some(as_bool)], vec![Some(mask)]);
     Ok(Lifted::Node)
 }

@@ -38,7 +38,8 @@ pub(super) fn slope_of_channels(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> R
 fn append_ones(lifter: &mut Lifter<'_>, raw: &mut RawNode, ones: Option<usize>) -> Result<Lifted, Fault> {
     let second = raw.required(1)?;
     let (Some(ones), Some(rank)) = (ones, lifter.known_of(second).rank) else {
-        let fact = "it broadcasts along an axis, and the ranks of its inputs are not known, or do not fit".to_owned();
+        let fact = "it broadcasts along an axis, and the ranks of its inputs are not known, or do not fit"
+            .to_owned();
         return Err(Fault { fact, hint: AGAIN });
     };
     if ones > 0 {
@@ -60,7 +61,12 @@ pub(super) fn drop_flags(_: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted
 
 /// Upsample before 7, of height and width.
 pub(super) fn scales_of_image(_: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
-    let scale = |value: Option<f32>, name| value.ok_or_else(|| Fault { fact: format!("`{name}` is missing"), hint: AGAIN });
+    let scale = |value: Option<f32>, name| {
+        value.ok_or_else(|| Fault {
+            fact: format!("`{name}` is missing"),
+            hint: AGAIN,
+        })
+    };
     let height = scale(raw.take("height_scale")?, "height_scale")?;
     let width = scale(raw.take("width_scale")?, "width_scale")?;
     raw.set("scales", &vec![1.0, 1.0, height, width]);

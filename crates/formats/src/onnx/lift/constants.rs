@@ -7,7 +7,10 @@ use super::{Fault, Lifted, Lifter, RawNode};
 
 /// Any form of `Constant`. A sparse tensor stays a node, kept as it is.
 pub(super) fn constant(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
-    let attributes = raw.attributes.iter().filter(|(name, _)| name.starts_with("value"));
+    let attributes = raw
+        .attributes
+        .iter()
+        .filter(|(name, _)| name.starts_with("value"));
     let found: Vec<_> = attributes.collect();
     let [(name, attribute)] = found[..] else {
         return match raw.attributes.get("sparse_value") {
@@ -25,7 +28,9 @@ pub(super) fn constant(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lif
         ("value_int", Attribute::Int(value)) => Some(Tensor::scalar(*value)),
         ("value_ints", Attribute::Ints(values)) => Some(Tensor::from_vec1(values)),
         ("value_string", Attribute::String(value)) => Tensor::from_strings(&[], vec![value.clone()]).ok(),
-        ("value_strings", Attribute::Strings(values)) => Tensor::from_strings(&[values.len()], values.clone()).ok(),
+        ("value_strings", Attribute::Strings(values)) => {
+            Tensor::from_strings(&[values.len()], values.clone()).ok()
+        }
         _ => None,
     };
     let (Some(tensor), Some(&Some(output))) = (tensor, raw.outputs.first()) else {
@@ -35,7 +40,10 @@ pub(super) fn constant(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lif
         });
     };
     let known: (DType, usize) = (tensor.dtype(), tensor.rank());
-    lifter.known[output.index()] = super::Known { dtype: Some(known.0), rank: Some(known.1) };
+    lifter.known[output.index()] = super::Known {
+        dtype: Some(known.0),
+        rank: Some(known.1),
+    };
     let value = lifter.graph.value_mut(output);
     let shape = tensor.shape().iter().copied().map(Into::into).collect();
     value.ty = ValueType::tensor(tensor.dtype(), shape);

@@ -21,7 +21,10 @@ impl Known {
 
     /// What a declaration says.
     pub(in crate::onnx) fn of(value: &Value) -> Known {
-        Known { dtype: value.ty.dtype(), rank: value.ty.shape().map(<[_]>::len) }
+        Known {
+            dtype: value.ty.dtype(),
+            rank: value.ty.shape().map(<[_]>::len),
+        }
     }
 }
 
@@ -42,11 +45,20 @@ pub(in crate::onnx) fn infer(
     outputs: usize,
 ) -> Vec<Known> {
     let input = |index: usize| -> Known {
-        inputs.get(index).copied().flatten().map(|id| facts.known_of(id)).unwrap_or_default()
+        inputs
+            .get(index)
+            .copied()
+            .flatten()
+            .map(|id| facts.known_of(id))
+            .unwrap_or_default()
     };
     let known = |index| Known {
         dtype: dtype(op, attributes, index, &input),
-        rank: if index == 0 { rank(facts, op, attributes, inputs) } else { None },
+        rank: if index == 0 {
+            rank(facts, op, attributes, inputs)
+        } else {
+            None
+        },
     };
     (0..outputs).map(known).collect()
 }
@@ -64,9 +76,9 @@ fn rank(facts: &impl Facts, op: &str, attributes: &Attributes, inputs: &[Option<
         "Squeeze" => rank(0)?.checked_sub(length(1)?),
         "Gather" => (rank(0)? + rank(1)?).checked_sub(1),
         "MatMul" => Some(rank(0)?.max(rank(1)?)).filter(|_| rank(0) > Some(1) && rank(1) > Some(1)),
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Where" | "Sum" | "Max" | "Min" | "Mean" => {
-            (0..inputs.len()).map(rank).try_fold(0, |most, rank| Some(most.max(rank?)))
-        }
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Where" | "Sum" | "Max" | "Min" | "Mean" => (0..inputs.len())
+            .map(rank)
+            .try_fold(0, |most, rank| Some(most.max(rank?))),
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL2" => {
             rank(0).filter(|_| attributes.get("keepdims") != Some(&Attribute::Int(0)))
         }
@@ -77,10 +89,42 @@ fn rank(facts: &impl Facts, op: &str, attributes: &Attributes, inputs: &[Option<
 
 /// Ops whose first output has the rank of their first input.
 const KEEPS_RANK: &[&str] = &[
-    "Abs", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Dropout", "Elu",
-    "Exp", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "Identity", "InstanceNormalization", "LRN", "LeakyRelu",
-    "Log", "LogSoftmax", "LpNormalization", "MaxPool", "Neg", "PRelu", "Pad", "Relu", "Resize", "Selu", "Sigmoid",
-    "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Tanh", "Transpose",
+    "Abs",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Conv",
+    "ConvTranspose",
+    "Dropout",
+    "Elu",
+    "Exp",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "HardSigmoid",
+    "Identity",
+    "InstanceNormalization",
+    "LRN",
+    "LeakyRelu",
+    "Log",
+    "LogSoftmax",
+    "LpNormalization",
+    "MaxPool",
+    "Neg",
+    "PRelu",
+    "Pad",
+    "Relu",
+    "Resize",
+    "Selu",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "Split",
+    "Sqrt",
+    "Tanh",
+    "Transpose",
 ];
 
 /// Data type of output `index`.
@@ -96,7 +140,9 @@ fn dtype(op: &str, attributes: &Attributes, index: usize, input: &impl Fn(usize)
             Some(Attribute::Tensor(tensor)) => Some(tensor.dtype()),
             _ => Some(DType::F32),
         },
-        ("EyeLike" | "RandomNormalLike" | "RandomUniformLike", _) => code(attributes, "dtype").or(input(0).dtype),
+        ("EyeLike" | "RandomNormalLike" | "RandomUniformLike", _) => {
+            code(attributes, "dtype").or(input(0).dtype)
+        }
         ("RandomNormal" | "RandomUniform", _) => code(attributes, "dtype").or(Some(DType::F32)),
         ("Multinomial", _) => code(attributes, "dtype").or(Some(DType::I32)),
         ("QuantizeLinear", _) => input(2).dtype.or(Some(DType::U8)),

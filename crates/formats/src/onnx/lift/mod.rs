@@ -19,7 +19,9 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
-use bantam_graph::{Attribute, AttributeValue, Attributes, Graph, Model, Node, Op, Value, ValueId, ops::Custom};
+use bantam_graph::{
+    Attribute, AttributeValue, Attributes, Graph, Model, Node, Op, Value, ValueId, ops::Custom,
+};
 use bantam_tensor::Tensor;
 
 use super::OnnxError;
@@ -81,7 +83,9 @@ impl RawNode {
 
     /// Takes an attribute away.
     fn take<T: AttributeValue>(&mut self, name: &str) -> Result<Option<T>, Fault> {
-        let Some(attribute) = self.attributes.take(name) else { return Ok(None) };
+        let Some(attribute) = self.attributes.take(name) else {
+            return Ok(None);
+        };
         T::from_attribute(attribute).map(Some).ok_or_else(|| Fault {
             fact: format!("attribute `{name}` is not {}", T::EXPECTED),
             hint: DAMAGED,
@@ -187,7 +191,13 @@ fn check_opset(op: &str, opset: i64) -> Result<(), OnnxError> {
     let settled = || versions(op).is_some_and(|row| row.settled <= opset);
     if opset > NEWEST || opset < OLDEST && !settled() {
         let nearest = bantam_graph::CANONICAL_OPSET;
-        return Err(OnnxError::Opset { op: op.to_owned(), opset, oldest: OLDEST, newest: NEWEST, nearest });
+        return Err(OnnxError::Opset {
+            op: op.to_owned(),
+            opset,
+            oldest: OLDEST,
+            newest: NEWEST,
+            nearest,
+        });
     }
     Ok(())
 }
@@ -212,11 +222,21 @@ pub(super) struct Lifter<'a> {
 impl<'a> Lifter<'a> {
     fn new(graph: Graph, opset: Option<i64>, outer: Option<&'a Lifter<'a>>) -> Lifter<'a> {
         let names = graph.values.iter().enumerate();
-        let names = names.map(|(index, value)| (value.name.clone(), ValueId::new(index))).collect();
+        let names = names
+            .map(|(index, value)| (value.name.clone(), ValueId::new(index)))
+            .collect();
         let known = graph.values.iter().map(Known::of).collect();
         let mut is_input = vec![false; graph.values.len()];
         graph.inputs.iter().for_each(|id| is_input[id.index()] = true);
-        Lifter { graph, opset, names, known, is_input, replaced: HashSet::new(), outer }
+        Lifter {
+            graph,
+            opset,
+            names,
+            known,
+            is_input,
+            replaced: HashSet::new(),
+            outer,
+        }
     }
 
     fn run(mut self) -> Result<Graph, OnnxError> {
@@ -232,17 +252,28 @@ impl<'a> Lifter<'a> {
     }
 
     fn node(&mut self, mut node: Node) -> Result<(), OnnxError> {
-        let Op::Custom(Custom { domain, name: op, mut attributes }) = node.op else {
+        let Op::Custom(Custom {
+            domain,
+            name: op,
+            mut attributes,
+        }) = node.op
+        else {
             self.graph.nodes.push(node);
             return Ok(());
         };
         self.lift_subgraphs(&mut attributes)?;
         if !domain.is_empty() {
-            node.op = Op::Custom(Custom { domain, name: op, attributes });
+            node.op = Op::Custom(Custom {
+                domain,
+                name: op,
+                attributes,
+            });
             return self.finish(node);
         }
         let described = self.describe(&node.name, &op, &node.outputs);
-        let opset = self.opset.ok_or_else(|| OnnxError::NoOpset { domain: "ai.onnx".to_owned() })?;
+        let opset = self.opset.ok_or_else(|| OnnxError::NoOpset {
+            domain: "ai.onnx".to_owned(),
+        })?;
         check_opset(&op, opset)?;
         let mut raw = RawNode {
             op,
@@ -254,14 +285,22 @@ impl<'a> Lifter<'a> {
         for rule in RULES {
             if rule.op == raw.op && opset < rule.below {
                 let lifted = (rule.lift)(self, &mut raw);
-                match lifted.map_err(|Fault { fact, hint }| OnnxError::Node { node: described.clone(), fact, hint })? {
+                match lifted.map_err(|Fault { fact, hint }| OnnxError::Node {
+                    node: described.clone(),
+                    fact,
+                    hint,
+                })? {
                     Lifted::Node => {}
                     Lifted::Nothing => return Ok(()),
                 }
             }
         }
         (node.inputs, node.outputs, node.name) = (raw.inputs, raw.outputs, raw.name);
-        node.op = Op::Custom(Custom { domain, name: raw.op, attributes: raw.attributes });
+        node.op = Op::Custom(Custom {
+            domain,
+            name: raw.op,
+            attributes: raw.attributes,
+        });
         self.finish(node)
     }
 
@@ -282,7 +321,12 @@ impl<'a> Lifter<'a> {
 
     /// Reads a generic node of the newest form as its op and adds it.
     fn finish(&mut self, mut node: Node) -> Result<(), OnnxError> {
-        if let Op::Custom(Custom { domain, name, mut attributes }) = node.op {
+        if let Op::Custom(Custom {
+            domain,
+            name,
+            mut attributes,
+        }) = node.op
+        {
             if domain.is_empty() {
                 let learned = known::infer(self, &name, &attributes, &node.inputs, node.outputs.len());
                 for (output, learned) in node.outputs.iter().zip(learned) {
@@ -311,7 +355,15 @@ impl<'a> Lifter<'a> {
     pub(super) fn constant(&mut self, raw: &RawNode, what: &str, tensor: Tensor) -> ValueId {
         let shape = tensor.shape().iter().copied().map(Into::into).collect();
         let ty = bantam_graph::ValueType::tensor(tensor.dtype(), shape);
-        self.add_value(raw, what, Value { ty, initializer: Some(tensor), ..Value::default() })
+        self.add_value(
+            raw,
+            what,
+            Value {
+                ty,
+                initializer: Some(tensor),
+                ..Value::default()
+            },
+        )
     }
 
     /// Adds a node of the newest form before the one that is lifted; gives its output.
@@ -337,11 +389,20 @@ impl<'a> Lifter<'a> {
         outputs: &[Option<ValueId>],
     ) -> Result<(), Fault> {
         let mut own = Attributes::new();
-        attributes.iter().for_each(|(name, attribute)| own.set(name, attribute.clone()));
-        let name = if raw.name.is_empty() { String::new() } else { format!("{}_{op}", raw.name) };
+        attributes
+            .iter()
+            .for_each(|(name, attribute)| own.set(name, attribute.clone()));
+        let name = if raw.name.is_empty() {
+            String::new()
+        } else {
+            format!("{}_{op}", raw.name)
+        };
         let mut node = Node::new(name, Op::Custom(Custom::new("", op, own)), &[], &[]);
         (node.inputs, node.outputs) = (inputs.to_vec(), outputs.to_vec());
-        self.finish(node).map_err(|error| Fault { fact: error.to_string(), hint: DAMAGED })
+        self.finish(node).map_err(|error| Fault {
+            fact: error.to_string(),
+            hint: DAMAGED,
+        })
     }
 
     fn add_value(&mut self, raw: &RawNode, what: &str, mut value: Value) -> ValueId {
@@ -349,7 +410,9 @@ impl<'a> Lifter<'a> {
         let stem = output.map_or(raw.op.as_str(), |&id| &self.graph.value(id).name);
         let stem = format!("{stem}_{what}");
         let numbered = (1..).map(|number| format!("{stem}_{number}"));
-        let free = std::iter::once(stem.clone()).chain(numbered).find(|name| !self.names.contains_key(name));
+        let free = std::iter::once(stem.clone())
+            .chain(numbered)
+            .find(|name| !self.names.contains_key(name));
         value.name = free.expect("endless");
         let id = ValueId::new(self.graph.values.len());
         self.names.insert(value.name.clone(), id);
@@ -360,7 +423,11 @@ impl<'a> Lifter<'a> {
     }
 
     /// What `look` finds for a value here, or for the value of its name in an enclosing graph.
-    fn find<'b, T>(&'b self, id: ValueId, look: impl Fn(&'b Lifter<'a>, ValueId) -> Option<T> + Copy) -> Option<T> {
+    fn find<'b, T>(
+        &'b self,
+        id: ValueId,
+        look: impl Fn(&'b Lifter<'a>, ValueId) -> Option<T> + Copy,
+    ) -> Option<T> {
         look(self, id).or_else(|| {
             let outer = self.outer?;
             let id = *outer.names.get(&self.graph.value(id).name)?;
@@ -378,7 +445,9 @@ impl Facts for Lifter<'_> {
     }
 
     fn known_of(&self, id: ValueId) -> Known {
-        self.find(id, |lifter, id| Some(lifter.known[id.index()]).filter(|known| *known != Known::default()))
-            .unwrap_or_default()
+        self.find(id, |lifter, id| {
+            Some(lifter.known[id.index()]).filter(|known| *known != Known::default())
+        })
+        .unwrap_or_default()
     }
 }

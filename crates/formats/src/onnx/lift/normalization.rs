@@ -66,11 +66,23 @@ pub(super) fn mean_variance(_: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lif
 pub(super) fn group_normalization(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
     let groups = match raw.attributes.get("num_groups") {
         Some(Attribute::Int(groups)) if *groups > 0 => *groups,
-        _ => return Err(Fault { fact: "`num_groups` is not a positive integer".to_owned(), hint: super::DAMAGED }),
+        _ => {
+            return Err(Fault {
+                fact: "`num_groups` is not a positive integer".to_owned(),
+                hint: super::DAMAGED,
+            });
+        }
     };
     let x = raw.required(0)?;
-    let channels = lifter.graph.value(x).ty.shape().and_then(|dims| dims.get(1)?.known());
-    let fixed = channels.and_then(|channels| i64::try_from(channels).ok()).filter(|channels| channels % groups == 0);
+    let channels = lifter
+        .graph
+        .value(x)
+        .ty
+        .shape()
+        .and_then(|dims| dims.get(1)?.known());
+    let fixed = channels
+        .and_then(|channels| i64::try_from(channels).ok())
+        .filter(|channels| channels % groups == 0);
     let mut repeated_shape = None;
     for index in [1, 2] {
         let per_group = raw.required(index)?;
@@ -104,12 +116,22 @@ fn repeat(tensor: &Tensor, times: i64) -> Option<Tensor> {
 }
 
 /// Nodes that compute `[groups, channels / groups]`.
-fn channels_by_group(lifter: &mut Lifter<'_>, raw: &RawNode, x: ValueId, groups: i64) -> Result<ValueId, Fault> {
+fn channels_by_group(
+    lifter: &mut Lifter<'_>,
+    raw: &RawNode,
+    x: ValueId,
+    groups: i64,
+) -> Result<ValueId, Fault> {
     let bounds = [("start", Attribute::Int(1)), ("end", Attribute::Int(2))];
     let channels = lifter.emit(raw, "Shape", &bounds, &[Some(x)])?;
     let groups = lifter.constant(raw, "groups", Tensor::from_vec1(&[groups]));
     let per_group = lifter.emit(raw, "Div", &[], &[Some(channels), Some(groups)])?;
-    lifter.emit(raw, "Concat", &[("axis", Attribute::Int(0))], &[Some(groups), Some(per_group)])
+    lifter.emit(
+        raw,
+        "Concat",
+        &[("axis", Attribute::Int(0))],
+        &[Some(groups), Some(per_group)],
+    )
 }
 
 /// Nodes that repeat each element of `per_group` along a new axis of `shape` and flatten the result.

@@ -10,7 +10,9 @@ pub(super) fn scatter(_: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, F
 
 /// GridSample before 20, whose modes had the names of two dimensions.
 pub(super) fn grid_sample(_: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
-    let mode = raw.take::<String>("mode")?.unwrap_or_else(|| "bilinear".to_owned());
+    let mode = raw
+        .take::<String>("mode")?
+        .unwrap_or_else(|| "bilinear".to_owned());
     let mode = match mode.as_str() {
         "bilinear" => "linear".to_owned(),
         "bicubic" => "cubic".to_owned(),

@@ -9,7 +9,10 @@ use super::{DAMAGED, Fault, Lifted, Lifter, RawNode};
 /// Upsample before 9: scales were an attribute.
 pub(super) fn upsample_scales(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lifted, Fault> {
     let Some(scales) = raw.take::<Vec<f32>>("scales")? else {
-        return Err(Fault { fact: "attribute `scales` is missing".to_owned(), hint: DAMAGED });
+        return Err(Fault {
+            fact: "attribute `scales` is missing".to_owned(),
+            hint: DAMAGED,
+        });
     };
     let id = lifter.constant(raw, "scales", Tensor::from_vec1(&scales));
     raw.set_input(1, id);
@@ -49,7 +52,13 @@ pub(super) fn resize_10(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Li
 pub(in crate::onnx) fn declared_scales(graph: &Graph, x: ValueId, y: ValueId) -> Option<Vec<f32>> {
     let sizes = |id| graph.value(id).ty.static_shape();
     let (before, after) = (sizes(x)?, sizes(y)?);
-    Some(before.iter().zip(&after).map(|(&before, &after)| after as f32 / before as f32).collect())
+    Some(
+        before
+            .iter()
+            .zip(&after)
+            .map(|(&before, &after)| after as f32 / before as f32)
+            .collect(),
+    )
 }
 
 /// Inputs that older files must fill with empty tensors are absent.
@@ -57,7 +66,14 @@ pub(super) fn empty_inputs(lifter: &mut Lifter<'_>, raw: &mut RawNode) -> Result
     for input in raw.inputs.iter_mut().skip(1) {
         let Some(id) = *input else { continue };
         let constant = lifter.constant_of(id).map(|tensor| tensor.is_empty());
-        let declared = || lifter.graph.value(id).ty.static_shape().is_some_and(|shape| shape.contains(&0));
+        let declared = || {
+            lifter
+                .graph
+                .value(id)
+                .ty
+                .static_shape()
+                .is_some_and(|shape| shape.contains(&0))
+        };
         if constant.unwrap_or_else(declared) {
             *input = None;
             if constant.is_some() {

@@ -15,12 +15,18 @@ pub(super) fn batched_scan(_: &mut Lifter<'_>, raw: &mut RawNode) -> Result<Lift
     let (Some(Attribute::Graph(body)), Some(scanned)) =
         (raw.attributes.take("body"), raw.take::<i64>("num_scan_inputs")?)
     else {
-        return Err(Fault { fact: "it has no `body`, or no `num_scan_inputs`".to_owned(), hint: DAMAGED });
+        return Err(Fault {
+            fact: "it has no `body`, or no `num_scan_inputs`".to_owned(),
+            hint: DAMAGED,
+        });
     };
     let directions = raw.take::<Vec<i64>>("directions")?;
     raw.inputs.remove(0);
     let outer = batch_body(body, scanned, directions, raw.inputs.len(), raw.outputs.len());
-    let outer = outer.map_err(|error| Fault { fact: error.to_string(), hint: DAMAGED })?;
+    let outer = outer.map_err(|error| Fault {
+        fact: error.to_string(),
+        hint: DAMAGED,
+    })?;
     raw.set("body", &Box::new(outer));
     raw.set("num_scan_inputs", &(raw.inputs.len() as i64));
     Ok(Lifted::Node)
@@ -40,9 +46,15 @@ fn batch_body(
     if let Some(directions) = directions {
         attributes.set("scan_input_directions", Attribute::Ints(directions));
     }
-    let mut graph = Graph { name: "scan_over_batch".to_owned(), ..Graph::default() };
+    let mut graph = Graph {
+        name: "scan_over_batch".to_owned(),
+        ..Graph::default()
+    };
     let mut values = |prefix: &str, count: usize| -> Vec<ValueId> {
-        let value = |index| Value { name: format!("scan_over_batch_{prefix}_{index}"), ..Value::default() };
+        let value = |index| Value {
+            name: format!("scan_over_batch_{prefix}_{index}"),
+            ..Value::default()
+        };
         (0..count).map(|index| graph.add_value(value(index))).collect()
     };
     let (inputs, outputs) = (values("input", inputs), values("output", outputs));

@@ -44,5 +44,8 @@ fn fixed_shape(lifter: &Lifter<'_>, x: ValueId) -> Option<Vec<i64>> {
     let unknown = dims.iter().filter(|dim| dim.known().is_none()).count();
     let has_zero = dims.contains(&Dim::Known(0));
     let size = |dim: &Dim| dim.known().map_or(Some(-1), |size| i64::try_from(size).ok());
-    dims.iter().map(size).collect::<Option<Vec<i64>>>().filter(|_| unknown <= 1 && !has_zero)
+    dims.iter()
+        .map(size)
+        .collect::<Option<Vec<i64>>>()
+        .filter(|_| unknown <= 1 && !has_zero)
 }

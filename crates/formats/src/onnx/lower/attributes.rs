@@ -6,15 +6,26 @@ use super::{Lowerer, Need, RawNode};
 use crate::onnx::lift::known::Facts;
 
 fn not_constant(opset: i64, what: &str) -> Need {
-    Need { opset, why: format!("`{what}` had to be a constant") }
+    Need {
+        opset,
+        why: format!("`{what}` had to be a constant"),
+    }
 }
 
 /// Turns a constant input of integers into an attribute. Gives false where the input is absent.
-fn list(lowerer: &mut Lowerer<'_>, raw: &mut RawNode, index: usize, name: &str, since: i64) -> Result<bool, Need> {
+fn list(
+    lowerer: &mut Lowerer<'_>,
+    raw: &mut RawNode,
+    index: usize,
+    name: &str,
+    since: i64,
+) -> Result<bool, Need> {
     if raw.input(index).is_none() {
         return Ok(false);
     }
-    let values = lowerer.integers(raw, index).ok_or_else(|| not_constant(since, name))?;
+    let values = lowerer
+        .integers(raw, index)
+        .ok_or_else(|| not_constant(since, name))?;
     raw.set(name, &values);
     lowerer.forget(raw, index);
     Ok(true)
@@ -31,7 +42,11 @@ pub(super) fn reduction(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<
     let since = if raw.op == "ReduceSum" { 13 } else { 18 };
     list(lowerer, raw, 1, "axes", since)?;
     let none = raw.get::<Vec<i64>>("axes").is_none_or(|axes| axes.is_empty());
-    let keep_all = raw.attributes.take("noop_with_empty_axes").and_then(bool::from_attribute) == Some(true);
+    let keep_all = raw
+        .attributes
+        .take("noop_with_empty_axes")
+        .and_then(bool::from_attribute)
+        == Some(true);
     if none {
         raw.attributes.take("axes");
     }
@@ -59,11 +74,16 @@ pub(super) fn split_evenly(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Resu
     let size = raw.input(0).and_then(|id| {
         let shape = lowerer.graph.value(id).ty.shape()?;
         let rank = i64::try_from(shape.len()).ok()?;
-        shape.get(usize::try_from(if axis < 0 { axis + rank } else { axis }).ok()?)?.known()
+        shape
+            .get(usize::try_from(if axis < 0 { axis + rank } else { axis }).ok()?)?
+            .known()
     });
     match size {
         Some(size) if size.is_multiple_of(raw.outputs.len().max(1)) => Ok(()),
-        _ => Err(Need { opset: 18, why: "parts of different size had to be given".to_owned() }),
+        _ => Err(Need {
+            opset: 18,
+            why: "parts of different size had to be given".to_owned(),
+        }),
     }
 }
 
@@ -81,8 +101,14 @@ pub(super) fn dft(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(), Ne
     };
     let mut axis = axis.ok_or_else(|| not_constant(20, "axis"))?;
     if axis < 0 {
-        let rank = raw.input(0).and_then(|id| lowerer.known_of(id).rank).and_then(|rank| i64::try_from(rank).ok());
-        axis += rank.ok_or_else(|| Need { opset: 20, why: "its axis could not be negative".to_owned() })?;
+        let rank = raw
+            .input(0)
+            .and_then(|id| lowerer.known_of(id).rank)
+            .and_then(|rank| i64::try_from(rank).ok());
+        axis += rank.ok_or_else(|| Need {
+            opset: 20,
+            why: "its axis could not be negative".to_owned(),
+        })?;
     }
     raw.set("axis", &axis);
     lowerer.forget(raw, 2);
@@ -94,14 +120,26 @@ pub(super) fn pad_axes(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(
     if raw.input(3).is_none() {
         return Ok(());
     }
-    let need = || Need { opset: 18, why: "pads had to be of all axes".to_owned() };
-    let rank = raw.input(0).and_then(|id| lowerer.known_of(id).rank).ok_or_else(need)?;
+    let need = || Need {
+        opset: 18,
+        why: "pads had to be of all axes".to_owned(),
+    };
+    let rank = raw
+        .input(0)
+        .and_then(|id| lowerer.known_of(id).rank)
+        .ok_or_else(need)?;
     let axes = lowerer.integers(raw, 3).ok_or_else(need)?;
-    let pads = lowerer.integers(raw, 1).filter(|pads| pads.len() == 2 * axes.len()).ok_or_else(need)?;
+    let pads = lowerer
+        .integers(raw, 1)
+        .filter(|pads| pads.len() == 2 * axes.len())
+        .ok_or_else(need)?;
     let mut all = vec![0i64; 2 * rank];
     for (index, &axis) in axes.iter().enumerate() {
         let from_start = if axis < 0 { axis + rank as i64 } else { axis };
-        let axis = usize::try_from(from_start).ok().filter(|&axis| axis < rank).ok_or_else(need)?;
+        let axis = usize::try_from(from_start)
+            .ok()
+            .filter(|&axis| axis < rank)
+            .ok_or_else(need)?;
         all[axis] = pads[index];
         all[rank + axis] = pads[axes.len() + index];
     }
@@ -112,7 +150,13 @@ pub(super) fn pad_axes(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(
 }
 
 /// Turns a constant scalar input into an attribute.
-fn number(lowerer: &mut Lowerer<'_>, raw: &mut RawNode, index: usize, name: &str, since: i64) -> Result<(), Need> {
+fn number(
+    lowerer: &mut Lowerer<'_>,
+    raw: &mut RawNode,
+    index: usize,
+    name: &str,
+    since: i64,
+) -> Result<(), Need> {
     let Some(id) = raw.input(index) else { return Ok(()) };
     let values = lowerer.constant_of(id).and_then(|tensor| tensor.to_f64().ok());
     let values = values.ok_or_else(|| not_constant(since, name))?;
@@ -122,7 +166,10 @@ fn number(lowerer: &mut Lowerer<'_>, raw: &mut RawNode, index: usize, name: &str
             lowerer.forget(raw, index);
             Ok(())
         }
-        _ => Err(Need { opset: since, why: format!("`{name}` had to be one number of 32 bits") }),
+        _ => Err(Need {
+            opset: since,
+            why: format!("`{name}` had to be one number of 32 bits"),
+        }),
     }
 }
 
@@ -141,14 +188,22 @@ pub(super) fn pad(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(), Ne
 /// Dropout before 12, which never was in training mode.
 pub(super) fn dropout(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(), Need> {
     if let Some(mode) = raw.input(2) {
-        let off = lowerer.constant_of(mode).is_some_and(|mode| mode.as_bytes().iter().all(|&byte| byte == 0));
+        let off = lowerer
+            .constant_of(mode)
+            .is_some_and(|mode| mode.as_bytes().iter().all(|&byte| byte == 0));
         if !off {
-            return Err(Need { opset: 12, why: "it had no training mode".to_owned() });
+            return Err(Need {
+                opset: 12,
+                why: "it had no training mode".to_owned(),
+            });
         }
         lowerer.forget(raw, 2);
     }
     if raw.outputs.iter().skip(1).any(Option::is_some) {
-        return Err(Need { opset: 12, why: "its mask was not defined outside of training".to_owned() });
+        return Err(Need {
+            opset: 12,
+            why: "its mask was not defined outside of training".to_owned(),
+        });
     }
     // It has no effect outside of training.
     raw.attributes.take("seed");
@@ -158,9 +213,14 @@ pub(super) fn dropout(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<()
 /// Slice before 10.
 pub(super) fn slice(lowerer: &mut Lowerer<'_>, raw: &mut RawNode) -> Result<(), Need> {
     if raw.input(4).is_some() {
-        let steps = lowerer.integers(raw, 4).ok_or_else(|| not_constant(10, "steps"))?;
+        let steps = lowerer
+            .integers(raw, 4)
+            .ok_or_else(|| not_constant(10, "steps"))?;
         if steps.iter().any(|&step| step != 1) {
-            return Err(Need { opset: 10, why: "it had no steps".to_owned() });
+            return Err(Need {
+                opset: 10,
+                why: "it had no steps".to_owned(),
+            });
         }
         lowerer.forget(raw, 4);
     }

@@ -33,21 +33,37 @@ pub(super) fn check(lowerer: &Lowerer<'_>, raw: &RawNode, own: Option<i64>) -> R
 
 /// All that asks for an opset.
 fn needs(lowerer: &Lowerer<'_>, raw: &RawNode, row: &Versions) -> Vec<Need> {
-    let mut needs = vec![Need { opset: row.since, why: format!("{} came later", raw.op) }];
+    let mut needs = vec![Need {
+        opset: row.since,
+        why: format!("{} came later", raw.op),
+    }];
     for (name, _) in raw.attributes.iter() {
         if let Some((_, since)) = row.attributes.iter().find(|(known, _)| *known == name) {
-            needs.push(Need { opset: *since, why: format!("its attribute `{name}` came later") });
+            needs.push(Need {
+                opset: *since,
+                why: format!("its attribute `{name}` came later"),
+            });
         }
     }
     if let Some((since, _)) = row.inputs.iter().find(|(_, most)| raw.inputs.len() <= *most) {
-        needs.push(Need { opset: *since, why: format!("{} had fewer than {} inputs", raw.op, raw.inputs.len()) });
+        needs.push(Need {
+            opset: *since,
+            why: format!("{} had fewer than {} inputs", raw.op, raw.inputs.len()),
+        });
     }
     let first = raw.input(0).and_then(|id| lowerer.known_of(id).dtype);
     let first = first.map(|dtype| (dtype, row.first_dtypes));
-    for (dtype, masks) in dtypes(lowerer, raw).into_iter().map(|dtype| (dtype, row.dtypes)).chain(first) {
+    for (dtype, masks) in dtypes(lowerer, raw)
+        .into_iter()
+        .map(|dtype| (dtype, row.dtypes))
+        .chain(first)
+    {
         let allowed = masks.iter().find(|(_, mask)| mask >> dtype_code(dtype) & 1 == 1);
         if let Some((since, _)) = allowed {
-            needs.push(Need { opset: *since, why: format!("{} did not take {dtype}", raw.op) });
+            needs.push(Need {
+                opset: *since,
+                why: format!("{} did not take {dtype}", raw.op),
+            });
         }
     }
     for opaque in opaque_types(lowerer, raw) {
@@ -57,11 +73,17 @@ fn needs(lowerer: &Lowerer<'_>, raw: &RawNode, row: &Versions) -> Vec<Need> {
             _ => continue,
         };
         if since != i64::MAX {
-            needs.push(Need { opset: since, why: format!("{} did not take {what}", raw.op) });
+            needs.push(Need {
+                opset: since,
+                why: format!("{} did not take {what}", raw.op),
+            });
         }
     }
     if lowerer.opset < 11 && has_negative_axis(raw) {
-        needs.push(Need { opset: 11, why: "axes could not be negative".to_owned() });
+        needs.push(Need {
+            opset: 11,
+            why: "axes could not be negative".to_owned(),
+        });
     }
     needs
 }

@@ -20,8 +20,8 @@ use bantam_graph::{
 use bantam_tensor::Tensor;
 
 use super::OnnxError;
-use super::lift::{NEWEST, OLDEST_WRITTEN};
 use super::lift::known::{Facts, Known, infer};
+use super::lift::{NEWEST, OLDEST_WRITTEN};
 use super::write::Header;
 
 /// Opset of models that come from no file: the oldest that can say quantization by channel, and that has all sizes as
@@ -137,12 +137,21 @@ static RULES: &[Rule] = &[
 /// When the opset asked for cannot say a node.
 pub(super) fn lower(model: &Model, asked: Option<i64>) -> Result<(Graph, Header), OnnxError> {
     if let Some(opset) = asked.filter(|opset| !(OLDEST_WRITTEN..=NEWEST).contains(opset)) {
-        return Err(OnnxError::TargetOpset { opset, oldest: OLDEST_WRITTEN, newest: NEWEST });
+        return Err(OnnxError::TargetOpset {
+            opset,
+            oldest: OLDEST_WRITTEN,
+            newest: NEWEST,
+        });
     }
     let own = model.opset("").map(|own| own.max(OLDEST_WRITTEN));
     let mut opset = asked.or(own).unwrap_or(USUAL);
     loop {
-        let mut attempt = Attempt { opset, own, fixed: asked.is_some(), most: opset };
+        let mut attempt = Attempt {
+            opset,
+            own,
+            fixed: asked.is_some(),
+            most: opset,
+        };
         let graph = attempt.graph(&model.graph, None)?;
         if attempt.most <= opset {
             let header = header::header(model, &graph, opset);
@@ -170,14 +179,18 @@ impl Attempt {
             self.node(&mut lowerer, node)?;
         }
         if !lowerer.replaced.is_empty() {
-            lowerer.graph.drop_unused_among(|id| lowerer.replaced.contains(&id));
+            lowerer
+                .graph
+                .drop_unused_among(|id| lowerer.replaced.contains(&id));
         }
         Ok(lowerer.graph)
     }
 
     fn node(&mut self, lowerer: &mut Lowerer<'_>, node: &Node) -> Result<(), OnnxError> {
         let mut attributes = node.op.emit();
-        node.extra.iter().for_each(|(name, attribute)| attributes.set(name, attribute.clone()));
+        node.extra
+            .iter()
+            .for_each(|(name, attribute)| attributes.set(name, attribute.clone()));
         for (_, attribute) in attributes.iter_mut() {
             match attribute {
                 Attribute::Graph(graph) => **graph = self.graph(graph, Some(lowerer))?,
@@ -190,7 +203,12 @@ impl Attempt {
             }
         }
         let (inputs, outputs) = (node.inputs.clone(), node.outputs.clone());
-        let mut raw = RawNode { op: node.op.name().to_owned(), attributes, inputs, outputs };
+        let mut raw = RawNode {
+            op: node.op.name().to_owned(),
+            attributes,
+            inputs,
+            outputs,
+        };
         if node.op.domain().is_empty() {
             lowerer.learn(&raw);
             match lowerer.lower(&mut raw, self.own) {
@@ -198,12 +216,21 @@ impl Attempt {
                 Err(Problem::Needs(need)) if self.fixed => {
                     let node = lowerer.graph.describe(node);
                     let Need { opset: needs, why } = need;
-                    return Err(OnnxError::OpsetTooLow { node, why, opset: self.opset, needs });
+                    return Err(OnnxError::OpsetTooLow {
+                        node,
+                        why,
+                        opset: self.opset,
+                        needs,
+                    });
                 }
                 Err(Problem::Needs(need)) => self.most = self.most.max(need.opset),
                 Err(Problem::Unknown { own }) if self.fixed || self.most == self.opset => {
                     let node = lowerer.graph.describe(node);
-                    return Err(OnnxError::UnknownOp { node, own, opset: self.opset });
+                    return Err(OnnxError::UnknownOp {
+                        node,
+                        own,
+                        opset: self.opset,
+                    });
                 }
                 Err(Problem::Unknown { .. }) => {}
             }
@@ -227,7 +254,9 @@ impl Attempt {
 pub(super) enum Problem {
     Needs(Need),
     /// The op is not in the schemas: only the file's own opset is safe.
-    Unknown { own: i64 },
+    Unknown {
+        own: i64,
+    },
 }
 
 /// Lowers one graph.
@@ -245,7 +274,9 @@ pub(super) struct Lowerer<'a> {
 impl<'a> Lowerer<'a> {
     fn new(graph: &Graph, opset: i64, outer: Option<&'a Lowerer<'a>>) -> Lowerer<'a> {
         let names = graph.values.iter().enumerate();
-        let names = names.map(|(index, value)| (value.name.clone(), ValueId::new(index))).collect();
+        let names = names
+            .map(|(index, value)| (value.name.clone(), ValueId::new(index)))
+            .collect();
         let mut is_input = vec![false; graph.values.len()];
         graph.inputs.iter().for_each(|id| is_input[id.index()] = true);
         let known = graph.values.iter().map(Known::of).collect();
@@ -259,7 +290,15 @@ impl<'a> Lowerer<'a> {
             metadata: graph.metadata.clone(),
             quantization_annotations: graph.quantization_annotations.clone(),
         };
-        Lowerer { graph: shell, opset, names, known, is_input, replaced: HashSet::new(), outer }
+        Lowerer {
+            graph: shell,
+            opset,
+            names,
+            known,
+            is_input,
+            replaced: HashSet::new(),
+            outer,
+        }
     }
 
     fn learn(&mut self, raw: &RawNode) {
@@ -297,11 +336,18 @@ impl<'a> Lowerer<'a> {
         let stem = output.map_or(raw.op.as_str(), |&id| &self.graph.value(id).name);
         let stem = format!("{stem}_{what}");
         let numbered = (1..).map(|number| format!("{stem}_{number}"));
-        let free = std::iter::once(stem.clone()).chain(numbered).find(|name| !self.names.contains_key(name));
+        let free = std::iter::once(stem.clone())
+            .chain(numbered)
+            .find(|name| !self.names.contains_key(name));
         let name = free.expect("endless");
         let shape = tensor.shape().iter().copied().map(Into::into).collect();
         let ty = ValueType::tensor(tensor.dtype(), shape);
-        let value = Value { name: name.clone(), ty, initializer: Some(tensor), ..Value::default() };
+        let value = Value {
+            name: name.clone(),
+            ty,
+            initializer: Some(tensor),
+            ..Value::default()
+        };
         let id = ValueId::new(self.graph.values.len());
         self.names.insert(name, id);
         self.known.push(Known::of(&value));
@@ -310,7 +356,11 @@ impl<'a> Lowerer<'a> {
         id
     }
 
-    fn find<'b, T>(&'b self, id: ValueId, look: impl Fn(&'b Lowerer<'a>, ValueId) -> Option<T> + Copy) -> Option<T> {
+    fn find<'b, T>(
+        &'b self,
+        id: ValueId,
+        look: impl Fn(&'b Lowerer<'a>, ValueId) -> Option<T> + Copy,
+    ) -> Option<T> {
         look(self, id).or_else(|| {
             let outer = self.outer?;
             let id = *outer.names.get(&self.graph.value(id).name)?;
@@ -328,7 +378,9 @@ impl Facts for Lowerer<'_> {
     }
 
     fn known_of(&self, id: ValueId) -> Known {
-        self.find(id, |lowerer, id| Some(lowerer.known[id.index()]).filter(|known| *known != Known::default()))
-            .unwrap_or_default()
+        self.find(id, |lowerer, id| {
+            Some(lowerer.known[id.index()]).filter(|known| *known != Known::default())
+        })
+        .unwrap_or_default()
     }
 }

@@ -25,7 +25,10 @@ fn at(opset: i64, graph: Graph) -> String {
 #[test]
 fn older_forms_and_needed_opsets() {
     let matrix = || Given::Value(DType::F32, &[2, 3]);
-    let asymmetric = [("coordinate_transformation_mode", string("asymmetric")), ("nearest_mode", string("floor"))];
+    let asymmetric = [
+        ("coordinate_transformation_mode", string("asymmetric")),
+        ("nearest_mode", string("floor")),
+    ];
     let group = [("num_groups", Attribute::Int(1))];
     #[rustfmt::skip]
     let cases = [
@@ -109,7 +112,10 @@ fn quantization_needs_what_it_uses() {
     for (graph, expected) in cases {
         let shown = text(&graph);
         let mut model = Model::new(graph);
-        model.opsets.push(OperatorSet { domain: String::new(), version: 7 });
+        model.opsets.push(OperatorSet {
+            domain: String::new(),
+            version: 7,
+        });
         let (_, header) = lower(&model, None).unwrap();
         assert_eq!(header.opsets[0].version, expected, "{shown}");
     }
@@ -119,13 +125,28 @@ fn quantization_needs_what_it_uses() {
 fn own_opset_is_kept_and_versions_are_stated() {
     let mut model = Model::new(canonical("Relu", &[], &[X], 1));
     let (_, header) = lower(&model, None).unwrap();
-    assert_eq!((header.opsets[0].version, header.ir_version), (13, 7), "no file: the usual opset");
-    model.opsets.push(OperatorSet { domain: String::new(), version: 17 });
+    assert_eq!(
+        (header.opsets[0].version, header.ir_version),
+        (13, 7),
+        "no file: the usual opset"
+    );
+    model.opsets.push(OperatorSet {
+        domain: String::new(),
+        version: 17,
+    });
     model.ir_version = 9;
     let (_, header) = lower(&model, None).unwrap();
-    assert_eq!((header.opsets[0].version, header.ir_version), (17, 9), "a file's own");
+    assert_eq!(
+        (header.opsets[0].version, header.ir_version),
+        (17, 9),
+        "a file's own"
+    );
     let (_, header) = lower(&model, Some(21)).unwrap();
-    assert_eq!((header.opsets[0].version, header.ir_version), (21, 10), "the one asked for");
+    assert_eq!(
+        (header.opsets[0].version, header.ir_version),
+        (21, 10),
+        "the one asked for"
+    );
     for opset in [6, 29] {
         assert!(lower(&model, Some(opset)).is_err());
     }
@@ -134,7 +155,10 @@ fn own_opset_is_kept_and_versions_are_stated() {
 #[test]
 fn ops_that_no_schema_has_stay_at_their_opset() {
     let mut model = Model::new(canonical("Mystery", &[], &[X], 1));
-    model.opsets.push(OperatorSet { domain: String::new(), version: 17 });
+    model.opsets.push(OperatorSet {
+        domain: String::new(),
+        version: 17,
+    });
     assert!(lower(&model, None).is_ok());
     let error = lower(&model, Some(18)).unwrap_err().to_string();
     assert!(error.contains("Mystery") && error.contains("17"), "{error}");
@@ -147,14 +171,20 @@ fn new_domains_are_imported() {
     let output = graph.outputs[0];
     graph.add_node("gelu", op, &[output]);
     let (_, header) = lower(&Model::new(graph), None).unwrap();
-    assert!(header.opsets.contains(&OperatorSet { domain: "com.microsoft".to_owned(), version: 1 }));
+    assert!(header.opsets.contains(&OperatorSet {
+        domain: "com.microsoft".to_owned(),
+        version: 1
+    }));
 }
 
 #[test]
 fn sequences_need_the_opset_that_takes_them() {
     let mut graph = canonical("Identity", &[], &[Given::Untyped], 1);
     let input = graph.inputs[0];
-    *graph.value_mut(input) =
-        Value { name: "s".to_owned(), ty: ValueType::Opaque(vec![0x22, 0]), ..Value::default() };
+    *graph.value_mut(input) = Value {
+        name: "s".to_owned(),
+        ty: ValueType::Opaque(vec![0x22, 0]),
+        ..Value::default()
+    };
     assert_eq!(at(13, graph), "needs 14");
 }

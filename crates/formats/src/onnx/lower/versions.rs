@@ -28,7 +28,9 @@ const NEVER: i64 = i64::MAX;
 
 /// What is known of an op.
 pub(in crate::onnx) fn versions(op: &str) -> Option<&'static Versions> {
-    OPS.binary_search_by(|row| row.op.cmp(op)).ok().map(|index| &OPS[index])
+    OPS.binary_search_by(|row| row.op.cmp(op))
+        .ok()
+        .map(|index| &OPS[index])
 }
 
 #[rustfmt::skip]

@@ -22,7 +22,10 @@ impl Reader<'_> {
         for bytes in encoded {
             let (name, attribute) = self.attribute(of, bytes, scope, depth)?;
             if attributes.get(&name).is_some() {
-                return Err(OnnxError::Duplicate { what: "attribute", name: format!("{name}` of `{of}") });
+                return Err(OnnxError::Duplicate {
+                    what: "attribute",
+                    name: format!("{name}` of `{of}"),
+                });
             }
             attributes.set(&name, attribute);
         }
@@ -40,16 +43,26 @@ impl Reader<'_> {
         let mut proto: AttributeProto = self.budget.decode("attribute", bytes)?;
         let name = std::mem::take(&mut proto.name);
         if name.is_empty() {
-            return Err(OnnxError::Unnamed { what: format!("an attribute of `{of}`") });
+            return Err(OnnxError::Unnamed {
+                what: format!("an attribute of `{of}`"),
+            });
         }
         if !proto.ref_attr_name.is_empty() {
             return Ok((name, Attribute::Reference(proto.ref_attr_name, proto.kind)));
         }
-        let kind = if proto.kind == 0 { guess_kind(&proto, bytes) } else { proto.kind };
+        let kind = if proto.kind == 0 {
+            guess_kind(&proto, bytes)
+        } else {
+            proto.kind
+        };
         let value = self.attribute_value(kind, proto, bytes, scope, depth)?;
         match value {
             Some(value) => Ok((name, value)),
-            None => Err(OnnxError::AttributeType { of: of.to_owned(), name, code: kind }),
+            None => Err(OnnxError::AttributeType {
+                of: of.to_owned(),
+                name,
+                code: kind,
+            }),
         }
     }
 
@@ -61,7 +74,10 @@ impl Reader<'_> {
         scope: &Scope<'_>,
         depth: usize,
     ) -> Result<Option<Attribute>, OnnxError> {
-        let malformed = |source| OnnxError::Malformed { what: "attribute", source };
+        let malformed = |source| OnnxError::Malformed {
+            what: "attribute",
+            source,
+        };
         let tensor = |bytes: &Bytes| self.tensor(bytes).map(|named| named.tensor);
         let graph = |bytes: &Bytes| {
             if depth >= MAX_DEPTH {
@@ -75,7 +91,9 @@ impl Reader<'_> {
             kind::STRING => Attribute::String(proto.s.unwrap_or_default().to_vec()),
             kind::TENSOR => Attribute::Tensor(tensor(&proto.t.unwrap_or_default())?),
             kind::GRAPH => Attribute::Graph(Box::new(graph(&proto.g.unwrap_or_default())?)),
-            kind::FLOATS => Attribute::Floats(wire::floats(bytes, field::ATTRIBUTE_FLOATS).map_err(malformed)?),
+            kind::FLOATS => {
+                Attribute::Floats(wire::floats(bytes, field::ATTRIBUTE_FLOATS).map_err(malformed)?)
+            }
             kind::INTS => Attribute::Ints(wire::varints(bytes, field::ATTRIBUTE_INTS).map_err(malformed)?),
             kind::STRINGS => Attribute::Strings(proto.strings.iter().map(|string| string.to_vec()).collect()),
             kind::TENSORS => Attribute::Tensors(proto.tensors.iter().map(tensor).collect::<Result<_, _>>()?),
@@ -101,5 +119,8 @@ fn guess_kind(proto: &AttributeProto, bytes: &Bytes) -> i32 {
         (has(field::ATTRIBUTE_FLOATS), kind::FLOATS),
         (has(field::ATTRIBUTE_INTS), kind::INTS),
     ];
-    guesses.iter().find(|(present, _)| *present).map_or(0, |(_, kind)| *kind)
+    guesses
+        .iter()
+        .find(|(present, _)| *present)
+        .map_or(0, |(_, kind)| *kind)
 }

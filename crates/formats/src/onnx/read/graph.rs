@@ -19,7 +19,8 @@ pub(super) struct Scope<'a> {
 
 impl Scope<'_> {
     fn sees(&self, name: &str) -> bool {
-        self.names.is_some_and(|names| names.contains_key(name)) || self.outer.is_some_and(|outer| outer.sees(name))
+        self.names.is_some_and(|names| names.contains_key(name))
+            || self.outer.is_some_and(|outer| outer.sees(name))
     }
 }
 
@@ -34,13 +35,21 @@ impl Builder {
     /// Adds a value that must be new.
     fn define(&mut self, what: &'static str, name: &str) -> Result<ValueId, OnnxError> {
         if name.is_empty() {
-            return Err(OnnxError::Unnamed { what: format!("an {what}") });
+            return Err(OnnxError::Unnamed {
+                what: format!("an {what}"),
+            });
         }
         let id = ValueId::new(self.graph.values.len());
         if self.names.insert(name.to_owned(), id).is_some() {
-            return Err(OnnxError::Duplicate { what, name: name.to_owned() });
+            return Err(OnnxError::Duplicate {
+                what,
+                name: name.to_owned(),
+            });
         }
-        self.graph.values.push(Value { name: name.to_owned(), ..Value::default() });
+        self.graph.values.push(Value {
+            name: name.to_owned(),
+            ..Value::default()
+        });
         Ok(id)
     }
 
@@ -52,7 +61,10 @@ impl Builder {
         scope.sees(name).then(|| {
             let id = ValueId::new(self.graph.values.len());
             self.names.insert(name.to_owned(), id);
-            self.graph.values.push(Value { name: name.to_owned(), ..Value::default() });
+            self.graph.values.push(Value {
+                name: name.to_owned(),
+                ..Value::default()
+            });
             id
         })
     }
@@ -79,7 +91,9 @@ impl Reader<'_> {
         self.define_outputs(&mut builder, &proto.node)?;
         for bytes in proto.value_info.iter().chain(&proto.output) {
             let (info, ty) = self.value_info(bytes)?;
-            let Some(&id) = builder.names.get(&info.name) else { continue };
+            let Some(&id) = builder.names.get(&info.name) else {
+                continue;
+            };
             let value = builder.graph.value_mut(id);
             if value.initializer.is_none() && value.ty == ValueType::Unknown {
                 (value.ty, value.doc, value.metadata) = (ty, info.doc_string, pairs(info.metadata_props));
@@ -98,8 +112,11 @@ impl Reader<'_> {
         let mut graph = builder.graph;
         (graph.name, graph.doc) = (proto.name, proto.doc_string);
         graph.metadata = pairs(proto.metadata_props);
-        graph.quantization_annotations =
-            proto.quantization_annotation.iter().map(|bytes| bytes.to_vec()).collect();
+        graph.quantization_annotations = proto
+            .quantization_annotation
+            .iter()
+            .map(|bytes| bytes.to_vec())
+            .collect();
         graph.sort()?;
         Ok(graph)
     }
@@ -120,7 +137,10 @@ impl Reader<'_> {
             }
         }
         self.add_nodes(&mut builder, &proto.node, &scope, 1)?;
-        proto.output.iter().try_for_each(|name| add_output(&mut builder, name, &scope))?;
+        proto
+            .output
+            .iter()
+            .try_for_each(|name| add_output(&mut builder, name, &scope))?;
         builder.graph.sort()?;
         Ok(builder.graph)
     }
@@ -130,8 +150,10 @@ impl Reader<'_> {
         for node in nodes {
             values += wire::slices(node, field::NODE_OUTPUT).count();
         }
-        self.budget.check_items("graph", values.checked_mul(size_of::<Value>()))?;
-        self.budget.check_items("graph", nodes.len().checked_mul(size_of::<Node>()))?;
+        self.budget
+            .check_items("graph", values.checked_mul(size_of::<Value>()))?;
+        self.budget
+            .check_items("graph", nodes.len().checked_mul(size_of::<Node>()))?;
         let mut builder = Builder::default();
         builder.graph.values.reserve_exact(values);
         builder.graph.nodes.reserve_exact(nodes.len());
@@ -140,7 +162,10 @@ impl Reader<'_> {
 
     /// Defines what the nodes produce, so that nodes may stand in any order.
     fn define_outputs(&self, builder: &mut Builder, nodes: &[Bytes]) -> Result<(), OnnxError> {
-        for name in nodes.iter().flat_map(|node| wire::slices(node, field::NODE_OUTPUT)) {
+        for name in nodes
+            .iter()
+            .flat_map(|node| wire::slices(node, field::NODE_OUTPUT))
+        {
             let name = name.map_err(|source| OnnxError::Malformed { what: "node", source })?;
             // Names that are not UTF-8 are refused when the node itself is decoded.
             match std::str::from_utf8(&name) {
@@ -175,23 +200,39 @@ impl Reader<'_> {
     ) -> Result<Node, OnnxError> {
         let described = describe(&proto);
         if proto.op_type.is_empty() {
-            return Err(OnnxError::Unnamed { what: format!("the op of node {described}") });
+            return Err(OnnxError::Unnamed {
+                what: format!("the op of node {described}"),
+            });
         }
-        let inner = Scope { names: Some(&builder.names), outer: Some(scope) };
+        let inner = Scope {
+            names: Some(&builder.names),
+            outer: Some(scope),
+        };
         let attributes = self.attributes(&described, &proto.attribute, &inner, depth)?;
         let mut inputs = Vec::with_capacity(proto.input.len());
         for name in &proto.input {
             inputs.push(match builder.resolve(name, scope) {
                 _ if name.is_empty() => None,
                 None => {
-                    let undefined = bantam_graph::GraphError::Undefined { node: described, value: name.clone() };
+                    let undefined = bantam_graph::GraphError::Undefined {
+                        node: described,
+                        value: name.clone(),
+                    };
                     return Err(undefined.into());
                 }
                 found => found,
             });
         }
-        let outputs = proto.output.iter().map(|name| builder.names.get(name).copied()).collect();
-        let op = Op::Custom(Custom::new(&standard_domain(proto.domain), &proto.op_type, attributes));
+        let outputs = proto
+            .output
+            .iter()
+            .map(|name| builder.names.get(name).copied())
+            .collect();
+        let op = Op::Custom(Custom::new(
+            &standard_domain(proto.domain),
+            &proto.op_type,
+            attributes,
+        ));
         let mut node = Node::new(proto.name, op, &[], &[]);
         (node.inputs, node.outputs, node.doc) = (inputs, outputs, proto.doc_string);
         (node.metadata, node.overload) = (pairs(proto.metadata_props), proto.overload);
@@ -226,7 +267,9 @@ fn add_initializer(builder: &mut Builder, named: NamedTensor) -> Result<(), Onnx
 }
 
 fn add_output(builder: &mut Builder, name: &str, scope: &Scope<'_>) -> Result<(), OnnxError> {
-    let undefined = || bantam_graph::GraphError::UndefinedOutput { value: name.to_owned() };
+    let undefined = || bantam_graph::GraphError::UndefinedOutput {
+        value: name.to_owned(),
+    };
     let id = builder.resolve(name, scope).ok_or_else(undefined)?;
     builder.graph.outputs.push(id);
     Ok(())

@@ -35,7 +35,11 @@ impl Reader<'_> {
         let mut graph = self.graph(graph, &Scope::default(), 0)?;
         if proto.ir_version < 4 {
             // Up to IR version 3 the format demands that constants are listed as inputs.
-            let constants: Vec<bool> = graph.values.iter().map(|value| value.initializer.is_some()).collect();
+            let constants: Vec<bool> = graph
+                .values
+                .iter()
+                .map(|value| value.initializer.is_some())
+                .collect();
             graph.inputs.retain(|id| !constants[id.index()]);
         }
         let functions = proto.functions.iter().map(|bytes| self.function(bytes));
@@ -57,7 +61,10 @@ impl Reader<'_> {
     fn function(&self, bytes: &Bytes) -> Result<Function, OnnxError> {
         let proto: FunctionProto = self.budget.decode("function", bytes)?;
         let name = format!("{}.{}", proto.domain, proto.name);
-        let defaults = proto.attribute_proto.iter().map(|bytes| self.attribute(&name, bytes, &Scope::default(), 1));
+        let defaults = proto
+            .attribute_proto
+            .iter()
+            .map(|bytes| self.attribute(&name, bytes, &Scope::default(), 1));
         let default_attributes = defaults.collect::<Result<_, _>>()?;
         Ok(Function {
             attributes: proto.attribute.clone(),
@@ -77,7 +84,10 @@ impl Reader<'_> {
 fn raw_fields(file: &Bytes) -> Result<Vec<u8>, OnnxError> {
     let mut raw = super::encoded::Encoded::default();
     for part in fields(file) {
-        let part = part.map_err(|source| OnnxError::Malformed { what: "model", source })?;
+        let part = part.map_err(|source| OnnxError::Malformed {
+            what: "model",
+            source,
+        })?;
         if let Payload::Bytes(bytes) = part.payload
             && field::MODEL_RAW.contains(&part.number)
         {
@@ -89,7 +99,10 @@ fn raw_fields(file: &Bytes) -> Result<Vec<u8>, OnnxError> {
 
 /// Key-value pairs of a file.
 fn pairs(entries: Vec<StringStringEntryProto>) -> Vec<(String, String)> {
-    entries.into_iter().map(|entry| (entry.key, entry.value)).collect()
+    entries
+        .into_iter()
+        .map(|entry| (entry.key, entry.value))
+        .collect()
 }
 
 fn operator_sets(protos: Vec<OperatorSetIdProto>) -> Vec<OperatorSet> {
@@ -102,5 +115,9 @@ fn operator_sets(protos: Vec<OperatorSetIdProto>) -> Vec<OperatorSet> {
 
 /// The standard domain has two names; one is empty.
 fn standard_domain(domain: String) -> String {
-    if domain == "ai.onnx" { String::new() } else { domain }
+    if domain == "ai.onnx" {
+        String::new()
+    } else {
+        domain
+    }
 }

@@ -15,19 +15,26 @@ impl Reader<'_> {
         let mut values = self.tensor(&proto.values.unwrap_or_default())?;
         let indices = self.tensor(&proto.indices.unwrap_or_default())?.tensor;
         let shape = dimensions(bytes, field::SPARSE_DIMS, &values.name)?;
-        let fail = |fact: &str| OnnxError::Sparse { tensor: values.name.clone(), fact: fact.to_owned() };
+        let fail = |fact: &str| OnnxError::Sparse {
+            tensor: values.name.clone(),
+            fact: fact.to_owned(),
+        };
         let width = values.tensor.dtype().bits() / 8;
         if width == 0 {
             return Err(fail("its elements are narrower than a byte, or strings"));
         }
-        let elements = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        let elements = shape
+            .iter()
+            .try_fold(1usize, |product, &dim| product.checked_mul(dim));
         let size = elements.and_then(|elements| elements.checked_mul(width));
         self.budget.check("sparse tensor", size)?;
         let positions = flat_positions(&indices, values.tensor.len(), &shape).ok_or_else(|| {
             fail("its indices are not one integer, or one per dimension, within the shape for each value")
         })?;
-        let mut dense = Tensor::zeros(values.tensor.dtype(), &shape)
-            .map_err(|source| OnnxError::Tensor { tensor: values.name.clone(), source })?;
+        let mut dense = Tensor::zeros(values.tensor.dtype(), &shape).map_err(|source| OnnxError::Tensor {
+            tensor: values.name.clone(),
+            source,
+        })?;
         let bytes = dense.bytes_mut();
         for (value, position) in values.tensor.as_bytes().chunks_exact(width).zip(positions) {
             bytes[position * width..][..width].copy_from_slice(value);
@@ -46,10 +53,13 @@ fn flat_positions(indices: &Tensor, values: usize, shape: &[usize]) -> Option<Ve
         [count] if count == values => coordinates.into_iter().map(flat).collect(),
         [count, rank] if count == values && rank == shape.len() => {
             let position = |coordinate: &[i64]| {
-                coordinate.iter().zip(shape).try_fold(0usize, |position, (&index, &dim)| {
-                    let index = usize::try_from(index).ok().filter(|&index| index < dim)?;
-                    Some(position * dim + index)
-                })
+                coordinate
+                    .iter()
+                    .zip(shape)
+                    .try_fold(0usize, |position, (&index, &dim)| {
+                        let index = usize::try_from(index).ok().filter(|&index| index < dim)?;
+                        Some(position * dim + index)
+                    })
             };
             match rank {
                 0 => None,

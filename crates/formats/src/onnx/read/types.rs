@@ -22,7 +22,11 @@ impl Reader<'_> {
         let proto: TypeProto = self.budget.decode("type", bytes)?;
         let Some(tensor) = proto.tensor_type else {
             let opaque = ValueType::Opaque(bytes.to_vec());
-            return Ok(if bytes.is_empty() { ValueType::Unknown } else { opaque });
+            return Ok(if bytes.is_empty() {
+                ValueType::Unknown
+            } else {
+                opaque
+            });
         };
         let dtype = dtype_from_code(tensor.elem_type);
         if dtype.is_none() && tensor.elem_type != 0 {

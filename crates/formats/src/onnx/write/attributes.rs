@@ -10,13 +10,19 @@ use crate::onnx::proto::{AttributeProto, field, kind};
 impl Writer {
     /// Encodes an attribute.
     pub(super) fn attribute(&mut self, name: &str, attribute: &Attribute) -> Encoded {
-        let mut proto = AttributeProto { name: name.to_owned(), kind: code(attribute), ..AttributeProto::default() };
+        let mut proto = AttributeProto {
+            name: name.to_owned(),
+            kind: code(attribute),
+            ..AttributeProto::default()
+        };
         match attribute {
             Attribute::Opaque(bytes) => return Encoded::from_bytes(bytes),
             Attribute::Float(value) => proto.f = Some(*value),
             Attribute::Int(value) => proto.i = Some(*value),
             Attribute::String(value) => proto.s = Some(Bytes::copy_from_slice(value)),
-            Attribute::Strings(values) => proto.strings = values.iter().map(|s| Bytes::copy_from_slice(s)).collect(),
+            Attribute::Strings(values) => {
+                proto.strings = values.iter().map(|s| Bytes::copy_from_slice(s)).collect()
+            }
             Attribute::Reference(target, _) => proto.ref_attr_name.clone_from(target),
             _ => {}
         }
@@ -24,13 +30,19 @@ impl Writer {
         match attribute {
             Attribute::Floats(values) => encoded.append_floats(field::ATTRIBUTE_FLOATS, values),
             Attribute::Ints(values) => encoded.append_integers(field::ATTRIBUTE_INTS, values),
-            Attribute::Tensor(value) => encoded.append_message(field::ATTRIBUTE_TENSOR, data::tensor("", value)),
+            Attribute::Tensor(value) => {
+                encoded.append_message(field::ATTRIBUTE_TENSOR, data::tensor("", value))
+            }
             Attribute::Tensors(values) => {
-                values.iter().for_each(|t| encoded.append_message(field::ATTRIBUTE_TENSORS, data::tensor("", t)));
+                values
+                    .iter()
+                    .for_each(|t| encoded.append_message(field::ATTRIBUTE_TENSORS, data::tensor("", t)));
             }
             Attribute::Graph(graph) => encoded.append_message(field::ATTRIBUTE_GRAPH, self.graph(graph)),
             Attribute::Graphs(graphs) => {
-                graphs.iter().for_each(|g| encoded.append_message(field::ATTRIBUTE_GRAPHS, self.graph(g)));
+                graphs
+                    .iter()
+                    .for_each(|g| encoded.append_message(field::ATTRIBUTE_GRAPHS, self.graph(g)));
             }
             _ => {}
         }

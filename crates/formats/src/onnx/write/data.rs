@@ -30,7 +30,12 @@ pub(in crate::onnx) struct DataPlan {
 impl DataPlan {
     /// An empty data file of this name.
     pub(in crate::onnx) fn new(location: String) -> DataPlan {
-        DataPlan { location, end: 0, tensors: Vec::new(), placed: HashMap::new() }
+        DataPlan {
+            location,
+            end: 0,
+            tensors: Vec::new(),
+            placed: HashMap::new(),
+        }
     }
 
     /// True when no tensor is in it.
@@ -47,7 +52,9 @@ impl DataPlan {
         if let Some(&offset) = self.placed.get(&key) {
             return Some(offset);
         }
-        let offset = self.end.next_multiple_of(if bytes.len() >= LARGE { PAGE } else { LINE });
+        let offset = self
+            .end
+            .next_multiple_of(if bytes.len() >= LARGE { PAGE } else { LINE });
         self.end = offset + bytes.len() as u64;
         self.placed.insert(key, offset);
         self.tensors.push((offset, tensor.clone()));
@@ -81,12 +88,22 @@ impl Writer {
             metadata_props: pairs(metadata),
             ..header(name, tensor)
         };
-        let offset = self.data.as_mut().and_then(|plan| Some((plan.place(tensor)?, plan.location.clone())));
+        let offset = self
+            .data
+            .as_mut()
+            .and_then(|plan| Some((plan.place(tensor)?, plan.location.clone())));
         if let Some((offset, location)) = offset {
             proto.data_location = EXTERNAL;
             let length = tensor.as_bytes().len().to_string();
-            let entries = [("location", location), ("offset", offset.to_string()), ("length", length)];
-            let entry = |(key, value): (&str, String)| StringStringEntryProto { key: key.to_owned(), value };
+            let entries = [
+                ("location", location),
+                ("offset", offset.to_string()),
+                ("length", length),
+            ];
+            let entry = |(key, value): (&str, String)| StringStringEntryProto {
+                key: key.to_owned(),
+                value,
+            };
             proto.external_data = entries.into_iter().map(entry).collect();
         }
         encode(&proto, tensor)

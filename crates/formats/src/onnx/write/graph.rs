@@ -7,7 +7,8 @@ use prost::Message;
 use super::{Writer, pairs};
 use crate::onnx::encoded::Encoded;
 use crate::onnx::proto::{
-    DimensionProto, GraphProto, NodeProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, field,
+    DimensionProto, GraphProto, NodeProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    field,
 };
 
 impl Writer {
@@ -15,12 +16,20 @@ impl Writer {
     pub(super) fn graph(&mut self, graph: &Graph) -> Encoded {
         let info = |id: &ValueId| value_info(graph.value(*id));
         let mut encoded = Encoded::of(&GraphProto {
-            name: if graph.name.is_empty() { "graph".to_owned() } else { graph.name.clone() },
+            name: if graph.name.is_empty() {
+                "graph".to_owned()
+            } else {
+                graph.name.clone()
+            },
             doc_string: graph.doc.clone(),
             input: graph.inputs.iter().map(info).collect(),
             output: graph.outputs.iter().map(info).collect(),
             value_info: value_infos(graph).collect(),
-            quantization_annotation: graph.quantization_annotations.iter().map(|raw| raw.clone().into()).collect(),
+            quantization_annotation: graph
+                .quantization_annotations
+                .iter()
+                .map(|raw| raw.clone().into())
+                .collect(),
             metadata_props: pairs(&graph.metadata),
             ..GraphProto::default()
         });
@@ -39,8 +48,10 @@ impl Writer {
     /// Encodes a node of `graph`.
     pub(super) fn node(&mut self, graph: &Graph, node: &Node) -> Encoded {
         let names = |ids: &[Option<ValueId>]| {
-            let mut names: Vec<String> =
-                ids.iter().map(|id| id.map_or_else(String::new, |id| graph.value(id).name.clone())).collect();
+            let mut names: Vec<String> = ids
+                .iter()
+                .map(|id| id.map_or_else(String::new, |id| graph.value(id).name.clone()))
+                .collect();
             while names.last().is_some_and(String::is_empty) {
                 names.pop();
             }
@@ -68,7 +79,11 @@ impl Writer {
 /// Declarations of the values that nodes produce, as far as their types are known, except for outputs of the graph.
 pub(super) fn value_infos(graph: &Graph) -> impl Iterator<Item = Bytes> {
     let mut skip = vec![false; graph.values.len()];
-    graph.inputs.iter().chain(&graph.outputs).for_each(|id| skip[id.index()] = true);
+    graph
+        .inputs
+        .iter()
+        .chain(&graph.outputs)
+        .for_each(|id| skip[id.index()] = true);
     let produced = graph.nodes.iter().flat_map(|node| node.outputs.iter().flatten());
     produced
         .filter(move |id| !skip[id.index()] && graph.value(**id).ty != ValueType::Unknown)
@@ -80,8 +95,16 @@ fn value_info(value: &Value) -> Bytes {
     let proto = ValueInfoProto {
         name: value.name.clone(),
         kind: encode_type(&value.ty),
-        doc_string: if is_constant { String::new() } else { value.doc.clone() },
-        metadata_props: if is_constant { Vec::new() } else { pairs(&value.metadata) },
+        doc_string: if is_constant {
+            String::new()
+        } else {
+            value.doc.clone()
+        },
+        metadata_props: if is_constant {
+            Vec::new()
+        } else {
+            pairs(&value.metadata)
+        },
     };
     proto.encode_to_vec().into()
 }
@@ -92,7 +115,9 @@ fn encode_type(ty: &ValueType) -> Option<Bytes> {
         ValueType::Opaque(bytes) => return Some(bytes.clone().into()),
         ValueType::Tensor { dtype, shape } => (dtype, shape),
     };
-    let shape = shape.as_ref().map(|dims| TensorShapeProto { dim: dims.iter().map(dimension).collect() });
+    let shape = shape.as_ref().map(|dims| TensorShapeProto {
+        dim: dims.iter().map(dimension).collect(),
+    });
     let tensor_type = Some(TensorTypeProto {
         elem_type: dtype.map_or(0, dtype_code),
         shape: shape.map(|shape| shape.encode_to_vec().into()),
@@ -102,8 +127,14 @@ fn encode_type(ty: &ValueType) -> Option<Bytes> {
 
 fn dimension(dim: &Dim) -> DimensionProto {
     match dim {
-        Dim::Known(size) => DimensionProto { dim_value: i64::try_from(*size).ok(), dim_param: None },
-        Dim::Symbol(name) => DimensionProto { dim_value: None, dim_param: Some(name.clone()) },
+        Dim::Known(size) => DimensionProto {
+            dim_value: i64::try_from(*size).ok(),
+            dim_param: None,
+        },
+        Dim::Symbol(name) => DimensionProto {
+            dim_value: None,
+            dim_param: Some(name.clone()),
+        },
         Dim::Unknown => DimensionProto::default(),
     }
 }

@@ -49,7 +49,8 @@ impl Writer {
 
     fn function(&mut self, function: &Function) -> Encoded {
         let body = &function.body;
-        let names = |ids: &[bantam_graph::ValueId]| ids.iter().map(|&id| body.value(id).name.clone()).collect();
+        let names =
+            |ids: &[bantam_graph::ValueId]| ids.iter().map(|&id| body.value(id).name.clone()).collect();
         let mut encoded = Encoded::of(&FunctionProto {
             name: function.name.clone(),
             input: names(&body.inputs),
@@ -75,11 +76,17 @@ impl Writer {
 }
 
 fn pairs(pairs: &[(String, String)]) -> Vec<StringStringEntryProto> {
-    let entry = |(key, value): &(String, String)| StringStringEntryProto { key: key.clone(), value: value.clone() };
+    let entry = |(key, value): &(String, String)| StringStringEntryProto {
+        key: key.clone(),
+        value: value.clone(),
+    };
     pairs.iter().map(entry).collect()
 }
 
 fn operator_sets(sets: &[OperatorSet]) -> Vec<OperatorSetIdProto> {
-    let proto = |set: &OperatorSet| OperatorSetIdProto { domain: set.domain.clone(), version: set.version };
+    let proto = |set: &OperatorSet| OperatorSetIdProto {
+        domain: set.domain.clone(),
+        version: set.version,
+    };
     sets.iter().map(proto).collect()
 }

@@ -20,7 +20,7 @@ struct Segment {
 
 /// One vector of positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Vector {
+pub(super) struct Vector {
     /// Where its elements start in the combined rows.
     x: usize,
     segments: Vec<Segment>,
@@ -34,7 +34,6 @@ pub(super) enum Group {
 }
 
 /// The vectors of a band of `count` rows from `first_row` (in units of [`ROWS`]).
-#[expect(private_interfaces, reason = "only this file looks into groups")]
 pub(super) fn groups(
     geometry: &Geometry,
     layout: &Layout,
@@ -52,11 +51,23 @@ pub(super) fn groups(
             // Across rows, a vector starts at each multiple of the lanes; else also at the start of each row.
             let lane = if layout.across_rows() { x % lanes } else { 0 };
             if lane == 0 {
-                vectors.push(Vector { x, segments: Vec::new() });
+                vectors.push(Vector {
+                    x,
+                    segments: Vec::new(),
+                });
             }
             let segment_len = (lanes - lane).min(width - column);
-            let segment = Segment { lane, count: segment_len, y: first * width + column, rows: ROWS.min(height - first) };
-            vectors.last_mut().expect("the first column starts one").segments.push(segment);
+            let segment = Segment {
+                lane,
+                count: segment_len,
+                y: first * width + column,
+                rows: ROWS.min(height - first),
+            };
+            vectors
+                .last_mut()
+                .expect("the first column starts one")
+                .segments
+                .push(segment);
             column += segment_len;
         }
     }
@@ -173,11 +184,29 @@ unsafe fn tile<S: Simd, const O: usize, const B: usize, const V: usize>(
         let odd_more = combine::<S, O, B, V>(third, fourth, -1.0);
 
         finish::<S, O, B, V>(work, block, vectors, 1, combine::<S, O, B, V>(odd, odd_more, 2.0));
-        finish::<S, O, B, V>(work, block, vectors, 2, combine::<S, O, B, V>(even, even_more, 4.0));
+        finish::<S, O, B, V>(
+            work,
+            block,
+            vectors,
+            2,
+            combine::<S, O, B, V>(even, even_more, 4.0),
+        );
         let row = combine::<S, O, B, V>(even, even_more, 1.0);
-        finish::<S, O, B, V>(work, block, vectors, 0, accumulate::<S, O, B, V>(work, block, 4, x, row));
+        finish::<S, O, B, V>(
+            work,
+            block,
+            vectors,
+            0,
+            accumulate::<S, O, B, V>(work, block, 4, x, row),
+        );
         let row = combine::<S, O, B, V>(odd, odd_more, 8.0);
-        finish::<S, O, B, V>(work, block, vectors, 3, accumulate::<S, O, B, V>(work, block, 5, x, row));
+        finish::<S, O, B, V>(
+            work,
+            block,
+            vectors,
+            3,
+            accumulate::<S, O, B, V>(work, block, 5, x, row),
+        );
     }
 }
 

@@ -27,7 +27,11 @@ impl Layout {
     /// The layout for bands of `rows` times [`ROWS`] output rows.
     pub(super) fn new(geometry: &Geometry, rows: usize, across_rows: bool) -> Layout {
         let (channels, columns) = (geometry.group_channels(), geometry.output[1]);
-        let (copies, pitch) = if across_rows { (3, columns) } else { (1, columns + 2) };
+        let (copies, pitch) = if across_rows {
+            (3, columns)
+        } else {
+            (1, columns + 2)
+        };
         let offset = |channel: usize, tap: usize| match across_rows {
             true => (channel * 3 + tap) * rows * pitch,
             false => channel * rows * pitch + tap,
@@ -57,7 +61,11 @@ impl Layout {
     /// Elements of the whole scratch.
     pub(super) fn len(&self) -> usize {
         // Behind the phases: the combined rows before they are copied.
-        let unshifted = if self.across_rows() { PHASES * (self.pitch + 2) } else { 0 };
+        let unshifted = if self.across_rows() {
+            PHASES * (self.pitch + 2)
+        } else {
+            0
+        };
         PHASES * self.phase_len() + unshifted
     }
 
@@ -68,7 +76,10 @@ impl Layout {
     /// As for [`Simd`].
     #[inline(always)]
     pub(super) unsafe fn transform<S: Simd>(&self, x: &[f32], first_row: usize, scratch: &mut [f32]) {
-        assert!(scratch.len() >= self.len() + S::LANES && x.len() == self.channels * self.input[0] * self.input[1]);
+        assert!(
+            scratch.len() >= self.len() + S::LANES
+                && x.len() == self.channels * self.input[0] * self.input[1]
+        );
         let [height, width] = self.input;
         if width == 0 {
             return;
@@ -128,9 +139,16 @@ unsafe fn combine<S: Simd>(rows: [*const f32; SEEN], count: usize, to: *mut f32,
             let (two, four, five) = (S::splat(2.0), S::splat(4.0), S::splat(5.0));
             let mut d = [S::splat(0.0); SEEN];
             for (d, row) in d.iter_mut().zip(rows) {
-                *d = if lanes == S::LANES { S::load(row.add(done)) } else { S::load_first(row.add(done), lanes) };
+                *d = if lanes == S::LANES {
+                    S::load(row.add(done))
+                } else {
+                    S::load_first(row.add(done), lanes)
+                };
             }
-            let (a, b) = (S::negative_multiply_add(four, d[2], d[4]), S::negative_multiply_add(four, d[1], d[3]));
+            let (a, b) = (
+                S::negative_multiply_add(four, d[2], d[4]),
+                S::negative_multiply_add(four, d[1], d[3]),
+            );
             let (c, e) = (S::subtract(d[4], d[2]), S::subtract(d[3], d[1]));
             let combined = [
                 S::add(a, b),
@@ -142,7 +160,11 @@ unsafe fn combine<S: Simd>(rows: [*const f32; SEEN], count: usize, to: *mut f32,
             ];
             for (index, value) in combined.into_iter().enumerate() {
                 let to = to.add(index * step + done);
-                if lanes == S::LANES { S::store(to, value) } else { S::store_first(to, value, lanes) }
+                if lanes == S::LANES {
+                    S::store(to, value)
+                } else {
+                    S::store_first(to, value, lanes)
+                }
             }
         }
         done += lanes;
