@@ -22,7 +22,10 @@ use bantam_tensor::{BatchSize, Samples};
 use crate::{Error, Progress};
 
 /// Samples that run at once where the model leaves it open.
-const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
+
+/// The same while calibrating, where several batches are in flight.
+const CALIBRATION_BATCH: usize = 8;
 
 /// Reads a model. Weights stay in the mapped file until they are looked at.
 pub fn load(path: &Path) -> Result<Model, Error> {
@@ -64,7 +67,7 @@ pub fn observe(
     let report = |done| progress.at(done);
     let options = ObserveOptions {
         indices: &indices,
-        batch_size: batch_size(graph),
+        batch_size: batch_size(graph, CALIBRATION_BATCH),
         progress: &report,
     };
     let stats = watch(graph, samples, &requests, &options);
@@ -153,11 +156,11 @@ pub fn input_specs(graph: &Graph) -> Result<Vec<InputSpec>, Error> {
     needed.map(spec).collect()
 }
 
-/// How many samples run at once: what the model fixes, or 32.
-pub fn batch_size(graph: &Graph) -> BatchSize {
+/// How many samples run at once: what the model fixes, or `most`.
+pub fn batch_size(graph: &Graph, most: usize) -> BatchSize {
     let first_dim = |id: &bantam_graph::ValueId| graph.value(*id).ty.shape()?.first()?.known();
     match graph.inputs.iter().find_map(first_dim) {
         Some(size) if size > 0 => BatchSize::Fixed(size),
-        _ => BatchSize::AtMost(BATCH),
+        _ => BatchSize::AtMost(most),
     }
 }

@@ -59,7 +59,7 @@ const ROUNDER: f32 = 12_582_912.0;
 
 /// Rounds to the nearest integer, ties to even; only for magnitudes below 2^22.
 #[inline(always)]
-fn round_even(value: f32) -> i32 {
+pub(crate) fn round_even(value: f32) -> i32 {
     ((value + ROUNDER).to_bits() as i32).wrapping_sub(ROUNDER.to_bits() as i32)
 }
 

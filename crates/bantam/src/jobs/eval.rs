@@ -49,7 +49,7 @@ pub(super) fn score(job: &EvalJob, progress: &dyn Progress) -> Result<(ScoreRepo
     let metrics = metrics_by_name(&job.metrics)?;
     let model = pipeline::load(&job.model)?;
     let split = pipeline::open_split(&job.data, &job.split, &model.graph)?;
-    let batch = match (pipeline::batch_size(&model.graph), job.batch) {
+    let batch = match (pipeline::batch_size(&model.graph, pipeline::BATCH), job.batch) {
         (BatchSize::AtMost(_), Some(batch)) => BatchSize::AtMost(batch),
         (size, _) => size,
     };

@@ -168,7 +168,7 @@ fn make_plan(
     let rewritten = pipeline::rewrite(model, &plan)?;
     if let (Some(split), Some(_)) = (&split, &job.plan_out) {
         let count = split.len().min(ERROR_SAMPLES);
-        let (indices, _) = pipeline::batch_size(graph)
+        let (indices, _) = pipeline::batch_size(graph, pipeline::BATCH)
             .cut(&Vec::from_iter(0..count))
             .next()
             .unwrap_or_default();

@@ -53,43 +53,111 @@ impl RangeMethod for EntropyRange {
 
 /// Number of bins below the best threshold.
 fn best_threshold(magnitudes: &[f64], levels: usize) -> usize {
+    let sums = Sums::of(magnitudes);
     let candidates = (levels..=magnitudes.len())
         .step_by(STRIDE)
         .chain([magnitudes.len()]);
-    let scored = candidates.map(|bins| (divergence(magnitudes, bins, levels), bins));
+    let scored = candidates.map(|bins| (sums.divergence(bins, levels), bins));
     // Of equal ones the widest: nothing speaks for clipping then.
     scored
         .min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
         .map_or(magnitudes.len(), |(_, bins)| bins)
 }
 
-/// Divergence of the distribution clipped to `bins` bins from its form in `levels` levels.
-fn divergence(magnitudes: &[f64], bins: usize, levels: usize) -> f64 {
-    let outliers: f64 = magnitudes[bins..].iter().sum();
-    let total: f64 = magnitudes.iter().sum();
-    let inside = total - outliers;
-    if inside <= 0.0 {
-        return f64::INFINITY;
-    }
-    let mut sum = 0.0;
-    for level in 0..levels {
-        let range = level * bins / levels..((level + 1) * bins / levels).min(bins);
-        let slice = &magnitudes[range.clone()];
-        let filled = slice.iter().filter(|count| **count > 0.0).count();
-        let mean = slice.iter().sum::<f64>() / filled.max(1) as f64 / inside;
-        for (index, &count) in range.zip(slice) {
-            let clipped = if index == bins - 1 {
-                count + outliers
-            } else {
-                count
-            };
-            let p = clipped / total;
-            if p > 0.0 {
-                // A bin that only clipping fills has no counterpart; a small floor keeps the sum finite.
-                let q = if count > 0.0 { mean } else { 1e-9 };
-                sum += p * (p / q).ln();
-            }
+/// Sums over all bins below an index, from which the sums over any run of bins follow.
+struct Sums {
+    /// Of the counts `c`.
+    mass: Vec<f64>,
+    /// Of `c ln c`.
+    entropy: Vec<f64>,
+    /// Bins that hold something.
+    filled: Vec<f64>,
+}
+
+/// What stands for the probability of a bin that only clipping fills; it keeps the divergence finite.
+const FLOOR: f64 = 1e-9;
+
+impl Sums {
+    fn of(counts: &[f64]) -> Sums {
+        let running = |term: fn(f64) -> f64| {
+            let mut sum = 0.0;
+            let sums = counts.iter().map(|&count| {
+                sum += term(count);
+                sum
+            });
+            [0.0].into_iter().chain(sums.collect::<Vec<_>>()).collect()
+        };
+        Sums {
+            mass: running(|count| count),
+            entropy: running(times_logarithm),
+            filled: running(|count| f64::from(count > 0.0)),
         }
     }
-    sum
+
+    /// Divergence of the distribution clipped to `bins` bins, `p`, from its form in `levels` levels, `q`: the sum of
+    /// `p ln(p / q)`. What is clipped joins the last bin of `p`, not of `q`.
+    fn divergence(&self, bins: usize, levels: usize) -> f64 {
+        let total = self.mass[self.mass.len() - 1];
+        let inside = self.mass[bins];
+        if inside <= 0.0 {
+            return f64::INFINITY;
+        }
+        let last = inside - self.mass[bins - 1];
+        let outliers = total - inside;
+        let mut sum = times_logarithm(last + outliers) - times_logarithm(last);
+        if last == 0.0 {
+            sum -= outliers * FLOOR.ln();
+        }
+        for level in 0..levels {
+            let (from, to) = (level * bins / levels, (level + 1) * bins / levels);
+            let (mass, filled) = (
+                self.mass[to] - self.mass[from],
+                self.filled[to] - self.filled[from],
+            );
+            if mass > 0.0 {
+                let clipped = if to == bins && last > 0.0 { outliers } else { 0.0 };
+                let mean = mass / filled / inside;
+                sum += self.entropy[to] - self.entropy[from] - (mass + clipped) * mean.ln();
+            }
+        }
+        sum / total - total.ln()
+    }
+}
+
+/// `x ln x`, 0 at 0.
+fn times_logarithm(x: f64) -> f64 {
+    if x > 0.0 { x * x.ln() } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sum as it is defined.
+    fn defined(counts: &[f64], bins: usize, levels: usize) -> f64 {
+        let total: f64 = counts.iter().sum();
+        let inside: f64 = counts[..bins].iter().sum();
+        let mut sum = 0.0;
+        for level in 0..levels {
+            let range = level * bins / levels..(level + 1) * bins / levels;
+            let filled = counts[range.clone()].iter().filter(|count| **count > 0.0).count();
+            let mean = counts[range.clone()].iter().sum::<f64>() / filled as f64 / inside;
+            for index in range {
+                let outliers = if index == bins - 1 { total - inside } else { 0.0 };
+                let p = (counts[index] + outliers) / total;
+                let q = if counts[index] > 0.0 { mean } else { FLOOR };
+                sum += if p > 0.0 { p * (p / q).ln() } else { 0.0 };
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn running_sums_give_the_divergence() {
+        let counts: Vec<f64> = (0..200).map(|i| f64::from((i * i * 31) % 17)).collect();
+        for bins in [16, 17, 100, 150, 199, 200] {
+            let (got, expected) = (Sums::of(&counts).divergence(bins, 16), defined(&counts, bins, 16));
+            assert!((got - expected).abs() < 1e-9, "{bins} bins: {got}, {expected}");
+        }
+    }
 }

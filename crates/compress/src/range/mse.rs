@@ -1,5 +1,7 @@
 //! The interval with the least mean squared error.
 
+use bantam_kernels::histogram::weighted_squared_error;
+use bantam_kernels::quantize::Grid;
 use bantam_tensor::QParams;
 
 use super::{RangeGoal, RangeMethod};
@@ -31,11 +33,11 @@ impl RangeMethod for MseRange {
         let Observed::Histogram(histogram) = observed else {
             return observed.bounds();
         };
-        let bins: Vec<(f32, f64)> = histogram
+        let (centres, counts): (Vec<f32>, Vec<f32>) = histogram
             .bins()
-            .map(|(x, count)| (x as f32, count as f64))
-            .collect();
-        let error = |range: (f32, f32)| quantization_error(&bins, goal, range);
+            .map(|(x, count)| (x as f32, count as f32))
+            .unzip();
+        let error = |range: (f32, f32)| quantization_error(&centres, &counts, goal, range);
         let (low, high) = histogram.bounds();
         if goal.symmetric || low >= 0.0 || high <= 0.0 {
             return best(|part| (low * part, high * part), &error);
@@ -59,16 +61,13 @@ fn best(range: impl Fn(f32) -> (f32, f32), error: &impl Fn((f32, f32)) -> f64) -
 
 /// Sum of squared errors. Within a bin the elements are taken as evenly spread, so besides the error of the centre
 /// only clipping matters; bins are much narrower than a code.
-fn quantization_error(bins: &[(f32, f64)], goal: RangeGoal, (low, high): (f32, f32)) -> f64 {
+fn quantization_error(centres: &[f32], counts: &[f32], goal: RangeGoal, (low, high): (f32, f32)) -> f64 {
     let (scale, zero_point) = QParams::for_range(goal.format, goal.symmetric, low, high);
-    let (code_low, code_high) = (
-        goal.format.min_code() - zero_point,
-        goal.format.max_code() - zero_point,
-    );
-    let (code_low, code_high, inverse) = (code_low as f32, code_high as f32, 1.0 / scale);
-    let error = |&(x, count): &(f32, f64)| {
-        let difference = (x * inverse).round_ties_even().clamp(code_low, code_high) * scale - x;
-        f64::from(difference * difference) * count
+    let grid = Grid {
+        scale,
+        zero_point,
+        min: goal.format.min_code(),
+        max: goal.format.max_code(),
     };
-    bins.iter().map(error).sum()
+    weighted_squared_error(centres, counts, &grid)
 }

@@ -1,11 +1,14 @@
 //! A histogram that streams, merges exactly and needs no range beforehand.
 
+use bantam_kernels::histogram::count_bins;
 use rayon::prelude::*;
 
 use super::min_max::MinMax;
 
 /// Most bins that a histogram has; the range takes at least half of them.
 const BINS: i64 = 4096;
+/// log2 of the smallest bin width: its inverse is a number of f32, so that scaling by it is exact.
+const SMALLEST_EXPONENT: i32 = -126;
 /// Elements that one task counts.
 const CHUNK: usize = 1 << 17;
 
@@ -33,20 +36,31 @@ impl Histogram {
         self.min_max.merge(&min_max);
         let (low, high) = min_max.bounds();
         self.widen(low, high);
-        let (inverse_width, first) = (2f64.powi(-self.exponent), self.first);
-        let count_chunk = |chunk: &[f32]| count(chunk, inverse_width, first, self.counts.len());
-        let parts: Vec<(Vec<u32>, u64)> = if values.len() <= CHUNK {
-            vec![count_chunk(values)]
-        } else {
-            values.par_chunks(CHUNK).map(count_chunk).collect()
+        if values.len() <= CHUNK {
+            return self.zeros += self.count(values);
+        }
+        let empty = Histogram {
+            counts: vec![0; self.counts.len()],
+            ..self.clone()
         };
-        for (counts, zeros) in parts {
+        let parts = values.par_chunks(CHUNK).map(|chunk| {
+            let mut part = empty.clone();
+            let zeros = part.count(chunk);
+            (part.counts, zeros)
+        });
+        for (counts, zeros) in parts.collect::<Vec<_>>() {
             self.counts
                 .iter_mut()
                 .zip(counts)
-                .for_each(|(sum, count)| *sum += u64::from(count));
+                .for_each(|(sum, count)| *sum += count);
             self.zeros += zeros;
         }
+    }
+
+    /// Counts elements that the bins cover; gives the number of zeros.
+    fn count(&mut self, values: &[f32]) -> u64 {
+        let scale = 2f32.powi(-self.exponent);
+        count_bins(values, scale, self.first as i32, &mut self.counts)
     }
 
     /// Adds the elements of another histogram.
@@ -104,7 +118,8 @@ impl Histogram {
         let (low, high) = (f64::from(low).min(0.0), f64::from(high).max(0.0));
         if self.counts.is_empty() {
             let span = (high - low).max(f64::from(f32::MIN_POSITIVE));
-            self.exponent = (span / BINS as f64).log2().floor() as i32;
+            let exponent = (span / BINS as f64).log2().floor() as i32;
+            self.exponent = exponent.max(SMALLEST_EXPONENT);
             self.first = (low / self.width()).floor() as i64;
             self.counts = vec![0];
         }
@@ -132,28 +147,6 @@ impl Histogram {
         }
         (self.exponent, self.first, self.counts) = (self.exponent + 1, first, counts);
     }
-}
-
-/// Counts one chunk, zeros apart.
-fn count(values: &[f32], inverse_width: f64, first: i64, bins: usize) -> (Vec<u32>, u64) {
-    let mut counts = vec![0u32; bins];
-    let mut zeros = 0u64;
-    // Scaling by a power of two is exact in f32 except at the far ends of its range, where f64 is used.
-    let exact = (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&inverse_width);
-    let scale = inverse_width as f32;
-    for &x in values {
-        if x == 0.0 {
-            zeros += 1;
-        } else if x.is_finite() {
-            let bin = if exact {
-                (x * scale).floor() as i64
-            } else {
-                (f64::from(x) * inverse_width).floor() as i64
-            };
-            counts[(bin - first) as usize] += 1;
-        }
-    }
-    (counts, zeros)
 }
 
 #[cfg(test)]

@@ -111,8 +111,16 @@ impl MovingMinMax {
     pub fn add(&mut self, batch: &[f32]) {
         let mut of_batch = MinMax::default();
         of_batch.add(batch);
-        self.non_finite |= of_batch.non_finite;
-        let (low, high) = of_batch.bounds();
+        self.append(&MovingMinMax {
+            average: Some(of_batch.bounds()),
+            non_finite: of_batch.non_finite,
+        });
+    }
+
+    /// Adds the bounds of the next batch.
+    pub(super) fn append(&mut self, batch: &MovingMinMax) {
+        self.non_finite |= batch.non_finite;
+        let (low, high) = batch.bounds();
         self.average = Some(match self.average {
             None => (low, high),
             Some((l, h)) => (l + Self::RATE * (low - l), h + Self::RATE * (high - h)),

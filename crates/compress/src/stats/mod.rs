@@ -72,6 +72,17 @@ impl Observed {
         }
     }
 
+    /// Adds what was found out from the next batch.
+    ///
+    /// # Panics
+    /// When the two answer different requests.
+    pub(crate) fn append(&mut self, next: &Observed) {
+        match (self, next) {
+            (Observed::MovingMinMax(average), Observed::MovingMinMax(batch)) => average.append(batch),
+            (same, next) => same.merge(next),
+        }
+    }
+
     /// Adds what was found out about another value, for values that share a scale.
     ///
     /// # Panics

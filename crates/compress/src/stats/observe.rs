@@ -1,18 +1,21 @@
 //! One pass over the data that serves all requests.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
-use bantam_exec::{CompileError, CompileOptions, RunError, Taps, compile};
+use bantam_exec::{CompileError, CompileOptions, Program, RunError, Taps, compile};
 use bantam_graph::{Graph, ValueId};
 use bantam_tensor::{BatchSize, Samples, SamplesError, Tensor};
+use rayon::prelude::*;
 
 use super::{Observed, Request, Stat};
+
+/// Answers by value and kind.
+type Found = BTreeMap<ValueId, BTreeMap<Stat, Observed>>;
 
 /// What was found out, by value and kind.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    found: BTreeMap<(ValueId, Stat), Observed>,
+    found: Found,
     /// Number of samples that were looked at.
     pub samples: usize,
 }
@@ -20,7 +23,7 @@ pub struct Stats {
 impl Stats {
     /// The answer to a request.
     pub fn get(&self, value: ValueId, stat: Stat) -> Option<&Observed> {
-        self.found.get(&(value, stat))
+        self.found.get(&value)?.get(&stat)
     }
 }
 
@@ -50,6 +53,9 @@ pub enum ObserveError {
     Samples(#[from] SamplesError),
 }
 
+/// Batches that are in flight at once. Fixed, so that neither results nor memory depend on the number of threads.
+const IN_FLIGHT: usize = 4;
+
 /// Runs the graph over samples and answers the requests. Memory does not depend on the number of samples: a value is
 /// looked at as soon as it exists, and then its memory is reused.
 ///
@@ -64,70 +70,80 @@ pub fn observe(
     if options.indices.is_empty() {
         return Err(ObserveError::Empty);
     }
-    let observed = requests.iter().map(|request| request.value).collect();
-    let program = compile(graph, &CompileOptions { observed })?;
-    let mut by_value: BTreeMap<ValueId, Vec<Observed>> = BTreeMap::new();
-    let mut order: BTreeMap<ValueId, Vec<Stat>> = BTreeMap::new();
-    for request in requests
+    let variable = requests
         .iter()
-        .filter(|request| graph.constant(request.value).is_none())
-    {
-        let stats = order.entry(request.value).or_default();
-        if !stats.contains(&request.stat) {
-            stats.push(request.stat);
-            by_value
-                .entry(request.value)
-                .or_default()
-                .push(Observed::new(request.stat));
-        }
+        .filter(|request| graph.constant(request.value).is_none());
+    let mut found = Found::new();
+    for request in variable {
+        let of_value = found.entry(request.value).or_default();
+        of_value
+            .entry(request.stat)
+            .or_insert_with(|| Observed::new(request.stat));
     }
-    let cells: BTreeMap<ValueId, Mutex<Vec<Observed>>> = by_value
-        .into_iter()
-        .map(|(value, observed)| (value, Mutex::new(observed)))
-        .collect();
-    let mut taps = Taps::none();
-    for (value, cell) in &cells {
-        taps.add(*value, |tensor| add(cell, tensor));
-    }
+    let program = compile(
+        graph,
+        &CompileOptions {
+            observed: found.keys().copied().collect(),
+        },
+    )?;
+    let empty = found.clone();
+    let batches: Vec<(Vec<usize>, usize)> = options.batch_size.cut(options.indices).collect();
     let mut done = 0;
-    for (indices, count) in options.batch_size.cut(options.indices) {
-        let batch = samples.batch(&indices)?;
-        let inputs: Vec<(&str, Tensor)> = batch
-            .inputs
-            .iter()
-            .map(|(n, t)| (n.as_str(), t.clone()))
+    for group in batches.chunks(IN_FLIGHT) {
+        let parts: Result<Vec<Found>, ObserveError> = group
+            .par_iter()
+            .map(|(indices, _)| observe_batch(&program, samples, indices, empty.clone()))
             .collect();
-        program.run(&inputs, &mut taps)?;
-        done += count;
+        parts?.into_iter().for_each(|part| append(&mut found, part));
+        done += group.iter().map(|(_, count)| count).sum::<usize>();
         (options.progress)(done);
-    }
-    drop(taps);
-    let mut found = BTreeMap::new();
-    for (value, cell) in cells {
-        let observed = cell
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        found.extend(
-            order[&value]
-                .iter()
-                .zip(observed)
-                .map(|(stat, observed)| ((value, *stat), observed)),
-        );
     }
     Ok(Stats { found, samples: done })
 }
 
-fn add(cell: &Mutex<Vec<Observed>>, tensor: &Tensor) {
-    let mut observed = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+/// Answers for one batch.
+fn observe_batch(
+    program: &Program,
+    samples: &dyn Samples,
+    indices: &[usize],
+    mut found: Found,
+) -> Result<Found, ObserveError> {
+    let batch = samples.batch(indices)?;
+    let inputs: Vec<(&str, Tensor)> = batch
+        .inputs
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor.clone()))
+        .collect();
+    let mut taps = Taps::none();
+    for (value, observed) in &mut found {
+        taps.add(*value, |tensor| add(observed, tensor));
+    }
+    program.run(&inputs, &mut taps)?;
+    drop(taps);
+    Ok(found)
+}
+
+/// Adds what the next batch gave.
+fn append(found: &mut Found, next: Found) {
+    for (before, after) in found.values_mut().zip(next.values()) {
+        for (before, after) in before.values_mut().zip(after.values()) {
+            before.append(after);
+        }
+    }
+}
+
+fn add(observed: &mut BTreeMap<Stat, Observed>, tensor: &Tensor) {
+    let mut add = |values: &[f32]| {
+        observed
+            .values_mut()
+            .for_each(|observed| observed.add(values, tensor.shape()));
+    };
     match tensor.values::<f32>() {
-        Ok(values) => observed
-            .iter_mut()
-            .for_each(|observed| observed.add(&values, tensor.shape())),
+        Ok(values) => add(&values),
         Err(_) => {
-            let Ok(values) = tensor.to_f32() else { return };
-            observed
-                .iter_mut()
-                .for_each(|observed| observed.add(&values, tensor.shape()));
+            if let Ok(values) = tensor.to_f32() {
+                add(&values);
+            }
         }
     }
 }

@@ -1,11 +1,29 @@
 //! Rows of equal size in the bytes of a file.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bantam_tensor::DType;
 use bytes::Bytes;
 
+use super::DataError;
 use super::npy::NpyArray;
+
+/// Where the rows are.
+#[derive(Clone, Debug)]
+enum Storage {
+    Memory(Bytes),
+    /// Rows are read when they are asked for. Pages of a mapping would stay with the process, so that its memory would
+    /// grow with the number of samples.
+    File {
+        file: Arc<File>,
+        path: PathBuf,
+        /// Where the array starts in the file.
+        offset: u64,
+    },
+}
 
 /// An array whose rows (first dimension) lie at equal distances in a file.
 #[derive(Clone, Debug)]
@@ -14,7 +32,7 @@ pub(crate) struct Array {
     pub(crate) rows: usize,
     /// Dimensions of one row; empty when a row is one element.
     pub(crate) row_shape: Vec<usize>,
-    bytes: Bytes,
+    storage: Storage,
     start: usize,
     stride: usize,
     row_bytes: usize,
@@ -30,7 +48,7 @@ impl Array {
             dtype: array.dtype,
             rows,
             row_shape: row_shape.to_vec(),
-            bytes: array.data,
+            storage: Storage::Memory(array.data),
             start: 0,
             stride: row_bytes,
             row_bytes,
@@ -46,7 +64,7 @@ impl Array {
             dtype: DType::U8,
             rows: bytes.len() / stride,
             row_shape: row_shape.to_vec(),
-            bytes,
+            storage: Storage::Memory(bytes),
             start,
             stride,
             row_bytes,
@@ -61,12 +79,31 @@ impl Array {
             dtype: DType::I64,
             rows: values.len(),
             row_shape: Vec::new(),
-            bytes: bytes.into(),
+            storage: Storage::Memory(bytes.into()),
             start: 0,
             stride: 8,
             row_bytes: 8,
             big_endian: false,
         }
+    }
+
+    /// The same array, read from the file at `path` row by row, if its bytes are a part of `mapped`, the mapping of all
+    /// of that file.
+    pub(crate) fn from_file(mut self, path: &Path, mapped: &Bytes) -> Result<Array, DataError> {
+        let Storage::Memory(bytes) = &self.storage else {
+            return Ok(self);
+        };
+        let offset = (bytes.as_ptr() as usize).checked_sub(mapped.as_ptr() as usize);
+        let Some(offset) = offset.filter(|offset| offset + bytes.len() <= mapped.len()) else {
+            return Ok(self);
+        };
+        let file = File::open(path).map_err(|problem| DataError::io(path, problem))?;
+        self.storage = Storage::File {
+            file: Arc::new(file),
+            path: path.to_owned(),
+            offset: offset as u64,
+        };
+        Ok(self)
     }
 
     /// Bytes of one row.
@@ -75,16 +112,41 @@ impl Array {
     }
 
     /// One row, little endian and row-major; `index` is below `rows`.
-    pub(crate) fn row(&self, index: usize) -> Cow<'_, [u8]> {
+    pub(crate) fn row(&self, index: usize) -> Result<Cow<'_, [u8]>, DataError> {
         let start = self.start + index * self.stride;
-        let stored = &self.bytes[start..start + self.row_bytes];
+        let stored = match &self.storage {
+            Storage::Memory(bytes) => Cow::Borrowed(&bytes[start..start + self.row_bytes]),
+            Storage::File { file, path, offset } => {
+                let mut row = vec![0; self.row_bytes];
+                read_at(file, &mut row, offset + start as u64)
+                    .map_err(|problem| DataError::io(path, problem))?;
+                Cow::Owned(row)
+            }
+        };
         if !self.big_endian && self.dtype != DType::Bool {
-            return Cow::Borrowed(stored);
+            return Ok(stored);
         }
-        let mut row = stored.to_vec();
+        let mut row = stored.into_owned();
         to_native(&mut row, self.dtype, self.big_endian);
-        Cow::Owned(row)
+        Ok(Cow::Owned(row))
     }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let count = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
+        if count == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        (bytes, offset) = (&mut bytes[count..], offset + count as u64);
+    }
+    Ok(())
 }
 
 /// Turns stored elements into those of a tensor: little endian; booleans 0 or 1.
@@ -130,7 +192,7 @@ mod tests {
         for (array, rows) in cases {
             assert_eq!(array.rows, rows.len());
             for (index, row) in rows.iter().enumerate() {
-                assert_eq!(array.row(index).as_ref(), *row, "{array:?}");
+                assert_eq!(array.row(index).unwrap().as_ref(), *row, "{array:?}");
             }
         }
     }

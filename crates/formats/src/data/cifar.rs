@@ -88,12 +88,15 @@ mod tests {
     #[test]
     fn both_versions() {
         let ten = parse(&records(&[&[3], &[9]])).unwrap();
-        assert_eq!((ten.images.rows, ten.images.row(1)[0]), (2, 101));
-        assert_eq!(ten.labels(None).unwrap().row(1).as_ref(), [9]);
+        assert_eq!((ten.images.rows, ten.images.row(1).unwrap()[0]), (2, 101));
+        assert_eq!(ten.labels(None).unwrap().row(1).unwrap().as_ref(), [9]);
         let hundred = || parse(&records(&[&[3, 99], &[19, 4]])).unwrap();
-        assert_eq!(hundred().images.row(1).as_ref(), [101; PIXELS]);
+        assert_eq!(hundred().images.row(1).unwrap().as_ref(), [101; PIXELS]);
         for (member, label) in [(None, 4), (Some("fine"), 4), (Some("coarse"), 19)] {
-            assert_eq!(hundred().labels(member).unwrap().row(1).as_ref(), [label]);
+            assert_eq!(
+                hundred().labels(member).unwrap().row(1).unwrap().as_ref(),
+                [label]
+            );
         }
         let error = hundred().labels(Some("label")).unwrap_err().to_string();
         assert!(error.contains("use one of: fine, coarse"), "{error}");

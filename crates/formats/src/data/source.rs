@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use bantam_tensor::{DType, map_file};
+use bytes::Bytes;
 
 use super::array::Array;
 use super::images::{ImageFolder, ImageOptions};
@@ -124,7 +125,7 @@ impl Source {
                     index -= arrays[part].rows;
                     part += 1;
                 }
-                Ok(arrays[part].row(index))
+                arrays[part].row(index)
             }
             Source::Images(folder) => folder.row(index).map(Cow::Owned),
         }
@@ -133,11 +134,16 @@ impl Source {
 
 /// Opens one array of a file, whose kind is known from its first bytes (CIFAR: from its extension).
 fn open_array(reference: &Reference, role: Role<'_>) -> Result<Array, DataError> {
+    let path = &reference.path;
+    let bytes = map_file(path).map_err(|problem| DataError::io(path, problem))?;
+    parse_array(reference, role, &bytes)?.from_file(path, &bytes)
+}
+
+fn parse_array(reference: &Reference, role: Role<'_>, bytes: &Bytes) -> Result<Array, DataError> {
     let Reference { path, member } = reference;
     let owned = || path.clone();
-    let bytes = map_file(path).map_err(|problem| DataError::io(path, problem))?;
     if bytes.starts_with(npz::MAGIC) {
-        let array = open_npz(bytes, member.as_deref(), role);
+        let array = open_npz(bytes.clone(), member.as_deref(), role);
         return dense(
             path,
             array.map_err(|problem| DataError::Npz {
@@ -146,9 +152,9 @@ fn open_array(reference: &Reference, role: Role<'_>) -> Result<Array, DataError>
             })?,
         );
     }
-    let is_cifar = path.extension().is_some_and(|extension| extension == "bin") && !idx::is_idx(&bytes);
+    let is_cifar = path.extension().is_some_and(|extension| extension == "bin") && !idx::is_idx(bytes);
     if is_cifar && !bytes.starts_with(npy::MAGIC) {
-        let array = cifar::parse(&bytes).and_then(|file| match role {
+        let array = cifar::parse(bytes).and_then(|file| match role {
             Role::Input(_) => Ok(file.images),
             Role::Labels => file.labels(member.as_deref()),
         });
@@ -164,17 +170,17 @@ fn open_array(reference: &Reference, role: Role<'_>) -> Result<Array, DataError>
         });
     }
     let array = if bytes.starts_with(npy::MAGIC) {
-        npy::parse_npy(&bytes).map_err(|problem| DataError::Npy {
+        npy::parse_npy(bytes).map_err(|problem| DataError::Npy {
             path: owned(),
             problem,
         })?
     } else if bytes.starts_with(idx::GZIP_MAGIC) {
-        idx::parse_gzip(&bytes).map_err(|problem| DataError::Idx {
+        idx::parse_gzip(bytes).map_err(|problem| DataError::Idx {
             path: owned(),
             problem,
         })?
-    } else if idx::is_idx(&bytes) {
-        idx::parse(&bytes).map_err(|problem| DataError::Idx {
+    } else if idx::is_idx(bytes) {
+        idx::parse(bytes).map_err(|problem| DataError::Idx {
             path: owned(),
             problem,
         })?
@@ -185,7 +191,7 @@ fn open_array(reference: &Reference, role: Role<'_>) -> Result<Array, DataError>
 }
 
 /// The array named, or the only one, or the one with the name of the input.
-fn open_npz(bytes: bytes::Bytes, member: Option<&str>, role: Role<'_>) -> Result<NpyArray, npz::NpzError> {
+fn open_npz(bytes: Bytes, member: Option<&str>, role: Role<'_>) -> Result<NpyArray, npz::NpzError> {
     let mut file = Npz::open(bytes)?;
     let names = file.names();
     match (member, names.as_slice()) {

@@ -10,8 +10,8 @@ use super::preprocess::Preprocess;
 use super::source::Source;
 use super::transform::Transform;
 
-/// A split of a data set. Files are mapped or, for images, listed; samples are read when they are asked for, so memory
-/// is proportional to the batch.
+/// A split of a data set. Samples are read from their files when they are asked for, so memory is proportional to the
+/// batch.
 #[derive(Clone, Debug)]
 pub struct Split {
     pub(super) name: String,
