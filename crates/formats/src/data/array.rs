@@ -89,7 +89,7 @@ impl Array {
 
     /// The same array, read from the file at `path` row by row, if its bytes are a part of `mapped`, the mapping of all
     /// of that file.
-    pub(crate) fn from_file(mut self, path: &Path, mapped: &Bytes) -> Result<Array, DataError> {
+    pub(crate) fn stored_in(mut self, path: &Path, mapped: &Bytes) -> Result<Array, DataError> {
         let Storage::Memory(bytes) = &self.storage else {
             return Ok(self);
         };

@@ -136,7 +136,7 @@ impl Source {
 fn open_array(reference: &Reference, role: Role<'_>) -> Result<Array, DataError> {
     let path = &reference.path;
     let bytes = map_file(path).map_err(|problem| DataError::io(path, problem))?;
-    parse_array(reference, role, &bytes)?.from_file(path, &bytes)
+    parse_array(reference, role, &bytes)?.stored_in(path, &bytes)
 }
 
 fn parse_array(reference: &Reference, role: Role<'_>, bytes: &Bytes) -> Result<Array, DataError> {
