@@ -50,7 +50,12 @@ fn add_of_product(
     let patch = &mut outcome.patch;
     let bias = patch.add_constant(&graph.value(bias).name, row);
     let outputs: Vec<ValueId> = add.outputs.iter().flatten().copied().collect();
-    patch.add_node(Node::new(add.name.clone(), plain(false, false).into(), &[x, weight, bias], &outputs));
+    patch.add_node(Node::new(
+        add.name.clone(),
+        plain(false, false).into(),
+        &[x, weight, bias],
+        &outputs,
+    ));
     patch.remove_node(product_id);
     patch.remove_node(add_id);
     Some(())
