@@ -9,6 +9,9 @@ const ZERO_POINTS: &str =
 
 /// The CPU plugin's low-precision transformations move scales through the graph, so biases stay in float, products
 /// need no quantized output, and an addition after a convolution is fused into it.
+///
+/// OpenVINO 2026.4 pads means (AveragePool with count_include_pad) with code 0 whatever the zero point: right after a
+/// Relu, wrong elsewhere, also where the mean itself is left in float.
 pub(super) static OPENVINO: Target = Target {
     name: "openvino",
     summary: "OpenVINO, CPU plugin",

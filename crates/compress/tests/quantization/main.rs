@@ -13,7 +13,7 @@ use bantam_graph::{Graph, Op};
 use support::{agreement, constant, convolution, finish, input, max_pool, quantized};
 
 /// Two branches of different ranges, one below zero, that are pooled, concatenated and added.
-pub fn branches() -> Graph {
+fn branches() -> Graph {
     let mut graph = Graph::default();
     let x = input(&mut graph, &[3, 8, 8]);
     let first = convolution(&mut graph, "first", x, [3, 4]);

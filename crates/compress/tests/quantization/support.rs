@@ -11,7 +11,7 @@ use bantam_graph::{Dim, Graph, InferOptions, ValueId, infer_shapes, verify};
 use bantam_tensor::{Batch, BatchSize, DType, Samples, SamplesError, Tensor};
 
 /// Numbers in -1..1 that look random.
-pub fn noise(count: usize, seed: u32) -> Vec<f32> {
+pub(crate) fn noise(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let next = move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -21,22 +21,24 @@ pub fn noise(count: usize, seed: u32) -> Vec<f32> {
 }
 
 /// A constant of noise.
-pub fn constant(graph: &mut Graph, name: &str, shape: &[usize], gain: f32) -> ValueId {
-    let seed = name.bytes().fold(7, |sum, byte| sum * 31 + u32::from(byte));
+pub(crate) fn constant(graph: &mut Graph, name: &str, shape: &[usize], gain: f32) -> ValueId {
+    let seed = name.bytes().fold(7u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
+    });
     let values = noise(shape.iter().product(), seed);
     let values: Vec<f32> = values.iter().map(|x| x * gain).collect();
     graph.add_constant(name, Tensor::from_slice(shape, &values).unwrap())
 }
 
 /// An input `[N, ...]`.
-pub fn input(graph: &mut Graph, shape: &[usize]) -> ValueId {
+pub(crate) fn input(graph: &mut Graph, shape: &[usize]) -> ValueId {
     let dims = shape.iter().copied().map(Dim::Known);
     let dims = [Dim::Symbol("N".into())].into_iter().chain(dims).collect();
     graph.add_input("x", DType::F32, dims)
 }
 
 /// The attributes of a convolution that keeps the size.
-pub fn same_size(kernel: usize, group: i64) -> Conv {
+pub(crate) fn same_size(kernel: usize, group: i64) -> Conv {
     Conv {
         auto_pad: AutoPad::NotSet,
         dilations: Vec::new(),
@@ -48,14 +50,14 @@ pub fn same_size(kernel: usize, group: i64) -> Conv {
 }
 
 /// A 3x3 convolution with a bias.
-pub fn convolution(graph: &mut Graph, name: &str, x: ValueId, [from, to]: [usize; 2]) -> ValueId {
+pub(crate) fn convolution(graph: &mut Graph, name: &str, x: ValueId, [from, to]: [usize; 2]) -> ValueId {
     let weight = constant(graph, &format!("{name}_w"), &[to, from, 3, 3], 0.5);
     let bias = constant(graph, &format!("{name}_b"), &[to], 0.3);
     graph.add_node(name, same_size(3, 1), &[x, weight, bias])
 }
 
 /// The largest of 2x2 windows.
-pub fn max_pool(graph: &mut Graph, name: &str, x: ValueId) -> ValueId {
+pub(crate) fn max_pool(graph: &mut Graph, name: &str, x: ValueId) -> ValueId {
     let pool = MaxPool {
         auto_pad: AutoPad::NotSet,
         ceil_mode: false,
@@ -69,7 +71,7 @@ pub fn max_pool(graph: &mut Graph, name: &str, x: ValueId) -> ValueId {
 }
 
 /// Makes values outputs, and finds types and shapes.
-pub fn finish(mut graph: Graph, outputs: &[ValueId]) -> Graph {
+pub(crate) fn finish(mut graph: Graph, outputs: &[ValueId]) -> Graph {
     graph.outputs.extend(outputs);
     infer_shapes(&mut graph, &InferOptions::default()).unwrap();
     verify(&graph).unwrap();
@@ -77,15 +79,15 @@ pub fn finish(mut graph: Graph, outputs: &[ValueId]) -> Graph {
 }
 
 /// Eight samples of noise for the input `x` of a graph.
-pub struct Noise(Vec<usize>);
+pub(crate) struct Noise(Vec<usize>);
 
 impl Noise {
-    pub fn for_graph(graph: &Graph) -> Noise {
+    pub(crate) fn for_graph(graph: &Graph) -> Noise {
         let dims = graph.value(graph.inputs[0]).ty.shape().unwrap();
         Noise(dims[1..].iter().map(|dim| dim.known().unwrap()).collect())
     }
 
-    pub fn all(&self) -> Batch {
+    pub(crate) fn all(&self) -> Batch {
         self.batch(&[0, 1, 2, 3, 4, 5, 6, 7]).unwrap()
     }
 }
@@ -115,7 +117,7 @@ impl Samples for Noise {
 }
 
 /// The plan and the graph that it makes.
-pub fn quantized(
+pub(crate) fn quantized(
     graph: &Graph,
     method: &str,
     target: &'static Target,
@@ -142,7 +144,7 @@ pub fn quantized(
 }
 
 /// Signal to noise in decibels of the outputs of `second` against those of `first`, the worst of all outputs.
-pub fn agreement(first: &Graph, second: &Graph) -> f64 {
+pub(crate) fn agreement(first: &Graph, second: &Graph) -> f64 {
     let batch = Noise::for_graph(first).all();
     let run = |graph: &Graph| {
         let program = compile(graph, &CompileOptions::default()).unwrap();
@@ -163,7 +165,7 @@ pub fn agreement(first: &Graph, second: &Graph) -> f64 {
 }
 
 /// Scale and zero point of a quantized activation.
-pub fn scale_of(plan: &Plan, name: &str) -> Option<(f32, i32)> {
+pub(crate) fn scale_of(plan: &Plan, name: &str) -> Option<(f32, i32)> {
     plan.decisions
         .iter()
         .find_map(|decision| match (&decision.site, &decision.action) {
@@ -175,7 +177,7 @@ pub fn scale_of(plan: &Plan, name: &str) -> Option<(f32, i32)> {
 }
 
 /// The reason why a node stays in float.
-pub fn kept<'a>(plan: &'a Plan, node: &str) -> Option<&'a str> {
+pub(crate) fn kept<'a>(plan: &'a Plan, node: &str) -> Option<&'a str> {
     let is_kept = |decision: &&Decision| {
         decision.action == Action::Keep && decision.site == Site::Node(node.to_owned())
     };
