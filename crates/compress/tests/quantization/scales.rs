@@ -1,9 +1,9 @@
 //! Which values share scales.
 
-use bantam_compress::target::{TARGETS, target_by_name};
+use bantam_compress::target::{BiasForm, TARGETS, target_by_name};
 use bantam_graph::ops::{MatMul, Pad, PadMode, Split, Unary};
 use bantam_graph::{Graph, ValueId};
-use bantam_tensor::Tensor;
+use bantam_tensor::{DType, Tensor};
 
 use crate::branches;
 use crate::support::{agreement, constant, convolution, finish, input, kept, max_pool, quantized, scale_of};
@@ -114,5 +114,25 @@ fn sigmoids_and_leaky_relus_are_integer_ops_of_onnx_runtime_alone() {
         assert_eq!(kept(&plan, "gate").is_none(), integers, "{}", target.name);
         assert_eq!(kept(&plan, "gated").is_none(), integers, "{}", target.name);
         assert!(agreement(&graph, &result) > 26.0, "{}", target.name);
+    }
+}
+
+#[test]
+fn rows_added_to_products_are_biases() {
+    let mut graph = Graph::default();
+    let x = input(&mut graph, &[5, 6]);
+    let w = constant(&mut graph, "w", &[6, 4], 0.5);
+    let row = constant(&mut graph, "row", &[4], 0.5);
+    let product = graph.add_node("product", MatMul {}, &[x, w]);
+    let sum = graph.add_node("sum", bantam_graph::ops::Binary::Add, &[row, product]);
+    let graph = finish(graph, &[sum]);
+    for target in TARGETS {
+        let (_, result) = quantized(&graph, "static", target, |_| ()).unwrap();
+        let add = result.nodes.iter().find(|node| node.name == "sum").unwrap();
+        let producer = result.producers()[add.input(0).unwrap().index()];
+        let codes = producer.and_then(|id| result.constant_input(result.node(id), 0));
+        let expected = (target.bias == BiasForm::Int32).then_some(DType::I32);
+        assert_eq!(codes.map(Tensor::dtype), expected, "{}", target.name);
+        assert!(agreement(&graph, &result) > 35.0, "{}", target.name);
     }
 }

@@ -1,13 +1,15 @@
 //! Static post-training quantization: scales of activations from calibration data, of weights from the weights.
 
+mod biases;
+
 use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
 use bantam_tensor::QParams;
 
 use super::activations::{activation_params, observed_values};
-use super::bias_correction::{corrected_inputs, correction};
+use super::bias_correction::corrected_inputs;
 use super::placement::{Placement, place};
-use super::products::{ProductInputs, input_channels, product_inputs};
-use super::weights::{bias_params, finite_values, weight_params};
+use super::products::{input_channels, product_inputs};
+use super::weights::weight_params;
 use super::{Method, QuantizeError, QuantizeSettings};
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::quantizer::constant_sqnr;
@@ -182,16 +184,18 @@ impl Planner<'_> {
                 ..params
             };
         }
-        let bias = inputs
-            .bias
-            .and_then(|position| Some((position, node.input(position)?)));
+        let bias = match inputs.bias {
+            Some(position) => Some((node, position)),
+            None => self.added_bias(node),
+        };
+        let bias = bias.and_then(|(reader, position)| Some((reader, position, reader.input(position)?)));
         let input_scale = node
             .input(0)
             .and_then(|input| self.scales[input.index()].as_ref())
             .map(|p| p.scale[0]);
         let bias = match (bias, input_scale, self.settings.target.bias) {
-            (Some((position, bias)), Some(input_scale), BiasForm::Int32) => {
-                self.bias_decision(node, position, bias, input_scale, &mut params)?
+            (Some((reader, position, bias)), Some(input_scale), BiasForm::Int32) => {
+                self.bias_decision(reader, position, bias, input_scale, &mut params)?
             }
             _ => None,
         };
@@ -202,51 +206,6 @@ impl Planner<'_> {
         self.decisions.extend(bias);
         self.decisions.extend(corrected);
         Ok(())
-    }
-
-    /// The correction of a bias that only this node reads.
-    fn corrected_bias(&self, node: &Node, inputs: &ProductInputs, params: &QParams) -> Option<Decision> {
-        let bias = node.input(inputs.bias.filter(|_| self.settings.bias_correction)?)?;
-        let tensor = self.graph.constant(bias).filter(|tensor| tensor.rank() == 1)?;
-        let by = correction(
-            self.graph,
-            node,
-            inputs,
-            (self.settings.weights.name(), params),
-            self.stats,
-        )?;
-        if self.consumers[bias.index()].len() != 1 || by.len() != tensor.len() {
-            return None;
-        }
-        let why = "takes back the mean of what quantized weights add".to_owned();
-        Some(Decision {
-            site: Site::Value(self.name(bias)),
-            action: Action::ShiftConstant(by),
-            why,
-            sqnr_db: None,
-        })
-    }
-
-    fn bias_decision(
-        &mut self,
-        node: &Node,
-        position: usize,
-        bias: ValueId,
-        input_scale: f32,
-        weight: &mut QParams,
-    ) -> Result<Option<Decision>, QuantizeError> {
-        let Some(tensor) = self.graph.constant(bias).filter(|tensor| tensor.rank() == 1) else {
-            return Ok(None);
-        };
-        let values = finite_values(self.graph, node, &self.name(bias), tensor)?;
-        if weight.scale.len() > 1 && weight.scale.len() != values.len() {
-            return Ok(None);
-        }
-        let params = bias_params(input_scale, weight, &values);
-        let why = "scale of the input times scale of the weight, so that it adds to the sums".to_owned();
-        Ok(Some(
-            self.constant_decision(node, position, bias, "int32", params, why),
-        ))
     }
 
     fn constant(
