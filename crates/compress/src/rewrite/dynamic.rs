@@ -76,28 +76,20 @@ impl Rewriter<'_> {
     /// The same for a convolution, whose channels lie before the spatial axes.
     fn convolution(&mut self, site: &Site<'_>, conv: &Conv) -> Result<Option<()>, TensorError> {
         let node = self.graph.node(site.id);
-        let (Some(input), Some(output)) = (node.input(0), node.output(0)) else {
+        let bias = node.input(2).map(|bias| self.graph.constant(bias));
+        let (Some(input), Some(output), false) = (node.input(0), node.output(0), bias == Some(None)) else {
             return Ok(None);
         };
-        let (shape, zero_points) = (site.codes.shape(), &site.params.zero_point);
-        let bias = node.input(2).map(|bias| self.graph.constant(bias));
-        if shape.len() < 3 || zero_points.iter().any(|zero| *zero != zero_points[0]) || bias == Some(None) {
+        let Some((scale, zero)) = kernel_parameters(site)? else {
             return Ok(None);
-        }
-        let mut channels = vec![1; shape.len() - 1];
-        channels[0] = shape[0];
+        };
         let bias = match bias.flatten() {
-            Some(bias) => Some(
-                self.patch
-                    .add_constant(&site.of("bias"), bias.reshape(&channels)?),
-            ),
+            Some(bias) => {
+                let bias = bias.reshape(&before_spatial(&site.codes))?;
+                Some(self.patch.add_constant(&site.of("bias"), bias))
+            }
             None => None,
         };
-        let mut scale = site.params.scale_tensor();
-        if site.params.axis.is_some() {
-            scale = scale.reshape(&channels)?;
-        }
-        let zero = Tensor::from_i64(site.codes.dtype(), &[], &[i64::from(zero_points[0])])?;
         let weight = self
             .patch
             .add_constant(&site.of("weight_quantized"), site.codes.clone());
@@ -105,13 +97,9 @@ impl Rewriter<'_> {
         let w_zero = self.patch.add_constant(&site.of("weight_zero_point"), zero);
         let [x, x_scale, x_zero] = self.quantized_at_run_time(site, input);
         let sums = self.add_value(&site.of("sums"), ValueType::Unknown);
-        let inputs = [x, weight, x_zero, w_zero];
-        self.patch.add_node(Node::new(
-            site.of("product"),
-            integer(conv).into(),
-            &inputs,
-            &[sums],
-        ));
+        let (op, inputs) = (integer(conv).into(), [x, weight, x_zero, w_zero]);
+        self.patch
+            .add_node(Node::new(site.of("product"), op, &inputs, &[sums]));
         self.rescaled(site, (sums, x_scale, w_scale), bias, output);
         Ok(Some(()))
     }
@@ -191,10 +179,31 @@ impl Rewriter<'_> {
     }
 }
 
+/// Scales of a kernel so that they multiply the channels of the result, and the one zero point that ConvInteger takes.
+fn kernel_parameters(site: &Site<'_>) -> Result<Option<(Tensor, Tensor)>, TensorError> {
+    let zero_points = &site.params.zero_point;
+    if site.codes.rank() < 3 || zero_points.iter().any(|zero| *zero != zero_points[0]) {
+        return Ok(None);
+    }
+    let mut scale = site.params.scale_tensor();
+    if site.params.axis.is_some() {
+        scale = scale.reshape(&before_spatial(&site.codes))?;
+    }
+    let zero = Tensor::from_i64(site.codes.dtype(), &[], &[i64::from(zero_points[0])])?;
+    Ok(Some((scale, zero)))
+}
+
+/// The shape `[M, 1, ...]` of numbers for the output channels of a kernel `[M, C, spatial...]`.
+fn before_spatial(kernel: &Tensor) -> Vec<usize> {
+    let mut shape = vec![1; kernel.rank().max(2) - 1];
+    shape[0] = kernel.shape().first().copied().unwrap_or(1);
+    shape
+}
+
 /// The integer form of a convolution.
 fn integer(conv: &Conv) -> ConvInteger {
     ConvInteger {
-        auto_pad: conv.auto_pad.clone(),
+        auto_pad: conv.auto_pad,
         dilations: conv.dilations.clone(),
         group: conv.group,
         kernel_shape: conv.kernel_shape.clone(),
