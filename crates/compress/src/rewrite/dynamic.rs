@@ -182,14 +182,17 @@ impl Rewriter<'_> {
 /// Scales of a kernel so that they multiply the channels of the result, and the one zero point that ConvInteger takes.
 fn kernel_parameters(site: &Site<'_>) -> Result<Option<(Tensor, Tensor)>, TensorError> {
     let zero_points = &site.params.zero_point;
-    if site.codes.rank() < 3 || zero_points.iter().any(|zero| *zero != zero_points[0]) {
+    let Some(&first) = zero_points.first().filter(|_| site.codes.rank() > 2) else {
+        return Ok(None);
+    };
+    if zero_points.iter().any(|zero| *zero != first) {
         return Ok(None);
     }
     let mut scale = site.params.scale_tensor();
     if site.params.axis.is_some() {
         scale = scale.reshape(&before_spatial(&site.codes))?;
     }
-    let zero = Tensor::from_i64(site.codes.dtype(), &[], &[i64::from(zero_points[0])])?;
+    let zero = Tensor::from_i64(site.codes.dtype(), &[], &[i64::from(first)])?;
     Ok(Some((scale, zero)))
 }
 
