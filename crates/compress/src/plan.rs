@@ -69,7 +69,9 @@ pub enum Action {
         /// Scales and zero points.
         params: QParams,
     },
-    /// The node multiplies integers: its first input is quantized at run time, its constant weight beforehand.
+    /// The node reads the codes of a quantized value through a DequantizeLinear of its own, with these scales.
+    DequantizeApart(QParams),
+    /// The node works on integers: its input is quantized at run time, its constant weight or table beforehand.
     QuantizeDynamically {
         /// Name of the weight's number format.
         format: String,
@@ -94,6 +96,7 @@ impl Action {
         };
         match self {
             Action::QuantizeActivation(params) => format!("{} activation, {}", params.dtype, scales(params)),
+            Action::DequantizeApart(params) => format!("read as floats, {}", scales(params)),
             Action::QuantizeConstant { format, params } if params.dtype == bantam_tensor::DType::I32 => {
                 format!("{format} bias, {} scales", params.scale.len())
             }

@@ -50,11 +50,7 @@ impl Patch {
         } else {
             std::mem::take(&mut value.name)
         };
-        let numbered = (1..).map(|n| format!("{stem}_{n}"));
-        let free = std::iter::once(stem.clone())
-            .chain(numbered)
-            .find(|name| !self.names.contains(name));
-        value.name = free.expect("endless");
+        value.name = free_name(&stem, &self.names);
         self.names.insert(value.name.clone());
         self.values.push(value);
         ValueId::new(self.first_new + self.values.len() - 1)
@@ -72,7 +68,7 @@ impl Patch {
         })
     }
 
-    /// Adds a node; its place is found from what it reads.
+    /// Adds a node; its place is found from what it reads. Its name gets a suffix if it is taken.
     pub fn add_node(&mut self, node: Node) {
         self.nodes.push(node);
     }
@@ -140,11 +136,28 @@ impl Patch {
             index += 1;
             !self.removed.contains(&NodeId::new(index - 1))
         });
+        name_apart(&graph.nodes, &mut added);
         graph.nodes.extend(added);
         graph.sort()?;
         graph.drop_unused_values();
         Ok(())
     }
+}
+
+/// Gives suffixes to names of added nodes that are taken: runtimes refuse two nodes of one name.
+fn name_apart(nodes: &[Node], added: &mut [Node]) {
+    let mut taken: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    for node in added.iter_mut().filter(|node| !node.name.is_empty()) {
+        node.name = free_name(&node.name, &taken);
+        taken.insert(node.name.clone());
+    }
+}
+
+/// `stem`, or `stem` with the first number that makes it new.
+fn free_name(stem: &str, taken: &BTreeSet<String>) -> String {
+    let numbered = (1..).map(|n| format!("{stem}_{n}"));
+    let mut names = std::iter::once(stem.to_owned()).chain(numbered);
+    names.find(|name| !taken.contains(name)).expect("endless")
 }
 
 /// Names of a graph's values and of those in its subgraphs.

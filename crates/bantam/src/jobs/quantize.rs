@@ -218,10 +218,10 @@ fn warnings(job: &QuantizeJob) -> Vec<String> {
         return Vec::new();
     }
     let settings = &job.settings;
-    let warning = settings
-        .target
-        .activation_warning(settings.activations.name(), settings.symmetric_activations);
-    warning.into_iter().collect()
+    settings.target.warnings(
+        (settings.activations.name(), settings.symmetric_activations),
+        (settings.weights.name(), settings.symmetric_weights),
+    )
 }
 
 /// Fails early where the result could not be written, instead of after the work.

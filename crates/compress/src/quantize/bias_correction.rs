@@ -3,16 +3,44 @@
 use bantam_graph::{Graph, Node, Op, ValueId};
 use bantam_tensor::QParams;
 
-use super::placement::ProductInputs;
+use super::QuantizeSettings;
+use super::placement::Placement;
+use super::products::{ProductInputs, product_inputs};
 use crate::quantizer::quantization_error;
-use crate::stats::{Observed, Stat, Stats};
+use crate::stats::{Observed, Request, Stat, Stats};
+use crate::target::OpRole;
 
 /// The means of a product's input that the correction needs.
-pub(super) fn input_means(op: &Op) -> Stat {
+fn input_means(op: &Op) -> Stat {
     match op {
         Op::Conv(_) => Stat::ChannelMeans,
         _ => Stat::FeatureMeans,
     }
+}
+
+/// Means of the inputs of products that have a bias.
+pub(super) fn corrected_inputs(
+    graph: &Graph,
+    settings: &QuantizeSettings,
+    placement: &Placement,
+) -> Vec<Request> {
+    let is_corrected = |node: &Node, kept: &Option<String>| {
+        let product = matches!(settings.target.role(&node.op), OpRole::Product { .. });
+        kept.is_none() && product && product_inputs(graph, node).is_some_and(|inputs| inputs.bias.is_some())
+    };
+    let nodes = graph
+        .nodes
+        .iter()
+        .zip(&placement.kept)
+        .filter(|(node, kept)| is_corrected(node, kept));
+    nodes
+        .filter_map(|(node, _)| {
+            Some(Request {
+                value: node.input(0)?,
+                stat: input_means(&node.op),
+            })
+        })
+        .collect()
 }
 
 /// What to add to the bias of a product: minus the error of the weights times the mean of the input, for each output

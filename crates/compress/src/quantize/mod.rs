@@ -2,14 +2,17 @@
 //!
 //! To add one: a file with an `impl Method`, and a line in [`METHODS`].
 
+mod activations;
 mod bias_correction;
 mod dynamic;
 mod placement;
 mod post_training;
+mod products;
 mod settings;
 mod weights;
 
 use bantam_graph::Graph;
+use bantam_tensor::DType;
 
 use crate::plan::Plan;
 use crate::select::SelectorError;
@@ -55,6 +58,10 @@ pub enum QuantizeError {
         "the value `{name}` became infinite or no number on the calibration data\nhint: check the data set's preprocessing, or exclude what comes before with --exclude"
     )]
     NonFiniteActivation { name: String },
+    #[error(
+        "dynamic quantization needs weights of 8 bits, `{format}` is stored as {storage}\nhint: --weights int8 or --weights uint8"
+    )]
+    DynamicFormat { format: &'static str, storage: DType },
     #[error(
         "there is nothing to quantize for {target}: {reasons}\nhint: `bantam inspect` lists the ops of the model"
     )]

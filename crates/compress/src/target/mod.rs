@@ -20,6 +20,8 @@ pub enum OpRole {
     Arithmetic,
     /// The op moves or selects elements, so its output has the scale of its input.
     Movement,
+    /// The op joins values; the integer kernel takes them and gives the result each in a scale of its own.
+    Join,
     /// The runtime fuses the op into the product or sum before it.
     Activation,
     /// Runs in float.
@@ -64,10 +66,18 @@ pub struct Target {
     pub activations: Preference,
     /// Forms of activations that have integer kernels, with a warning where they are not fast.
     pub activation_formats: &'static [(&'static str, Option<&'static str>)],
+    /// What to know about activations with their zero point in the middle.
+    pub symmetric_activations: Option<&'static str>,
+    /// What to know about activations with any zero point.
+    pub asymmetric_activations: Option<&'static str>,
     /// The fastest form of weights; the default.
     pub weights: Preference,
-    /// Activations must be symmetric.
-    pub symmetric_only: bool,
+    /// Forms of weights that have integer kernels, with a warning where they are not fast.
+    pub weight_formats: &'static [(&'static str, Option<&'static str>)],
+    /// What to know about weights with any zero point.
+    pub asymmetric_weights: Option<&'static str>,
+    /// Float convolutions and Gemms that read scalar-scaled codes would be quantized by the runtime itself.
+    pub requantizes: bool,
     /// Form of biases.
     pub bias: BiasForm,
     /// Residual connections.
@@ -100,19 +110,31 @@ impl Target {
             .map_or(OpRole::Float, |(_, role)| *role)
     }
 
-    /// What to know about activations of this form before shipping the result.
-    pub fn activation_warning(&self, format: &str, symmetric: bool) -> Option<String> {
+    /// What to know about activations and weights of these formats, and zero points in the middle or not, before
+    /// shipping the result: at most one line for each.
+    pub fn warnings(&self, activations: (&str, bool), weights: (&str, bool)) -> Vec<String> {
         let name = self.name;
-        match self.activation_formats.iter().find(|(known, _)| *known == format) {
-            None => Some(format!(
-                "{name} has no integer kernels for {format} activations; the network will run in float, slower than before"
-            )),
-            Some((_, Some(warning))) => Some(format!("{name}: {warning}")),
-            Some((_, None)) if self.symmetric_only && !symmetric => Some(format!(
-                "{name} takes symmetric activations only and will refuse these"
-            )),
-            _ => None,
-        }
+        let about = |known: &[(&'static str, Option<&'static str>)], format: &str, of_symmetry, what| {
+            match known.iter().find(|(known, _)| *known == format) {
+                None => Some(format!(
+                    "{name} has no integer kernels for {format} {what}; the network will run in float, slower than before"
+                )),
+                Some((_, warning)) => warning
+                    .or(of_symmetry)
+                    .map(|warning| format!("{name}: {warning}")),
+            }
+        };
+        let (format, symmetric) = activations;
+        let of_symmetry = if symmetric {
+            self.symmetric_activations
+        } else {
+            self.asymmetric_activations
+        };
+        let of_activations = about(self.activation_formats, format, of_symmetry, "activations");
+        let (format, symmetric) = weights;
+        let of_symmetry = self.asymmetric_weights.filter(|_| !symmetric);
+        let of_weights = about(self.weight_formats, format, of_symmetry, "weights");
+        of_activations.into_iter().chain(of_weights).collect()
     }
 }
 
@@ -128,15 +150,53 @@ mod tests {
             for format in [target.activations.format, target.weights.format] {
                 assert!(format_by_name(format).is_some(), "{}: {format}", target.name);
             }
-            assert_eq!(
-                target.activation_warning(target.activations.format, target.activations.symmetric),
-                None,
-                "the default of {} must be one without a warning",
+            let (activations, weights) = (target.activations, target.weights);
+            assert!(
+                target
+                    .warnings(
+                        (activations.format, activations.symmetric),
+                        (weights.format, weights.symmetric)
+                    )
+                    .is_empty(),
+                "the defaults of {} must be without a warning",
                 target.name
             );
             for (op, _) in target.roles {
                 assert!(known.contains(&("", op)), "{}: {op}", target.name);
             }
         }
+    }
+
+    #[test]
+    fn choices_that_are_not_fast_are_told() {
+        for target in TARGETS {
+            let (activations, weights) = (
+                (target.activations.format, target.activations.symmetric),
+                (target.weights.format, target.weights.symmetric),
+            );
+            for slow in [("int16", true), ("uint16", false)] {
+                assert_eq!(
+                    target.warnings(slow, weights).len(),
+                    1,
+                    "{} {slow:?}",
+                    target.name
+                );
+            }
+            for slow in [("uint8", true), ("uint8", false), ("int8", false)] {
+                assert_eq!(
+                    target.warnings(activations, slow).len(),
+                    1,
+                    "{} {slow:?}",
+                    target.name
+                );
+            }
+        }
+        let warnings = target_by_name("onnxruntime")
+            .unwrap()
+            .warnings(("uint8", true), ("int8", true));
+        assert!(
+            warnings[0].contains("--symmetric-activations=false"),
+            "{warnings:?}"
+        );
     }
 }

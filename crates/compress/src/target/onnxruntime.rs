@@ -1,11 +1,15 @@
 //! ONNX Runtime on x86-64 CPUs.
 
-use super::OpRole::{Activation, Arithmetic, Movement, Product};
+use super::OpRole::{Activation, Arithmetic, Join, Movement, Product};
 use super::{BiasForm, Preference, ResidualAdd, Target};
 
 /// The CPU execution provider turns DequantizeLinear -> op -> QuantizeLinear into its QLinear kernels. Convolutions
 /// need a quantized output for that; Gemm and MatMul can give floats. Its kernels multiply unsigned activations by
-/// signed weights; signed activations take a path that is slower than float.
+/// signed weights; signed activations and weights with zero points take paths that are slower than float. A Relu or
+/// Clip goes only where the lowest code stands for its lower bound, so values joined by Concat keep their own scales.
+///
+/// Left out because float is faster or the integer form inexact: Softmax (18 dB on a row of 56), Resize, DepthToSpace
+/// and SpaceToDepth (no integer kernel).
 pub(super) static ONNXRUNTIME: Target = Target {
     name: "onnxruntime",
     summary: "ONNX Runtime, CPU execution provider",
@@ -15,7 +19,12 @@ pub(super) static ONNXRUNTIME: Target = Target {
     },
     activation_formats: &[
         ("uint8", None),
-        ("uint7", None),
+        (
+            "uint7",
+            Some(
+                "7-bit codes reach past the upper bound of Clip (ReLU6), which is then not fused and runs slower than float; prefer `--activations uint8` on CPUs with VNNI",
+            ),
+        ),
         (
             "int8",
             Some(
@@ -29,11 +38,26 @@ pub(super) static ONNXRUNTIME: Target = Target {
             ),
         ),
     ],
+    symmetric_activations: Some(
+        "Relu and Clip are not fused with symmetric activations and run slower than float; prefer `--symmetric-activations=false`",
+    ),
+    asymmetric_activations: None,
     weights: Preference {
         format: "int8",
         symmetric: true,
     },
-    symmetric_only: false,
+    weight_formats: &[
+        ("int8", None),
+        ("int7", None),
+        (
+            "uint8",
+            Some("unsigned weights run as slow as float or slower; prefer `--weights int8`"),
+        ),
+    ],
+    asymmetric_weights: Some(
+        "weights with zero points run slower than float, many times so per channel; prefer `--symmetric-weights=true`",
+    ),
+    requantizes: true,
     bias: BiasForm::Int32,
     residual_add: ResidualAdd::BothInputs,
     roles: &[
@@ -44,7 +68,9 @@ pub(super) static ONNXRUNTIME: Target = Target {
         ("Mul", Arithmetic),
         ("AveragePool", Arithmetic),
         ("GlobalAveragePool", Arithmetic),
-        ("Concat", Movement),
+        ("Sigmoid", Arithmetic),
+        ("LeakyRelu", Arithmetic),
+        ("Concat", Join),
         ("MaxPool", Movement),
         ("Reshape", Movement),
         ("Flatten", Movement),
@@ -54,8 +80,8 @@ pub(super) static ONNXRUNTIME: Target = Target {
         ("Slice", Movement),
         ("Split", Movement),
         ("Pad", Movement),
-        ("DepthToSpace", Movement),
-        ("SpaceToDepth", Movement),
+        ("Expand", Movement),
+        ("Tile", Movement),
         ("Relu", Activation),
         ("Clip", Activation),
     ],

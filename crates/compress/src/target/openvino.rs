@@ -3,8 +3,15 @@
 use super::OpRole::{Activation, Arithmetic, Movement, Product};
 use super::{BiasForm, Preference, ResidualAdd, Target};
 
+const SIGNED: &str = "convolutions of concatenated signed activations came out wrong in OpenVINO 2026.4; prefer `--activations uint8`";
+const ZERO_POINTS: &str =
+    "weights that are unsigned or have zero points run slower than float; prefer symmetric int8 weights";
+
 /// The CPU plugin's low-precision transformations move scales through the graph, so biases stay in float, products
 /// need no quantized output, and an addition after a convolution is fused into it.
+///
+/// OpenVINO 2026.4 pads means (AveragePool with count_include_pad) with code 0 whatever the zero point: right after a
+/// Relu, wrong elsewhere, also where the mean itself is left in float.
 pub(super) static OPENVINO: Target = Target {
     name: "openvino",
     summary: "OpenVINO, CPU plugin",
@@ -12,12 +19,21 @@ pub(super) static OPENVINO: Target = Target {
         format: "uint8",
         symmetric: false,
     },
-    activation_formats: &[("uint8", None), ("int8", None), ("uint7", None), ("int7", None)],
+    activation_formats: &[
+        ("uint8", None),
+        ("uint7", None),
+        ("int8", Some(SIGNED)),
+        ("int7", Some(SIGNED)),
+    ],
+    symmetric_activations: None,
+    asymmetric_activations: None,
     weights: Preference {
         format: "int8",
         symmetric: true,
     },
-    symmetric_only: false,
+    weight_formats: &[("int8", None), ("int7", None), ("uint8", Some(ZERO_POINTS))],
+    asymmetric_weights: Some(ZERO_POINTS),
+    requantizes: false,
     bias: BiasForm::Float,
     residual_add: ResidualAdd::FusedIntoProduct,
     roles: &[

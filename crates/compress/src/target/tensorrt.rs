@@ -14,11 +14,15 @@ pub(super) static TENSORRT: Target = Target {
         symmetric: true,
     },
     activation_formats: &[("int8", None)],
+    symmetric_activations: None,
+    asymmetric_activations: Some("activations with zero points are refused"),
     weights: Preference {
         format: "int8",
         symmetric: true,
     },
-    symmetric_only: true,
+    weight_formats: &[("int8", None), ("int7", None)],
+    asymmetric_weights: Some("weights with zero points are refused"),
+    requantizes: false,
     bias: BiasForm::Float,
     residual_add: ResidualAdd::FusedIntoProduct,
     roles: &[

@@ -9,11 +9,13 @@
 mod dead_nodes;
 mod fold_batch_normalization;
 mod identity;
+mod merge_bias;
 mod runner;
 
 pub use dead_nodes::eliminate_dead_nodes;
 pub use fold_batch_normalization::fold_batch_normalization;
 pub use identity::eliminate_identity;
+pub use merge_bias::merge_bias;
 pub use runner::{PassError, PassReport, run_passes};
 
 use crate::{Graph, Patch};
@@ -107,6 +109,13 @@ pub const FOLD_BATCH_NORMALIZATION: Pass = Pass {
     find: fold_batch_normalization,
 };
 
+/// Brings matrix products to the form of which there are integer kernels.
+pub const MERGE_BIAS: Pass = Pass {
+    name: "merge-bias",
+    summary: "makes one Gemm of a product of matrices and an added row, and merges factors of a Gemm into its constants",
+    find: merge_bias,
+};
+
 /// Removes nodes that return their input.
 pub const ELIMINATE_IDENTITY: Pass = Pass {
     name: "eliminate-identity",
@@ -122,4 +131,9 @@ pub const ELIMINATE_DEAD_NODES: Pass = Pass {
 };
 
 /// Every pass, in the order in which they help each other.
-pub static PASSES: &[Pass] = &[ELIMINATE_IDENTITY, FOLD_BATCH_NORMALIZATION, ELIMINATE_DEAD_NODES];
+pub static PASSES: &[Pass] = &[
+    ELIMINATE_IDENTITY,
+    MERGE_BIAS,
+    FOLD_BATCH_NORMALIZATION,
+    ELIMINATE_DEAD_NODES,
+];

@@ -205,3 +205,18 @@ fn a_patch_that_makes_a_cycle_is_refused() {
     patch.set_input(NodeId::new(0), 0, Some(b));
     assert!(matches!(patch.apply(&mut graph), Err(GraphError::Cycle { .. })));
 }
+
+#[test]
+fn names_of_added_nodes_are_new() {
+    let (mut graph, [x, a, _]) = chain();
+    let mut patch = Patch::new(&graph);
+    let (first, second) = (patch.add_value(value("first")), patch.add_value(value("second")));
+    for output in [first, second] {
+        patch.add_node(Node::new("a", Unary::Neg.into(), &[x], &[output]));
+    }
+    patch.replace_uses(a, second);
+    applied(&mut graph, patch);
+    let mut names: Vec<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a", "a_1", "a_2", "b"]);
+}

@@ -1,64 +1,18 @@
 //! Applies a plan to a graph. The only code of this crate that edits one; it decides nothing.
 
+mod dynamic;
+mod error;
+
 use std::collections::{BTreeSet, HashMap};
 
-use bantam_graph::ops::{
-    Binary, Cast, DequantizeLinear, DynamicQuantizeLinear, MatMulInteger, QuantizeLinear,
-};
-use bantam_graph::{Graph, GraphError, Node, NodeId, Op, Patch, Value, ValueId, ValueType};
-use bantam_tensor::{DType, QParams, Tensor, TensorError, format_by_name};
+use bantam_graph::ops::{DequantizeLinear, QuantizeLinear};
+use bantam_graph::{Graph, Node, NodeId, Patch, Value, ValueId, ValueType};
+use bantam_tensor::{DType, QParams, Tensor, format_by_name};
+
+pub use error::RewriteError;
 
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::quantizer::quantize_constant;
-
-/// Why a plan cannot be applied.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages are the documentation")]
-pub enum RewriteError {
-    #[error(
-        "the plan has version {got}, this program reads version {expected}\nhint: make it anew with `bantam quantize --plan-out`"
-    )]
-    Version { got: u32, expected: u32 },
-    #[error(
-        "the plan speaks of `{name}`, which the model does not have\nhint: a plan fits the model that it was made for"
-    )]
-    Unknown { name: String },
-    #[error(
-        "the plan quantizes `{name}` as a constant, but it is none\nhint: a plan fits the model that it was made for"
-    )]
-    NotConstant { name: String },
-    #[error(
-        "the plan has {got} scales and {zero_points} zero points for `{name}`, {expected} are needed\nhint: a plan fits the model that it was made for"
-    )]
-    Scales {
-        name: String,
-        got: usize,
-        zero_points: usize,
-        expected: usize,
-    },
-    #[error(
-        "the plan has the scale {scale} for `{name}`; scales are finite and above zero\nhint: a plan fits the model that it was made for"
-    )]
-    Scale { name: String, scale: f32 },
-    #[error(
-        "the plan adds {got} numbers to `{name}`, which has {expected}\nhint: a plan fits the model that it was made for"
-    )]
-    Shift {
-        name: String,
-        got: usize,
-        expected: usize,
-    },
-    #[error("the plan names the number format `{format}`, which does not exist\nhint: `bantam list formats`")]
-    Format { format: String },
-    #[error(
-        "the plan quantizes node `{node}` dynamically, which is possible for MatMul with a constant matrix only\nhint: a plan fits the model that it was made for"
-    )]
-    Dynamic { node: String },
-    #[error(transparent)]
-    Tensor(#[from] TensorError),
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-}
 
 /// Applies every decision of `plan` to `graph`.
 ///
@@ -74,12 +28,12 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
     let mut shifted = graph.clone();
     shift_constants(&mut shifted, plan)?;
     let patch = {
-        let (patch, shared, seen) = (Patch::new(&shifted), HashMap::new(), BTreeSet::new());
         let mut rewriter = Rewriter {
             graph: &shifted,
-            patch,
-            shared,
-            seen,
+            patch: Patch::new(&shifted),
+            shared: HashMap::new(),
+            codes_of: HashMap::new(),
+            seen: BTreeSet::new(),
         };
         for decision in &plan.decisions {
             rewriter.apply(decision)?;
@@ -121,6 +75,8 @@ struct Rewriter<'a> {
     patch: Patch,
     /// Dequantized constants, by the constant's name and its parameters in words, so that equal ones are stored once.
     shared: HashMap<(String, String), ValueId>,
+    /// Codes of the activations that have passed so far.
+    codes_of: HashMap<String, ValueId>,
     seen: BTreeSet<Site>,
 }
 
@@ -135,6 +91,9 @@ impl Rewriter<'_> {
             (Action::QuantizeActivation(params), Site::Value(name)) => self.activation(name, params),
             (Action::QuantizeConstant { format, params }, Site::Input { value, node, input }) => {
                 self.constant(value, node, *input, format, params)
+            }
+            (Action::DequantizeApart(params), Site::Input { value, node, input }) => {
+                self.apart(value, node, *input, params)
             }
             (Action::QuantizeDynamically { format, params }, Site::Node(node)) => {
                 self.dynamic(node, format, params)
@@ -176,6 +135,7 @@ impl Rewriter<'_> {
             shape: ty.shape().map(<[_]>::to_vec),
         };
         let codes = self.add_value(&format!("{name}_quantized"), codes_ty);
+        self.codes_of.insert(name.to_owned(), codes);
         let reals = self.add_value(&format!("{name}_dequantized"), ty);
         let quantize = QuantizeLinear {
             axis: 1,
@@ -199,6 +159,23 @@ impl Rewriter<'_> {
             &[reals],
         ));
         self.patch.replace_uses(value, reals);
+        Ok(())
+    }
+
+    /// A DequantizeLinear of quantized activations for one node.
+    fn apart(&mut self, name: &str, node: &str, input: usize, params: &QParams) -> Result<(), RewriteError> {
+        let reader = self.node(node)?;
+        let codes = *self.codes_of.get(name).ok_or_else(|| RewriteError::Unknown {
+            name: name.to_owned(),
+        })?;
+        check(name, params, params.scale.len().max(1))?;
+        let ty = self.graph.value(self.value(name)?).ty.clone();
+        let reals = self.add_value(&format!("{name}_dequantized"), ty);
+        let (scale, zero_point) = self.parameters(name, params);
+        let (op, inputs) = (dequantize(params.axis).into(), [codes, scale, zero_point]);
+        self.patch
+            .add_node(Node::new(format!("{name}_dequantize"), op, &inputs, &[reals]));
+        self.patch.set_input(reader, input, Some(reals));
         Ok(())
     }
 
@@ -241,76 +218,6 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// `x * w + bias` as `cast(quantize(x) * codes(w)) * (scale(x) * scale(w)) + bias`.
-    fn dynamic(&mut self, name: &str, format: &str, params: &QParams) -> Result<(), RewriteError> {
-        let id = self.node(name)?;
-        let node = self.graph.node(id);
-        let unsupported = || RewriteError::Dynamic {
-            node: name.to_owned(),
-        };
-        let (Some(x), Some(weight), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
-            return Err(unsupported());
-        };
-        let codes = self.codes(&self.graph.value(weight).name.clone(), format, params)?;
-        let codes = match &node.op {
-            Op::MatMul(_) => codes,
-            Op::Gemm(gemm) if gemm.transB && codes.rank() == 2 => transpose(&codes)?,
-            Op::Gemm(_) => codes,
-            _ => return Err(unsupported()),
-        };
-        let codes = self
-            .patch
-            .add_constant(&format!("{name}_weight_quantized"), codes);
-        let (w_scale, w_zero) = self.parameters(&format!("{name}_weight"), params);
-        let of = |suffix: &str| format!("{name}_{suffix}");
-        let [x_codes, x_scale, x_zero, sums, sums_float, scales] = [
-            "input_quantized",
-            "input_scale",
-            "input_zero_point",
-            "sums",
-            "sums_float",
-            "scales",
-        ]
-        .map(|suffix| self.add_value(&of(suffix), ValueType::Unknown));
-        let bias = node.input(2);
-        let product = if bias.is_some() {
-            self.add_value(&of("product"), ValueType::Unknown)
-        } else {
-            output
-        };
-        let float = Cast {
-            saturate: true,
-            to: DType::F32,
-            round_mode: "up".to_owned(),
-        };
-        let mut nodes = vec![
-            Node::new(
-                of("quantize"),
-                DynamicQuantizeLinear {}.into(),
-                &[x],
-                &[x_codes, x_scale, x_zero],
-            ),
-            Node::new(
-                of("product"),
-                MatMulInteger {}.into(),
-                &[x_codes, codes, x_zero, w_zero],
-                &[sums],
-            ),
-            Node::new(of("cast"), float.into(), &[sums], &[sums_float]),
-            Node::new(of("scale"), Binary::Mul.into(), &[x_scale, w_scale], &[scales]),
-            Node::new(
-                of("rescale"),
-                Binary::Mul.into(),
-                &[sums_float, scales],
-                &[product],
-            ),
-        ];
-        nodes.extend(bias.map(|bias| Node::new(of("bias"), Binary::Add.into(), &[product, bias], &[output])));
-        nodes.into_iter().for_each(|node| self.patch.add_node(node));
-        self.patch.remove_node(id);
-        Ok(())
-    }
-
     fn codes(&self, name: &str, format: &str, params: &QParams) -> Result<Tensor, RewriteError> {
         let constant = self.graph.value(self.value(name)?).initializer.as_ref();
         let constant = constant.ok_or_else(|| RewriteError::NotConstant {
@@ -350,16 +257,6 @@ impl Rewriter<'_> {
             ..Value::default()
         })
     }
-}
-
-/// The transpose of a matrix of codes.
-fn transpose(codes: &Tensor) -> Result<Tensor, TensorError> {
-    let (rows, columns) = (codes.shape()[0], codes.shape()[1]);
-    let values = codes.to_i64()?;
-    let moved: Vec<i64> = (0..rows * columns)
-        .map(|i| values[i % rows * columns + i / rows])
-        .collect();
-    Tensor::from_i64(codes.dtype(), &[columns, rows], &moved)
 }
 
 fn dequantize(axis: Option<usize>) -> DequantizeLinear {

@@ -1,16 +1,19 @@
 //! Static post-training quantization: scales of activations from calibration data, of weights from the weights.
 
-use bantam_graph::{Graph, Node, Op, ValueId};
+mod biases;
+
+use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
 use bantam_tensor::QParams;
 
-use super::bias_correction::{correction, input_means};
-use super::placement::{Placement, ProductInputs, place, product_inputs};
-use super::weights::{bias_params, finite_values, weight_params};
+use super::activations::{activation_params, observed_values};
+use super::bias_correction::corrected_inputs;
+use super::placement::{Placement, place};
+use super::products::{input_channels, product_inputs};
+use super::weights::weight_params;
 use super::{Method, QuantizeError, QuantizeSettings};
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::quantizer::constant_sqnr;
-use crate::range::RangeGoal;
-use crate::stats::{Observed, Request, Stats};
+use crate::stats::{Request, Stats};
 use crate::target::{BiasForm, OpRole};
 
 /// Static quantization (Jacob et al. 2018; Wu et al. 2020).
@@ -48,14 +51,14 @@ impl Method for PostTraining {
             });
         }
         let scales = activation_params(graph, stats, settings, &placement)?;
-        let decisions = Vec::new();
         let mut planner = Planner {
             graph,
             stats,
             settings,
             placement: &placement,
             scales: &scales,
-            decisions,
+            consumers: graph.consumers(),
+            decisions: Vec::new(),
         };
         planner.activations(&graph.inputs);
         for (id, node) in graph.node_ids() {
@@ -71,102 +74,13 @@ impl Method for PostTraining {
     }
 }
 
-/// Values whose ranges are needed: those with scales, less those that only have moved elements of another.
-fn observed_values(graph: &Graph, settings: &QuantizeSettings, placement: &Placement) -> Vec<ValueId> {
-    let producers = graph.producers();
-    let is_moved = |value: &ValueId| {
-        let producer = producers[value.index()].map(|id| (id, &graph.node(id).op));
-        producer.is_some_and(|(id, op)| {
-            placement.kept[id.index()].is_none() && settings.target.role(op) == OpRole::Movement
-        })
-    };
-    placement
-        .quantized
-        .iter()
-        .copied()
-        .filter(|value| !is_moved(value))
-        .collect()
-}
-
-/// Means of the inputs of products that have a bias.
-fn corrected_inputs(graph: &Graph, settings: &QuantizeSettings, placement: &Placement) -> Vec<Request> {
-    let is_corrected = |node: &Node, kept: &Option<String>| {
-        let product = matches!(settings.target.role(&node.op), OpRole::Product { .. });
-        kept.is_none() && product && product_inputs(graph, node).is_some_and(|inputs| inputs.bias.is_some())
-    };
-    let nodes = graph
-        .nodes
-        .iter()
-        .zip(&placement.kept)
-        .filter(|(node, kept)| is_corrected(node, kept));
-    nodes
-        .filter_map(|(node, _)| {
-            Some(Request {
-                value: node.input(0)?,
-                stat: input_means(&node.op),
-            })
-        })
-        .collect()
-}
-
-/// Scale and zero point of every quantized value, by value.
-fn activation_params(
-    graph: &Graph,
-    stats: &Stats,
-    settings: &QuantizeSettings,
-    placement: &Placement,
-) -> Result<Vec<Option<QParams>>, QuantizeError> {
-    let mut groups: std::collections::BTreeMap<ValueId, Observed> = Default::default();
-    for value in observed_values(graph, settings, placement) {
-        let Some(observed) = stats.get(value, settings.range.stat()) else {
-            continue;
-        };
-        if observed.has_non_finite() {
-            return Err(QuantizeError::NonFiniteActivation {
-                name: graph.value(value).name.clone(),
-            });
-        }
-        let root = placement.scale_of[value.index()].expect("a quantized value");
-        groups
-            .entry(root)
-            .and_modify(|group| group.merge(observed))
-            .or_insert_with(|| observed.clone());
-    }
-    let goal = RangeGoal {
-        format: settings.activations,
-        symmetric: settings.symmetric_activations,
-    };
-    let groups: Vec<(ValueId, Observed)> = groups.into_iter().collect();
-    use rayon::prelude::*;
-    let params: std::collections::BTreeMap<ValueId, QParams> = (groups.par_iter())
-        .map(|(root, observed)| {
-            let (low, high) = settings.range.range(observed, goal);
-            let (scale, zero_point) = QParams::for_range(goal.format, goal.symmetric, low, high);
-            let dtype = goal.format.storage();
-            (
-                *root,
-                QParams {
-                    dtype,
-                    axis: None,
-                    scale: vec![scale],
-                    zero_point: vec![zero_point],
-                },
-            )
-        })
-        .collect();
-    Ok(placement
-        .scale_of
-        .iter()
-        .map(|root| params.get(root.as_ref()?).cloned())
-        .collect())
-}
-
 struct Planner<'a> {
     graph: &'a Graph,
     stats: &'a Stats,
     settings: &'a QuantizeSettings,
     placement: &'a Placement,
     scales: &'a [Option<QParams>],
+    consumers: Vec<Vec<(NodeId, usize)>>,
     decisions: Vec<Decision>,
 }
 
@@ -212,11 +126,42 @@ impl Planner<'_> {
                 why,
                 sqnr_db: None,
             });
+            self.decisions.extend(self.read_apart(node));
         } else if matches!(self.settings.target.role(&node.op), OpRole::Product { .. }) {
             self.product(node)?;
         }
         self.activations(&outputs);
         Ok(())
+    }
+
+    /// Keeps a float product in float: runtimes that quantize products between codes themselves, whole weights with
+    /// one scale, leave those alone whose input has a scale for each channel.
+    fn read_apart(&self, node: &Node) -> Option<Decision> {
+        let channels = input_channels(self.graph, node).filter(|channels| *channels > 1)?;
+        let input = node.input(0).filter(|_| self.settings.target.requantizes)?;
+        let params = self.scales[input.index()].as_ref()?;
+        let params = QParams {
+            dtype: params.dtype,
+            axis: Some(1),
+            scale: vec![params.scale[0]; channels],
+            zero_point: vec![params.zero_point[0]; channels],
+        };
+        let node = self.name(*node.outputs.iter().flatten().next()?);
+        let site = Site::Input {
+            value: self.name(input),
+            node,
+            input: 0,
+        };
+        let why = format!(
+            "else {} would quantize the node itself",
+            self.settings.target.name
+        );
+        Some(Decision {
+            site,
+            action: Action::DequantizeApart(params),
+            why,
+            sqnr_db: None,
+        })
     }
 
     /// The weight and the bias of a product.
@@ -239,16 +184,18 @@ impl Planner<'_> {
                 ..params
             };
         }
-        let bias = inputs
-            .bias
-            .and_then(|position| Some((position, node.input(position)?)));
+        let bias = match inputs.bias {
+            Some(position) => Some((node, position)),
+            None => self.added_bias(node),
+        };
+        let bias = bias.and_then(|(reader, position)| Some((reader, position, reader.input(position)?)));
         let input_scale = node
             .input(0)
             .and_then(|input| self.scales[input.index()].as_ref())
             .map(|p| p.scale[0]);
         let bias = match (bias, input_scale, self.settings.target.bias) {
-            (Some((position, bias)), Some(input_scale), BiasForm::Int32) => {
-                self.bias_decision(node, position, bias, input_scale, &mut params)?
+            (Some((reader, position, bias)), Some(input_scale), BiasForm::Int32) => {
+                self.bias_decision(reader, position, bias, input_scale, &mut params)?
             }
             _ => None,
         };
@@ -259,56 +206,6 @@ impl Planner<'_> {
         self.decisions.extend(bias);
         self.decisions.extend(corrected);
         Ok(())
-    }
-
-    /// The correction of a bias that only this node reads.
-    fn corrected_bias(&self, node: &Node, inputs: &ProductInputs, params: &QParams) -> Option<Decision> {
-        let bias = node.input(inputs.bias.filter(|_| self.settings.bias_correction)?)?;
-        let readers = self
-            .graph
-            .nodes
-            .iter()
-            .flat_map(|node| node.inputs.iter().flatten());
-        let tensor = self.graph.constant(bias).filter(|tensor| tensor.rank() == 1)?;
-        let by = correction(
-            self.graph,
-            node,
-            inputs,
-            (self.settings.weights.name(), params),
-            self.stats,
-        )?;
-        if readers.filter(|value| **value == bias).count() != 1 || by.len() != tensor.len() {
-            return None;
-        }
-        let why = "takes back the mean of what quantized weights add".to_owned();
-        Some(Decision {
-            site: Site::Value(self.name(bias)),
-            action: Action::ShiftConstant(by),
-            why,
-            sqnr_db: None,
-        })
-    }
-
-    fn bias_decision(
-        &mut self,
-        node: &Node,
-        position: usize,
-        bias: ValueId,
-        input_scale: f32,
-        weight: &mut QParams,
-    ) -> Result<Option<Decision>, QuantizeError> {
-        let Some(tensor) = self.graph.constant(bias).filter(|tensor| tensor.rank() == 1) else {
-            return Ok(None);
-        };
-        let values = finite_values(self.graph, node, &self.name(bias), tensor)?;
-        if weight.scale.len() > 1 && weight.scale.len() != values.len() {
-            return Ok(None);
-        }
-        let params = bias_params(input_scale, weight, &values);
-        let why = "scale of the input times scale of the weight, so that it adds to the sums".to_owned();
-        Ok(Some(
-            self.constant_decision(node, position, bias, "int32", params, why),
-        ))
     }
 
     fn constant(

@@ -1,10 +1,13 @@
 //! Which nodes run in integers, and which values therefore need scales: a target's table applied to a graph.
 
-use bantam_graph::ops::Binary;
+mod arithmetic;
+mod movement;
+
 use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
 use bantam_tensor::DType;
 
-use crate::target::{OpRole, ResidualAdd, Target};
+use super::products::product_inputs;
+use crate::target::{OpRole, Target};
 
 /// What was found for a graph.
 pub(super) struct Placement {
@@ -14,43 +17,6 @@ pub(super) struct Placement {
     pub(super) scale_of: Vec<Option<ValueId>>,
     /// Values with a scale of their own or shared, in the order of the graph.
     pub(super) quantized: Vec<ValueId>,
-}
-
-/// The constant weight and bias of a product, by input position.
-pub(super) struct ProductInputs {
-    pub(super) weight: usize,
-    pub(super) bias: Option<usize>,
-    /// Axis of the weight along which output channels lie.
-    pub(super) channel_axis: usize,
-}
-
-/// Where a product has its weight, if that is a constant.
-pub(super) fn product_inputs(graph: &Graph, node: &Node) -> Option<ProductInputs> {
-    let rank = graph.constant_input(node, 1)?.rank();
-    let bias = node.input(2).map(|_| 2);
-    match &node.op {
-        Op::Conv(_) => Some(ProductInputs {
-            weight: 1,
-            bias,
-            channel_axis: 0,
-        }),
-        Op::ConvTranspose(_) => Some(ProductInputs {
-            weight: 1,
-            bias,
-            channel_axis: 1,
-        }),
-        Op::Gemm(gemm) => Some(ProductInputs {
-            weight: 1,
-            bias,
-            channel_axis: usize::from(!gemm.transB),
-        }),
-        Op::MatMul(_) if rank >= 2 => Some(ProductInputs {
-            weight: 1,
-            bias: None,
-            channel_axis: rank - 1,
-        }),
-        _ => None,
-    }
 }
 
 /// Applies a target's table.
@@ -88,7 +54,10 @@ impl<'a> Placer<'a> {
                         target.name,
                         node.op.name()
                     )),
-                    (None, _) => None,
+                    (None, _) => movement::pads_with_value(graph, node).then(|| {
+                        "it pads with a value other than zero, which the scale of its input may not hold"
+                            .to_owned()
+                    }),
                 });
         Placer {
             graph,
@@ -180,117 +149,6 @@ impl<'a> Placer<'a> {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Sums and pools join the integer part of the network when every input comes from it.
-    fn arithmetic(&mut self) {
-        for (id, node) in self.nodes(|role| role == OpRole::Arithmetic) {
-            let inputs = self.activations(node);
-            if inputs.len() < node.inputs.len() || inputs.is_empty() {
-                self.kept[id.index()] = Some("one of its inputs is constant".to_owned());
-            } else if !inputs.iter().all(|value| self.comes_from_integers(*value)) {
-                self.kept[id.index()] = Some("its inputs are computed in float".to_owned());
-            } else {
-                self.place_arithmetic(node, &inputs);
-            }
-        }
-    }
-
-    fn place_arithmetic(&mut self, node: &Node, inputs: &[ValueId]) {
-        let is_add = node.op == Op::Binary(Binary::Add);
-        let fused = match self.target.residual_add {
-            ResidualAdd::FusedIntoProduct if is_add => {
-                inputs.iter().rposition(|v| self.is_product_read_once(*v))
-            }
-            _ => None,
-        };
-        for (position, value) in inputs.iter().enumerate() {
-            if Some(position) != fused {
-                self.needed[value.index()] = true;
-            }
-        }
-        if self.target.residual_add == ResidualAdd::BothInputs
-            && let Some(output) = self.fused_output(node)
-        {
-            self.needed[output.index()] = true;
-        }
-    }
-
-    fn is_product_read_once(&self, value: ValueId) -> bool {
-        let product = self.producers[value.index()].is_some_and(|producer| {
-            self.kept[producer.index()].is_none()
-                && matches!(
-                    self.target.role(&self.graph.node(producer).op),
-                    OpRole::Product { .. }
-                )
-        });
-        product && self.consumers[value.index()].len() == 1
-    }
-
-    /// True when a value is quantized, or the output of a quantized node, possibly moved.
-    fn comes_from_integers(&self, value: ValueId) -> bool {
-        if self.needed[value.index()] {
-            return true;
-        }
-        let Some(producer) = self.producers[value.index()] else {
-            return false;
-        };
-        let node = self.graph.node(producer);
-        if self.kept[producer.index()].is_some() {
-            return false;
-        }
-        match self.target.role(&node.op) {
-            OpRole::Product { .. } | OpRole::Arithmetic => true,
-            OpRole::Movement | OpRole::Activation => self
-                .activations(node)
-                .iter()
-                .all(|input| self.comes_from_integers(*input)),
-            OpRole::Float => false,
-        }
-    }
-
-    /// Movement shares the scale of what it moves, in both directions, until nothing changes.
-    fn movement(&mut self) {
-        let nodes = self.nodes(|role| role == OpRole::Movement);
-        loop {
-            let mut changed = false;
-            for (_, node) in &nodes {
-                changed |= self.share(node);
-            }
-            if !changed {
-                break;
-            }
-        }
-        for (id, node) in nodes {
-            if !node.output(0).is_some_and(|output| self.needed[output.index()]) {
-                self.kept[id.index()] = Some("what it moves is not quantized".to_owned());
-            }
-        }
-    }
-
-    /// Joins the scales around one node that moves data; true when something is new.
-    fn share(&mut self, node: &Node) -> bool {
-        let joins = node.op.name() == "Concat";
-        let mut moved: Vec<ValueId> = self.activations(node);
-        if !joins {
-            moved.truncate(1);
-        }
-        let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
-        let all_floats = moved
-            .iter()
-            .all(|id| self.graph.value(*id).ty.dtype().is_none_or(|d| d == DType::F32));
-        let any_needed = moved.iter().chain(&outputs).any(|id| self.needed[id.index()]);
-        if !any_needed || !all_floats || moved.is_empty() || (joins && moved.len() < node.inputs.len()) {
-            return false;
-        }
-        let mut changed = false;
-        for id in moved.iter().chain(&outputs) {
-            changed |= !std::mem::replace(&mut self.needed[id.index()], true);
-            let (a, b) = (self.root(moved[0].index()), self.root(id.index()));
-            changed |= a != b;
-            self.parent[b] = a;
-        }
-        changed
     }
 
     fn root(&mut self, mut value: usize) -> usize {

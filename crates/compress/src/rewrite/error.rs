@@ -1,0 +1,53 @@
+//! Why a plan cannot be applied.
+
+use bantam_graph::GraphError;
+use bantam_tensor::TensorError;
+
+/// Why a plan cannot be applied.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum RewriteError {
+    #[error(
+        "the plan has version {got}, this program reads version {expected}\nhint: make it anew with `bantam quantize --plan-out`"
+    )]
+    Version { got: u32, expected: u32 },
+    #[error(
+        "the plan speaks of `{name}`, which the model does not have\nhint: a plan fits the model that it was made for"
+    )]
+    Unknown { name: String },
+    #[error(
+        "the plan quantizes `{name}` as a constant, but it is none\nhint: a plan fits the model that it was made for"
+    )]
+    NotConstant { name: String },
+    #[error(
+        "the plan has {got} scales and {zero_points} zero points for `{name}`, {expected} are needed\nhint: a plan fits the model that it was made for"
+    )]
+    Scales {
+        name: String,
+        got: usize,
+        zero_points: usize,
+        expected: usize,
+    },
+    #[error(
+        "the plan has the scale {scale} for `{name}`; scales are finite and above zero\nhint: a plan fits the model that it was made for"
+    )]
+    Scale { name: String, scale: f32 },
+    #[error(
+        "the plan adds {got} numbers to `{name}`, which has {expected}\nhint: a plan fits the model that it was made for"
+    )]
+    Shift {
+        name: String,
+        got: usize,
+        expected: usize,
+    },
+    #[error("the plan names the number format `{format}`, which does not exist\nhint: `bantam list formats`")]
+    Format { format: String },
+    #[error(
+        "the plan quantizes node `{node}` dynamically, which is possible for MatMul, Gemm, Conv and Gather with a constant matrix or kernel only\nhint: a plan fits the model that it was made for"
+    )]
+    Dynamic { node: String },
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
