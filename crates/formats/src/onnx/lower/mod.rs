@@ -235,6 +235,12 @@ impl Attempt {
                 Err(Problem::Unknown { .. }) => {}
             }
         }
+        // Last again, after what rules have set: the order is that of a node which is read from the file.
+        for (name, _) in node.extra.iter() {
+            if let Some(attribute) = raw.attributes.take(name) {
+                raw.attributes.set(name, attribute);
+            }
+        }
         let op = Op::Custom(Custom::new(node.op.domain(), &raw.op, raw.attributes));
         lowerer.graph.nodes.push(Node {
             op,
