@@ -83,6 +83,7 @@ fn broken_rules_are_named() {
         ("nested graphs", model(&deep), "nested more than 32 deep"),
         ("name that is no UTF-8", model(&[bytes(1, [bytes(2, [0xff, 0xfe]), bytes(4, "Relu")].concat())]), "malformed"),
         ("many empty nodes", model(&[[0x0a, 0x00].repeat(1 << 16)]), "far more parts"),
+        ("many small nodes", model(&[bytes(1, bytes(4, "A")).repeat(1 << 14)]), "far more parts"),
         ("many empty inputs", model(&[bytes(1, [[0x0a, 0x00].repeat(1 << 16), bytes(4, "Sum")].concat())]), "far more parts"),
         ("many empty strings", model(&[bytes(5, [packed(1, &[1 << 16]), int(2, 8), bytes(8, "w"), [0x32, 0x00].repeat(1 << 16)].concat())]), "far more parts"),
         ("many empty dimensions", model(&[bytes(11, [bytes(1, "x"), bytes(2, bytes(1, bytes(2, [0x0a, 0x00].repeat(1 << 16))))].concat())]), "far more parts"),

@@ -248,9 +248,7 @@ impl Attempt {
             outputs: raw.outputs,
             extra: Attributes::new(),
             name: node.name.clone(),
-            doc: node.doc.clone(),
-            metadata: node.metadata.clone(),
-            overload: node.overload.clone(),
+            notes: node.notes.clone(),
         });
         Ok(())
     }
