@@ -97,19 +97,3 @@ fn every_data_type_round_trips() {
         }
     }
 }
-
-#[test]
-fn a_constant_that_old_files_list_as_an_input_has_the_type_of_its_data() {
-    let half = bytes(2, bytes(1, int(1, 10)));
-    let declared = |number| bytes(number, [bytes(1, "w"), half.clone()].concat());
-    let weight = initializer("w", &[1], 1, &[bytes(9, [0; 4])]);
-    let graph = bytes(7, [declared(11), weight, declared(12)].concat());
-    let file = [int(1, 3), graph, bytes(8, int(2, 8))].concat();
-    let model = read(&Bytes::from(file), None).unwrap();
-    assert!(model.graph.inputs.is_empty());
-    let id = model.graph.value_by_name("w").unwrap();
-    assert_eq!(
-        model.graph.value(id).ty,
-        ValueType::tensor(DType::F32, vec![1.into()])
-    );
-}
