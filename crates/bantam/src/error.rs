@@ -66,6 +66,29 @@ pub enum Error {
 }
 
 impl Error {
+    /// The message with a hint: its own, or the one that helps with most errors of its kind.
+    pub fn explained(&self) -> String {
+        let message = self.to_string();
+        if message.contains("\nhint: ") {
+            return message;
+        }
+        format!("{message}\nhint: {}", self.usual_hint())
+    }
+
+    fn usual_hint(&self) -> &'static str {
+        match self {
+            Error::Data(_) => "the file is damaged, or not what the manifest takes it for; write it again",
+            Error::Onnx(_) | Error::Passes(_) | Error::Infer(_) | Error::Compile(_) => {
+                "the model is damaged or its exporter faulty; `onnx.checker.check_model(model, full_check=True)` says more"
+            }
+            Error::Observe(_) | Error::Run(_) | Error::Evaluate(_) => {
+                "the data set must have the inputs and labels that the model was made for"
+            }
+            Error::Runtime(_) => "check that this runtime opens and runs the model outside of Bantam",
+            _ => "`--help` says what is expected",
+        }
+    }
+
     /// An unknown name: lists what exists and the nearest spelling.
     pub fn unknown_name<'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
         let known: Vec<&str> = known.collect();

@@ -6,6 +6,7 @@
 //!
 //! Every function takes values and gives a value; any of them can be called alone.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use bantam_compress::evaluate::{EvaluateOptions, Metric, Runner, Scores, evaluate as score};
@@ -34,15 +35,18 @@ pub fn load(path: &Path) -> Result<Model, Error> {
 
 /// The model in the form that is compressed: functions inlined, BatchNormalization folded, dead nodes gone.
 pub fn prepare(model: &Model) -> Result<Model, Error> {
-    let mut prepared = inline(model)?;
+    let mut prepared = inline(model)?.into_owned();
     infer_shapes(&mut prepared.graph, &InferOptions::default())?;
     run_passes(&mut prepared.graph, PASSES)?;
     Ok(prepared)
 }
 
-/// The model with calls of its local functions replaced by their bodies.
-pub fn inline(model: &Model) -> Result<Model, Error> {
-    Ok(model.clone())
+/// The model with calls of its local functions replaced by their bodies; the model itself where it has none.
+pub fn inline(model: &Model) -> Result<Cow<'_, Model>, Error> {
+    if model.functions.is_empty() {
+        return Ok(Cow::Borrowed(model));
+    }
+    Ok(Cow::Owned(onnx::inline_functions(model.clone())?))
 }
 
 /// A split of a data set, checked against the model's inputs.

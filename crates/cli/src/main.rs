@@ -12,7 +12,10 @@ use clap::Parser;
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
     let done = match &arguments.command {
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Quantize(arguments) => commands::quantize::run(arguments),
@@ -25,8 +28,23 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::talk(&format!("error: {error}"));
+            output::talk(&format!("error: {}", error.explained()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints help, or what is wrong with the arguments in the form of all errors.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nothing can be done when nobody listens.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let text = text
+        .replace("  tip: ", "hint: ")
+        .replace("For more information, try '--help'.", "hint: `--help` tells more");
+    output::talk(text.trim_end());
+    ExitCode::from(2)
 }

@@ -110,7 +110,8 @@ impl<E, F: Fn(Graph, &[OperatorSet]) -> Result<Graph, E>> Inliner<'_, F> {
     fn function_of(&self, node: &Node) -> Option<usize> {
         let Op::Custom(op) = &node.op else { return None };
         self.functions.iter().position(|function| {
-            (&function.domain, &function.name, &function.overload) == (&op.domain, &op.name, &node.overload)
+            (&op.domain, &op.name, node.overload())
+                == (&function.domain, &function.name, function.overload.as_str())
         })
     }
 

@@ -1,15 +1,17 @@
 //! [`Graph`]: values, and nodes in topological order.
 
 mod error;
+mod node;
 mod order;
 
 pub use error::GraphError;
+pub use node::{Node, Notes};
 
 use std::collections::HashMap;
 
 use bantam_tensor::{DType, Tensor};
 
-use crate::{Attributes, Dim, Op, ValueType};
+use crate::{Dim, Op, ValueType};
 
 /// A value of one graph; an index into [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,53 +54,6 @@ pub struct Value {
     pub doc: String,
     /// The file's key-value pairs.
     pub metadata: Vec<(String, String)>,
-}
-
-/// One application of an op.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// May be empty; not necessarily unique.
-    pub name: String,
-    /// What it computes.
-    pub op: Op,
-    /// `None` for an optional input that is left out.
-    pub inputs: Vec<Option<ValueId>>,
-    /// `None` for an optional output that is left out.
-    pub outputs: Vec<Option<ValueId>>,
-    /// Attributes of the file that the op does not know; written back as they were.
-    pub extra: Attributes,
-    /// The file's documentation.
-    pub doc: String,
-    /// The file's key-value pairs.
-    pub metadata: Vec<(String, String)>,
-    /// The overload of the function that is called, mostly empty.
-    pub overload: String,
-}
-
-impl Node {
-    /// A node whose inputs and outputs are all present.
-    pub fn new(name: impl Into<String>, op: Op, inputs: &[ValueId], outputs: &[ValueId]) -> Node {
-        Node {
-            name: name.into(),
-            op,
-            inputs: inputs.iter().copied().map(Some).collect(),
-            outputs: outputs.iter().copied().map(Some).collect(),
-            extra: Attributes::new(),
-            doc: String::new(),
-            metadata: Vec::new(),
-            overload: String::new(),
-        }
-    }
-
-    /// Input `index`, if it is present.
-    pub fn input(&self, index: usize) -> Option<ValueId> {
-        self.inputs.get(index).copied().flatten()
-    }
-
-    /// Output `index`, if it is present.
-    pub fn output(&self, index: usize) -> Option<ValueId> {
-        self.outputs.get(index).copied().flatten()
-    }
 }
 
 /// A directed acyclic graph of nodes.

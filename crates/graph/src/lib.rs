@@ -23,7 +23,7 @@ pub use arity::Arity;
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes, OpAttributes};
 pub use cost::{Cost, NodeCost, cost};
 pub use functions::{InlineError, inline_functions};
-pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
+pub use graph::{Graph, GraphError, Node, NodeId, Notes, Value, ValueId};
 pub use infer::{InferError, InferOptions, infer_shapes};
 pub use model::{Function, Model, OperatorSet};
 pub use op::{Op, OpError};

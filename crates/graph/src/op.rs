@@ -14,10 +14,16 @@ pub struct OpError {
     pub source: AttributeError,
 }
 
+/// How a variant holds its struct: in a box where that is so large that it would blow up every node.
+macro_rules! held {
+    ($op:ident) => { $op };
+    ($op:ident boxed) => { Box<$op> };
+}
+
 /// Declares [`Op`]: `Variant = "domain" "Name"` for ops with a struct of attributes of the same name in
 /// [`crate::ops`].
 macro_rules! ops {
-    ($($op:ident = $domain:literal $name:literal),* $(,)?) => {
+    ($($op:ident = $domain:literal $name:literal $($boxed:ident)?),* $(,)?) => {
         /// What a node computes, in canonical form.
         #[derive(Clone, Debug, PartialEq)]
         #[allow(missing_docs, reason = "the variants are named after the structs in `ops`, which are documented")]
@@ -34,10 +40,10 @@ macro_rules! ops {
             ArgReduce(ArgReduce),
             /// An op that Bantam does not know; it passes through.
             Custom(Custom),
-            $($op($op)),*
+            $($op(held!($op $($boxed)?))),*
         }
 
-        $(impl From<$op> for Op { fn from(op: $op) -> Op { Op::$op(op) } })*
+        $(impl From<$op> for Op { fn from(op: $op) -> Op { Op::$op(op.into()) } })*
         impl From<Reduce> for Op { fn from(op: Reduce) -> Op { Op::Reduce(op) } }
         impl From<ArgReduce> for Op { fn from(op: ArgReduce) -> Op { Op::ArgReduce(op) } }
 
@@ -47,7 +53,7 @@ macro_rules! ops {
             pub fn parse(domain: &str, name: &str, attributes: &mut Attributes) -> Result<Op, OpError> {
                 let fail = |source| OpError { op: name.to_owned(), source };
                 match (domain, name) {
-                    $(($domain, $name) => return <$op as OpAttributes>::parse(attributes).map(Op::$op).map_err(fail),)*
+                    $(($domain, $name) => return <$op as OpAttributes>::parse(attributes).map(Op::from).map_err(fail),)*
                     ("", _) => {}
                     _ => return Ok(Op::Custom(Custom::new(domain, name, std::mem::take(attributes)))),
                 }
@@ -116,7 +122,7 @@ ops! {
     BitShift = "" "BitShift", Mod = "" "Mod", Clip = "" "Clip", Where = "" "Where", Cast = "" "Cast", CastLike = "" "CastLike",
     BitCast = "" "BitCast", Dropout = "" "Dropout",
     // convolution and products
-    Conv = "" "Conv", ConvTranspose = "" "ConvTranspose", ConvInteger = "" "ConvInteger", QLinearConv = "" "QLinearConv",
+    Conv = "" "Conv", ConvTranspose = "" "ConvTranspose" boxed, ConvInteger = "" "ConvInteger", QLinearConv = "" "QLinearConv",
     DeformConv = "" "DeformConv", MatMul = "" "MatMul", Gemm = "" "Gemm", Einsum = "" "Einsum", MatMulInteger = "" "MatMulInteger",
     QLinearMatMul = "" "QLinearMatMul", Det = "" "Det",
     // pooling
@@ -154,7 +160,7 @@ ops! {
     QLinearGlobalAveragePool = "com.microsoft" "QLinearGlobalAveragePool", QLinearAveragePool = "com.microsoft" "QLinearAveragePool",
     QLinearConcat = "com.microsoft" "QLinearConcat", QGemm = "com.microsoft" "QGemm", MatMulNBits = "com.microsoft" "MatMulNBits",
     MatMulIntegerToFloat = "com.microsoft" "MatMulIntegerToFloat", DynamicQuantizeMatMul = "com.microsoft" "DynamicQuantizeMatMul",
-    FusedMatMul = "com.microsoft" "FusedMatMul", FusedConv = "com.microsoft" "FusedConv", FusedGemm = "com.microsoft" "FusedGemm",
+    FusedMatMul = "com.microsoft" "FusedMatMul", FusedConv = "com.microsoft" "FusedConv" boxed, FusedGemm = "com.microsoft" "FusedGemm",
     MsGelu = "com.microsoft" "Gelu", BiasGelu = "com.microsoft" "BiasGelu", FastGelu = "com.microsoft" "FastGelu",
     QuickGelu = "com.microsoft" "QuickGelu", SkipLayerNormalization = "com.microsoft" "SkipLayerNormalization",
     SkipSimplifiedLayerNormalization = "com.microsoft" "SkipSimplifiedLayerNormalization",

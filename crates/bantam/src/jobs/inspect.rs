@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bantam_graph::{Graph, InferOptions, Node, cost, infer_shapes};
+use bantam_tensor::Tensor;
 use serde::Serialize;
 
 use crate::{Error, pipeline};
@@ -65,7 +66,7 @@ pub struct NodeReport {
 /// Reads a model and counts what it holds; sizes that the file leaves open in the first dimension of inputs are `batch`.
 pub fn inspect(path: &Path, batch: usize) -> Result<(InspectReport, Graph), Error> {
     let model = pipeline::load(path)?;
-    let mut graph = pipeline::inline(&model)?.graph;
+    let mut graph = pipeline::inline(&model)?.into_owned().graph;
     let typed = |graph: &Graph, ids: &[bantam_graph::ValueId]| -> Vec<Port> {
         let port = |id: &bantam_graph::ValueId| Port {
             name: graph.value(*id).name.clone(),
@@ -165,11 +166,26 @@ fn sparsity(graph: &Graph) -> f64 {
         .values
         .iter()
         .filter_map(|value| value.initializer.as_ref())
-        .filter(|t| t.rank() >= 2);
-    let (mut zeros, mut elements) = (0usize, 0usize);
-    for values in weights.filter_map(|tensor| tensor.to_f64().ok()) {
-        zeros += values.iter().filter(|value| **value == 0.0).count();
-        elements += values.len();
+        .filter(|tensor| tensor.rank() >= 2);
+    let (mut zeros, mut elements) = (0, 0);
+    for (weight, count) in weights.filter_map(|weight| Some((weight, zeros_in(weight)?))) {
+        zeros += count;
+        elements += weight.len();
     }
     zeros as f64 / elements.max(1) as f64
+}
+
+/// Number of zeros in a numeric tensor. It is looked at in parts, as it may be larger than the memory.
+fn zeros_in(tensor: &Tensor) -> Option<usize> {
+    const PART: usize = 1 << 16;
+    let count = |part: &Tensor| Some(part.to_f64().ok()?.iter().filter(|value| **value == 0.0).count());
+    if tensor.dtype().bits() < 8 {
+        // Parts have to start on a byte.
+        return count(tensor);
+    }
+    let flat = tensor.reshape(&[tensor.len()]).ok()?;
+    let parts = (0..flat.len()).step_by(PART);
+    parts
+        .map(|start| count(&flat.rows(start, PART.min(flat.len() - start)).ok()?))
+        .sum()
 }

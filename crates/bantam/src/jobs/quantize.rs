@@ -238,8 +238,9 @@ fn check_writable(path: &Path) -> Result<(), Error> {
         source,
         hint,
     };
-    if path.is_dir() {
-        return Err(fail(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+    if path.exists() && !path.is_file() {
+        // Renaming the complete file would replace a device like `/dev/null`.
+        return Err(fail(std::io::Error::other("it is not a regular file")));
     }
     probe.map(drop).map_err(fail)
 }

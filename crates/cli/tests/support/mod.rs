@@ -57,14 +57,14 @@ impl Demo {
     }
 }
 
-/// What is wrong with how the program refuses these arguments: it must fail without a panic, with this in its message
-/// and a hint, and leave the folder as it was.
-pub(crate) fn fault_in_refusal(demo: &Demo, arguments: &[&str], message: &str) -> Option<String> {
+/// What is wrong with how the program refuses these arguments: it must fail without a panic, with this code and this
+/// in its message and a hint, and leave the folder as it was.
+pub(crate) fn fault_in_refusal(demo: &Demo, arguments: &[&str], message: &str, code: i32) -> Option<String> {
     let before = demo.files();
     let run = demo.run(arguments);
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     let fault = match () {
-        () if run.status.code() != Some(1) => "the exit code is not 1",
+        () if run.status.code() != Some(code) => "the exit code is wrong",
         () if !said.contains(message) => "the message lacks what it should name",
         () if !said.contains("hint:") => "there is no hint",
         () if !run.stdout.is_empty() => "data was written",

@@ -16,10 +16,6 @@ const GROWTH: usize = 10;
 /// What may be allocated beside that.
 const ALLOWANCE: usize = 64 << 10;
 
-/// What the values and nodes of a graph may take beside that: real graphs without weights and with short names have
-/// few bytes per node.
-const GRAPH_ALLOWANCE: usize = 4 << 20;
-
 /// What a field holds.
 pub(super) enum Payload {
     Varint(u64),
@@ -99,21 +95,7 @@ impl Budget {
 
     /// Checks that `bytes` may be allocated at once.
     pub(super) fn check(self, what: &'static str, bytes: Option<usize>) -> Result<(), OnnxError> {
-        self.check_limit(what, bytes, ALLOWANCE)
-    }
-
-    /// Checks that `bytes` may be allocated for the values or nodes of a graph.
-    pub(super) fn check_items(self, what: &'static str, bytes: Option<usize>) -> Result<(), OnnxError> {
-        self.check_limit(what, bytes, GRAPH_ALLOWANCE)
-    }
-
-    fn check_limit(
-        self,
-        what: &'static str,
-        bytes: Option<usize>,
-        allowance: usize,
-    ) -> Result<(), OnnxError> {
-        let limit = self.file.saturating_mul(GROWTH).saturating_add(allowance);
+        let limit = self.file.saturating_mul(GROWTH).saturating_add(ALLOWANCE);
         match bytes {
             Some(bytes) if bytes <= limit => Ok(()),
             _ => Err(OnnxError::TooDense {

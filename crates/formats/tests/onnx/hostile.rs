@@ -1,7 +1,8 @@
 //! Files that are damaged or made to harm: an error that names the broken rule, never a panic.
 
 use bantam_formats::onnx::{encode, read};
-use bantam_graph::Model;
+use bantam_graph::{Model, ValueType};
+use bantam_tensor::DType;
 use bytes::Bytes;
 
 use crate::wire::{bytes, initializer, input, int, model, node, node_with, output, packed};
@@ -83,6 +84,7 @@ fn broken_rules_are_named() {
         ("nested graphs", model(&deep), "nested more than 32 deep"),
         ("name that is no UTF-8", model(&[bytes(1, [bytes(2, [0xff, 0xfe]), bytes(4, "Relu")].concat())]), "malformed"),
         ("many empty nodes", model(&[[0x0a, 0x00].repeat(1 << 16)]), "far more parts"),
+        ("many small nodes", model(&[bytes(1, bytes(4, "A")).repeat(1 << 14)]), "far more parts"),
         ("many empty inputs", model(&[bytes(1, [[0x0a, 0x00].repeat(1 << 16), bytes(4, "Sum")].concat())]), "far more parts"),
         ("many empty strings", model(&[bytes(5, [packed(1, &[1 << 16]), int(2, 8), bytes(8, "w"), [0x32, 0x00].repeat(1 << 16)].concat())]), "far more parts"),
         ("many empty dimensions", model(&[bytes(11, [bytes(1, "x"), bytes(2, bytes(1, bytes(2, [0x0a, 0x00].repeat(1 << 16))))].concat())]), "far more parts"),
@@ -174,4 +176,20 @@ fn a_long_chain_of_short_names_is_no_attack() {
     graph.push(output("v20000"));
     let model: Model = read(&Bytes::from(model(&graph)), None).unwrap();
     assert_eq!(model.graph.nodes.len(), 20_000);
+}
+
+#[test]
+fn a_constant_that_old_files_list_as_an_input_has_the_type_of_its_data() {
+    let half = bytes(2, bytes(1, int(1, 10)));
+    let declared = |number| bytes(number, [bytes(1, "w"), half.clone()].concat());
+    let weight = initializer("w", &[1], 1, &[bytes(9, [0; 4])]);
+    let graph = bytes(7, [declared(11), weight, declared(12)].concat());
+    let file = [int(1, 3), graph, bytes(8, int(2, 8))].concat();
+    let model = read(&Bytes::from(file), None).unwrap();
+    assert!(model.graph.inputs.is_empty());
+    let id = model.graph.value_by_name("w").unwrap();
+    assert_eq!(
+        model.graph.value(id).ty,
+        ValueType::tensor(DType::F32, vec![1.into()])
+    );
 }

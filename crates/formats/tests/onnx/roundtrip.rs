@@ -3,7 +3,7 @@
 use bantam_formats::onnx::{encode, inline_functions, read};
 use bantam_graph::ops::{Binary, Custom, Unary};
 use bantam_graph::{
-    Attribute, Attributes, Dim, Function, Graph, Model, Node, Op, OperatorSet, Value, ValueType,
+    Attribute, Attributes, Dim, Function, Graph, Model, Node, Notes, Op, OperatorSet, Value, ValueType,
 };
 use bantam_tensor::{DType, Tensor};
 use bytes::Bytes;
@@ -116,7 +116,11 @@ fn model() -> Model {
     (value.ty, value.doc, value.metadata) =
         (ValueType::tensor(DType::F32, dims), "value".to_owned(), pairs());
     let node = graph.nodes.last_mut().unwrap();
-    (node.doc, node.metadata) = ("node".to_owned(), pairs());
+    node.notes = Some(Box::new(Notes {
+        doc: "node".to_owned(),
+        metadata: pairs(),
+        overload: String::new(),
+    }));
     node.extra.set("vendor", Attribute::Int(1));
     let choice = Op::If(bantam_graph::ops::If {
         then_branch: Box::new(branch(1.0)),
@@ -137,7 +141,10 @@ fn model() -> Model {
         Op::Custom(Custom::new("local", "Leaky", Attributes::new())),
         &[product],
     );
-    graph.nodes.last_mut().unwrap().overload = "o".to_owned();
+    graph.nodes.last_mut().unwrap().notes = Some(Box::new(Notes {
+        overload: "o".to_owned(),
+        ..Notes::default()
+    }));
     graph.outputs.extend([chosen, last, leaky]);
     graph.quantization_annotations.push(bytes(1, "x"));
     let set = |domain: &str, version| OperatorSet {
@@ -177,10 +184,9 @@ fn assert_same(read: &Model, expected: &Model) {
     }
     for (again, node) in read.graph.nodes.iter().zip(&expected.graph.nodes) {
         assert_eq!(
-            (&again.name, &again.doc, &again.metadata),
-            (&node.name, &node.doc, &node.metadata)
+            (&again.name, &again.notes, &again.extra),
+            (&node.name, &node.notes, &node.extra)
         );
-        assert_eq!((&again.extra, &again.overload), (&node.extra, &node.overload));
         assert_eq!(again.op.emit().len(), node.op.emit().len());
     }
     assert_eq!(

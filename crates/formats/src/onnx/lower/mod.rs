@@ -235,6 +235,12 @@ impl Attempt {
                 Err(Problem::Unknown { .. }) => {}
             }
         }
+        // Last again, after what rules have set: the order is that of a node which is read from the file.
+        for (name, _) in node.extra.iter() {
+            if let Some(attribute) = raw.attributes.take(name) {
+                raw.attributes.set(name, attribute);
+            }
+        }
         let op = Op::Custom(Custom::new(node.op.domain(), &raw.op, raw.attributes));
         lowerer.graph.nodes.push(Node {
             op,
@@ -242,9 +248,7 @@ impl Attempt {
             outputs: raw.outputs,
             extra: Attributes::new(),
             name: node.name.clone(),
-            doc: node.doc.clone(),
-            metadata: node.metadata.clone(),
-            overload: node.overload.clone(),
+            notes: node.notes.clone(),
         });
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use bantam_graph::{Graph, Node, Op, Value, ValueId, ValueType, ops::Custom};
+use bantam_graph::{Graph, Node, Notes, Op, Value, ValueId, ValueType, ops::Custom};
+use bantam_tensor::Tensor;
 use bytes::Bytes;
 
 use super::{NamedTensor, Reader, pairs, standard_domain};
@@ -151,9 +152,9 @@ impl Reader<'_> {
             values += wire::slices(node, field::NODE_OUTPUT).count();
         }
         self.budget
-            .check_items("graph", values.checked_mul(size_of::<Value>()))?;
+            .check("graph", values.checked_mul(size_of::<Value>()))?;
         self.budget
-            .check_items("graph", nodes.len().checked_mul(size_of::<Node>()))?;
+            .check("graph", nodes.len().checked_mul(size_of::<Node>()))?;
         let mut builder = Builder::default();
         builder.graph.values.reserve_exact(values);
         builder.graph.nodes.reserve_exact(nodes.len());
@@ -234,8 +235,13 @@ impl Reader<'_> {
             attributes,
         ));
         let mut node = Node::new(proto.name, op, &[], &[]);
-        (node.inputs, node.outputs, node.doc) = (inputs, outputs, proto.doc_string);
-        (node.metadata, node.overload) = (pairs(proto.metadata_props), proto.overload);
+        (node.inputs, node.outputs) = (inputs, outputs);
+        let notes = Notes {
+            doc: proto.doc_string,
+            metadata: pairs(proto.metadata_props),
+            overload: proto.overload,
+        };
+        node.notes = (notes != Notes::default()).then(|| Box::new(notes));
         Ok(node)
     }
 }
@@ -256,14 +262,29 @@ fn add_initializer(builder: &mut Builder, named: NamedTensor) -> Result<(), Onnx
     };
     let value = builder.graph.value_mut(id);
     if existing.is_none() || value.ty == ValueType::Unknown {
-        let shape = named.tensor.shape().iter().copied().map(Into::into).collect();
-        value.ty = ValueType::tensor(named.tensor.dtype(), shape);
+        value.ty = type_of(&named.tensor);
     }
     if value.doc.is_empty() && value.metadata.is_empty() {
         (value.doc, value.metadata) = (named.doc, named.metadata);
     }
     value.initializer = Some(named.tensor);
     Ok(())
+}
+
+fn type_of(constant: &Tensor) -> ValueType {
+    let shape = constant.shape().iter().copied().map(Into::into).collect();
+    ValueType::tensor(constant.dtype(), shape)
+}
+
+/// Takes constants out of the inputs; they have the types of their data, whatever was declared.
+pub(super) fn drop_constant_inputs(graph: &mut Graph) {
+    for id in std::mem::take(&mut graph.inputs) {
+        let value = graph.value_mut(id);
+        match &value.initializer {
+            Some(constant) => value.ty = type_of(constant),
+            None => graph.inputs.push(id),
+        }
+    }
 }
 
 fn add_output(builder: &mut Builder, name: &str, scope: &Scope<'_>) -> Result<(), OnnxError> {

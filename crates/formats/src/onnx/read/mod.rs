@@ -35,12 +35,7 @@ impl Reader<'_> {
         let mut graph = self.graph(graph, &Scope::default(), 0)?;
         if proto.ir_version < 4 {
             // Up to IR version 3 the format demands that constants are listed as inputs.
-            let constants: Vec<bool> = graph
-                .values
-                .iter()
-                .map(|value| value.initializer.is_some())
-                .collect();
-            graph.inputs.retain(|id| !constants[id.index()]);
+            graph::drop_constant_inputs(&mut graph);
         }
         let functions = proto.functions.iter().map(|bytes| self.function(bytes));
         Ok(Model {

@@ -57,16 +57,17 @@ impl Writer {
             }
             names
         };
+        let notes = node.notes.as_deref().cloned().unwrap_or_default();
         let mut encoded = Encoded::of(&NodeProto {
             input: names(&node.inputs),
             output: names(&node.outputs),
             name: node.name.clone(),
             op_type: node.op.name().to_owned(),
             domain: node.op.domain().to_owned(),
-            overload: node.overload.clone(),
+            overload: notes.overload,
             attribute: Vec::new(),
-            doc_string: node.doc.clone(),
-            metadata_props: pairs(&node.metadata),
+            doc_string: notes.doc,
+            metadata_props: pairs(&notes.metadata),
         });
         let attributes = node.op.emit();
         for (name, attribute) in attributes.iter().chain(node.extra.iter()) {

@@ -1,0 +1,270 @@
+//! Input that must be refused: a clear message with a hint, no panic, no partial output.
+
+#[path = "../../../formats/tests/onnx/wire.rs"]
+#[allow(dead_code, reason = "not every kind of field is needed here")]
+mod wire;
+
+use bantam::formats::data::write_npy;
+use bantam::tensor::{DType, Tensor};
+
+use super::support::{self, Demo, fault_in_refusal};
+use wire::{bytes, initializer, input, int, model, node, output};
+
+/// Arguments that must be refused, and a part of the message.
+#[rustfmt::skip]
+const REFUSED: &[(&str, &str)] = &[
+    ("eval absent.onnx --data digits.toml", "absent.onnx"),
+    ("eval digits.onnx --data absent.toml", "absent.toml"),
+    ("eval digits.toml --data digits.toml", "digits.toml"),
+    ("eval cut.onnx --data digits.toml", "cut.onnx"),
+    ("eval empty.onnx --data digits.toml", "empty.onnx"),
+    ("eval digits.onnx --data digits.toml --metric top2", "did you mean `top1`?"),
+    ("eval digits.onnx --data digits.toml --runtime onnxrt", "known are bantam, onnxruntime"),
+    ("eval digits.onnx --data digits.toml --split tets", "test"),
+    ("eval digits.onnx --data unlabelled.toml", "labels"),
+    ("eval digits.onnx --data wide.toml", "wide.npy"),
+    ("eval digits.onnx --data renamed.toml", "inptu"),
+    ("list method", "did you mean `methods`?"),
+    ("quantize digits.onnx -o q.onnx", "--data"),
+    ("quantize digits.onnx --data digits.toml --range mes -o q.onnx", "did you mean `mse`?"),
+    ("quantize digits.onnx --data digits.toml --target tensorrtt -o q.onnx", "tensorrt"),
+    ("quantize digits.onnx --data digits.toml --weights int9 -o q.onnx", "int8"),
+    ("quantize digits.onnx --data digits.toml --weights f8e4m3fn -o q.onnx", "integer format"),
+    ("quantize digits.onnx --data digits.toml --granularity row -o q.onnx", "channel"),
+    ("quantize digits.onnx --data digits.toml --exclude op:Convv -o q.onnx", "matches no node"),
+    ("quantize digits.onnx --data digits.toml --exclude role:middle -o q.onnx", "first, last"),
+    ("quantize digits.onnx --data digits.toml --include a[ -o q.onnx", "glob"),
+    ("quantize digits.onnx --data digits.toml --exclude * -o q.onnx", "nothing to quantize"),
+    ("quantize digits.onnx --data digits.toml --samples 0 -o q.onnx", "no samples"),
+    ("quantize digits.onnx --data empty.toml -o q.onnx", "samples"),
+    ("quantize digits.onnx --data infinite.toml --no-eval -o q.onnx", "infinite or no number"),
+    ("quantize nan.onnx --data digits.toml -o q.onnx", "no number"),
+    ("quantize digits.onnx --data digits.toml --opset 9 -o q.onnx", "opset"),
+    ("quantize digits.onnx --data digits.toml -o absent/q.onnx", "absent/q.onnx"),
+    ("quantize digits.onnx --data digits.toml -o .", "cannot be written"),
+    ("quantize digits.onnx --plan digits.toml --no-eval -o q.onnx", "not a plan"),
+    ("quantize digits.onnx --plan other.json --no-eval -o q.onnx", "does not have"),
+    ("quantize digits.onnx --plan future.json --no-eval -o q.onnx", "version"),
+    ("compare digits.onnx cut.onnx --data digits.toml", "cut.onnx"),
+    ("inspect cut.onnx", "cut.onnx"),
+    ("eval digits.onnx --data short_labels.toml", "labels"),
+    ("eval digits.onnx --data real_labels.toml", "label"),
+    ("eval digits.onnx --data far_labels.toml", "label 77"),
+    ("eval digits.onnx --data complex.toml", "complex.npy"),
+    ("eval digits.onnx --data cut.toml", "cut.npy"),
+    ("eval digits.onnx --data huge.toml", "huge.npy"),
+    ("eval digits.onnx --data negative.toml", "negative.npy"),
+    ("eval digits.onnx --data garbage.toml", "garbage.npy"),
+    ("eval digits.onnx --data missing.toml", "missing.npy"),
+    ("eval digits.onnx --data misspelt.toml", "splitz"),
+    ("eval digits.onnx --data broken.toml", "broken.toml"),
+    ("eval digits.onnx --data empty.toml", "samples"),
+    ("eval . --data digits.toml", "folder"),
+    ("quantize digits.onnx --data digits.toml --plan-out absent/plan.json -o q.onnx", "absent/plan.json"),
+    ("quantize digits.onnx --data digits.toml -o /proc/q.onnx", "/proc/q.onnx"),
+    ("quantize digits.onnx --data digits.toml -o /dev/null", "not a regular file"),
+    ("quantize digits.onnx --data wide.toml -o q.onnx", "wide.npy"),
+    ("quantize digits.onnx --data complex.toml -o q.onnx", "complex.npy"),
+];
+
+/// Arguments that do not fit the program, and a part of the message.
+#[rustfmt::skip]
+const MISUSED: &[(&str, &str)] = &[
+    ("eval digits.onnx --dta digits.toml", "--data"),
+    ("evl digits.onnx", "eval"),
+    ("eval digits.onnx", "--data"),
+    ("eval digits.onnx --data", "--data"),
+    ("inspect digits.onnx cut.onnx", "cut.onnx"),
+    ("inspect digits.onnx --batch many", "many"),
+    ("quantize digits.onnx --samples -1 -o q.onnx", "-1"),
+    ("quantize digits.onnx --dynamic --plan other.json -o q.onnx", "--plan"),
+];
+
+#[test]
+fn bad_input_is_refused_with_a_hint_and_nothing_is_written() {
+    let demo = Demo::new();
+    write_bad_models(&demo);
+    write_bad_data(&demo);
+    check(&demo, REFUSED, 1);
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_a_hint() {
+    check(&Demo::new(), MISUSED, 2);
+}
+
+fn check(demo: &Demo, table: &[(&str, &str)], code: i32) {
+    let faults = table.iter().filter_map(|(arguments, message)| {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        fault_in_refusal(demo, &arguments, message, code)
+    });
+    let faults: Vec<String> = faults.collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Models and plans that `REFUSED` names.
+fn write_bad_models(demo: &Demo) {
+    let model = demo.read("digits.onnx");
+    demo.write("cut.onnx", &model[..model.len() / 2]);
+    demo.write("empty.onnx", b"");
+    demo.write("nan.onnx", &support::with_nan_weight(&demo.path("digits.onnx")));
+    let other = r#"{"version":1,"method":"static","target":"onnxruntime","decisions":[
+        {"site":{"value":"nothing"},"action":{"quantize-activation":
+        {"dtype":"u8","axis":null,"scale":[1.0],"zero_point":[0]}},"why":"a test"}]}"#;
+    demo.write("other.json", other.as_bytes());
+    let future = r#"{"version":2,"method":"static","target":"onnxruntime","decisions":[]}"#;
+    demo.write("future.json", future.as_bytes());
+}
+
+/// An npy file with this header and these bytes of data.
+fn npy(descr: &str, shape: &str, data: usize) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    [
+        b"\x93NUMPY\x01\x00",
+        &length[..],
+        header.as_bytes(),
+        &vec![0; data],
+    ]
+    .concat()
+}
+
+/// Arrays and manifests that `REFUSED` names.
+fn write_bad_data(demo: &Demo) {
+    let array = |name: &str, tensor: &Tensor| write_npy(&demo.path(name), tensor).unwrap();
+    array("wide.npy", &Tensor::zeros(DType::U8, &[4, 1, 8, 9]).unwrap());
+    array("none.npy", &Tensor::zeros(DType::U8, &[0, 1, 8, 8]).unwrap());
+    array("four.npy", &Tensor::zeros(DType::U8, &[4, 1, 8, 8]).unwrap());
+    array(
+        "infinite.npy",
+        &Tensor::from_slice(&[1, 1, 8, 8], &[f32::INFINITY; 64]).unwrap(),
+    );
+    array("short.npy", &Tensor::from_vec1(&[1i64, 2, 3]));
+    array("real.npy", &Tensor::from_vec1(&[0.5f32, 1.5, 2.5, 3.5]));
+    array("far.npy", &Tensor::from_vec1(&[1i64, 2, 3, 77]));
+    demo.write("complex.npy", &npy("<c8", "(4, 1, 8, 8)", 4 * 64 * 8));
+    demo.write("cut.npy", &npy("|u1", "(4, 1, 8, 8)", 100));
+    demo.write("huge.npy", &npy("|u1", "(4611686018427387904, 1, 8, 8)", 256));
+    demo.write("negative.npy", &npy("|u1", "(-4, 1, 8, 8)", 256));
+    demo.write("garbage.npy", b"no array at all");
+    demo.write("broken.toml", b"[splits.test");
+    demo.write("misspelt.toml", b"[splitz.test]\ninputs.input = \"four.npy\"\n");
+    for (name, input, file, labels) in [
+        ("unlabelled", "input", "test_x", None),
+        ("wide", "input", "wide", None),
+        ("renamed", "inptu", "test_x", None),
+        ("empty", "input", "none", None),
+        ("infinite", "input", "infinite", None),
+        ("complex", "input", "complex", None),
+        ("cut", "input", "cut", None),
+        ("huge", "input", "huge", None),
+        ("negative", "input", "negative", None),
+        ("garbage", "input", "garbage", None),
+        ("missing", "input", "missing", None),
+        ("short_labels", "input", "four", Some("short")),
+        ("real_labels", "input", "four", Some("real")),
+        ("far_labels", "input", "four", Some("far")),
+    ] {
+        let labels = labels.map_or(String::new(), |labels| format!("labels = \"{labels}.npy\"\n"));
+        let split = |split| format!("[splits.{split}]\ninputs.{input} = \"{file}.npy\"\n{labels}");
+        let manifest = split("train") + &split("test");
+        demo.write(&format!("{name}.toml"), manifest.as_bytes());
+    }
+}
+
+/// A weight `name` of four floats in an external file.
+fn external(name: &str, entries: &[(&str, &str)]) -> Vec<u8> {
+    let entry = |(key, value): &(&str, &str)| bytes(13, [bytes(1, key), bytes(2, value)].concat());
+    let fields: Vec<Vec<u8>> = entries.iter().map(entry).collect();
+    initializer(name, &[4], 1, &[vec![int(14, 1)], fields].concat())
+}
+
+#[test]
+fn hostile_models_are_refused_with_a_hint() {
+    let demo = Demo::new();
+    demo.write("weights", &[0; 64]);
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/etc/passwd", demo.path("link")).unwrap();
+    let at = |entries: &[(&str, &str)]| model(&[external("w", entries)]);
+    let weight = |dims: &[i64]| model(&[initializer("w", dims, 1, &[bytes(9, [0; 4])])]);
+    let data = ("location", "weights");
+    let relu = |from: &str, to: &str| node("Relu", &[from], &[to]);
+    #[rustfmt::skip]
+    let cases = [
+        ("cycle", model(&[relu("b", "a"), relu("a", "b"), output("a")])),
+        ("named `y`", model(&[input("x"), relu("x", "y"), relu("x", "y")])),
+        ("nowhere", model(&[relu("nowhere", "y"), output("y")])),
+        ("negative", weight(&[-4])),
+        ("too large", weight(&[1 << 40, 1 << 40])),
+        ("needs 4000000 bytes", weight(&[1000, 1000])),
+        ("far more parts", model(&[bytes(1, bytes(4, "A")).repeat(1 << 14)])),
+        ("absolute", at(&[("location", "/etc/passwd")])),
+        ("leaves the model's folder", at(&[("location", "../weights")])),
+        #[cfg(unix)]
+        ("link that leaves", at(&[("location", "link")])),
+        ("`missing`", at(&[("location", "missing")])),
+        ("not a number", at(&[data, ("offset", "-16")])),
+        ("end after the data file", at(&[data, ("offset", "56")])),
+        ("end after the data file", at(&[data, ("offset", "18446744073709551600")])),
+        ("takes 16 bytes", at(&[data, ("length", "64")])),
+        ("overlap those of `v`", model(&[external("v", &[data]), external("w", &[data, ("offset", "8")])])),
+    ];
+    let fault = |(message, file): (&str, Vec<u8>)| {
+        demo.write("hostile.onnx", &file);
+        fault_in_refusal(&demo, &["inspect", "hostile.onnx"], message, 1)
+    };
+    let faults: Vec<String> = cases.into_iter().filter_map(fault).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn truncated_and_flipped_models_never_end_in_a_panic() {
+    const PLACES: usize = 24;
+    let demo = Demo::new();
+    let whole = demo.read("digits.onnx");
+    for place in 0..PLACES {
+        let position = place * whole.len() / PLACES;
+        demo.write("hostile.onnx", &whole[..position]);
+        let fault = fault_in_refusal(&demo, &["inspect", "hostile.onnx"], "hostile.onnx", 1);
+        assert!(fault.is_none(), "{}", fault.unwrap_or_default());
+        // Most structure is at the start; what is flipped in a weight is a model, too.
+        for position in [place * 7, position] {
+            let mut flipped = whole.clone();
+            flipped[position] ^= 1 << (place % 8);
+            demo.write("hostile.onnx", &flipped);
+            let quantize = "quantize hostile.onnx --data digits.toml --samples 8 --no-eval -o q.onnx";
+            let arguments: Vec<&str> = quantize.split(' ').collect();
+            if !demo.run(&arguments).status.success() {
+                let fault = fault_in_refusal(&demo, &arguments, "", 1);
+                assert!(fault.is_none(), "byte {position}: {}", fault.unwrap_or_default());
+            }
+            let _ = std::fs::remove_file(demo.path("q.onnx"));
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_no_partial_output() {
+    let demo = Demo::new();
+    let Some(full) = support::full_disk(&demo) else {
+        return;
+    };
+    let output = full.path().join("q.onnx");
+    let options = ["--data", "digits.toml", "--no-eval", "-o"];
+    let run = demo.run(
+        &[
+            &["quantize", "digits.onnx"],
+            &options[..],
+            &[output.to_str().unwrap()],
+        ]
+        .concat(),
+    );
+    let message = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(!run.status.success() && message.contains("hint:"), "{message}");
+    let left: Vec<_> = std::fs::read_dir(full.path())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert_eq!(left, ["filler"], "only what was there before may be left");
+}
