@@ -1,6 +1,10 @@
 //! Codes of constants, and the error that they make.
 
+use std::borrow::Cow;
+
+use bantam_kernels::quantize::{Code, Grid, dequantize, quantize, quantize_columns};
 use bantam_tensor::{DType, QParams, Tensor, TensorError, format_by_name};
+use rayon::prelude::*;
 
 /// Lowest and highest code of a number format by name; `int32` is for biases.
 fn code_range(format: &str) -> (i64, i64) {
@@ -10,13 +14,62 @@ fn code_range(format: &str) -> (i64, i64) {
     }
 }
 
-/// Index of the scale for each element, given as (number of scales, length of a run, runs per scale cycle): element
-/// `i` of a row-major tensor has scale `i / inner % scales`.
-fn inner_length(shape: &[usize], axis: Option<usize>) -> usize {
-    match axis {
-        Some(axis) => shape[axis + 1..].iter().product(),
-        None => usize::MAX,
+/// Which scale each element has: element `i` of a row-major tensor that of index `i / inner % scales`.
+#[derive(Clone, Copy)]
+struct Layout {
+    scales: usize,
+    inner: usize,
+}
+
+impl Layout {
+    fn new(shape: &[usize], params: &QParams) -> Layout {
+        match params.axis {
+            Some(axis) => Layout {
+                scales: params.scale.len().max(1),
+                inner: shape[axis + 1..].iter().product::<usize>().max(1),
+            },
+            None => Layout {
+                scales: 1,
+                inner: shape.iter().product::<usize>().max(1),
+            },
+        }
     }
+
+    /// Index of an element's scale.
+    fn scale_of(self, element: usize) -> usize {
+        element / self.inner % self.scales
+    }
+
+    /// Elements of a run that share a scale, or that have the scales in turn.
+    fn run(self) -> usize {
+        if self.inner == 1 { self.scales } else { self.inner }
+    }
+}
+
+/// Evaluates an expression with `$code` standing for the type that codes of a type are stored in, if it is one of
+/// whole bytes that the kernels know.
+macro_rules! with_code_type {
+    ($dtype:expr, $code:ident => $known:expr, else $other:expr) => {
+        match $dtype {
+            DType::I8 => {
+                type $code = i8;
+                $known
+            }
+            DType::U8 => {
+                type $code = u8;
+                $known
+            }
+            DType::I16 => {
+                type $code = i16;
+                $known
+            }
+            DType::U16 => {
+                type $code = u16;
+                $known
+            }
+            _ => $other,
+        }
+    };
 }
 
 /// The codes of a constant: `clamp(round(x / scale) + zero_point)`, ties to even (ONNX `QuantizeLinear`).
@@ -28,28 +81,66 @@ pub(crate) fn quantize_constant(
     format: &str,
     params: &QParams,
 ) -> Result<Tensor, TensorError> {
-    let (low, high) = code_range(format);
-    let inner = inner_length(constant.shape(), params.axis).max(1);
-    let code = |(index, x): (usize, &f32)| {
-        let channel = if params.axis.is_some() {
-            index / inner % params.scale.len()
+    let shape = constant.shape();
+    if format_by_name(format).is_none() {
+        return Tensor::from_i64(DType::I32, shape, &wide_codes(constant, format, params)?);
+    }
+    with_code_type!(
+        params.dtype,
+        Code => {
+            let values = floats(constant)?;
+            let mut tensor = Tensor::from_slice(shape, &vec![Code::default(); values.len()])?;
+            codes(&values, shape, format, params, tensor.values_mut::<Code>()?);
+            Ok(tensor)
+        },
+        else Tensor::from_i64(params.dtype, shape, &wide_codes(constant, format, params)?)
+    )
+}
+
+/// The elements as `f32`, copied only when they are of another type.
+fn floats(constant: &Tensor) -> Result<Cow<'_, [f32]>, TensorError> {
+    match constant.values::<f32>() {
+        Ok(values) => Ok(values),
+        Err(_) => Ok(Cow::Owned(constant.to_f32()?)),
+    }
+}
+
+fn codes<T: Code>(values: &[f32], shape: &[usize], format: &str, params: &QParams, codes: &mut [T]) {
+    let (layout, (min, max)) = (Layout::new(shape, params), code_range(format));
+    let grid = |index: usize| Grid {
+        scale: params.scale[index],
+        zero_point: params.zero_point[index],
+        min: min as i32,
+        max: max as i32,
+    };
+    let runs = codes
+        .par_chunks_mut(layout.run())
+        .zip(values.par_chunks(layout.run()))
+        .with_min_len((MIN_TASK / layout.run()).max(1))
+        .enumerate();
+    runs.for_each(|(index, (codes, values))| {
+        if layout.inner > 1 || layout.scales == 1 {
+            quantize(values, &grid(index % layout.scales), codes);
         } else {
-            0
-        };
+            quantize_columns(values, &params.scale, &params.zero_point, &grid(0), codes);
+        }
+    });
+}
+
+/// Elements that a task has at least.
+const MIN_TASK: usize = 1 << 14;
+
+/// The codes of any format, by its definition in `f64`: for biases and for formats of less than a byte.
+fn wide_codes(constant: &Tensor, format: &str, params: &QParams) -> Result<Vec<i64>, TensorError> {
+    let (low, high) = code_range(format);
+    let layout = Layout::new(constant.shape(), params);
+    let code = |(index, x): (usize, &f32)| {
+        let channel = layout.scale_of(index);
         let code = (f64::from(*x) / f64::from(params.scale[channel])).round_ties_even() as i64;
         code.saturating_add(i64::from(params.zero_point[channel]))
             .clamp(low, high)
     };
-    let codes: Vec<i64> = constant.to_f32()?.iter().enumerate().map(code).collect();
-    Tensor::from_i64(
-        if format == "int32" {
-            DType::I32
-        } else {
-            params.dtype
-        },
-        constant.shape(),
-        &codes,
-    )
+    Ok(floats(constant)?.iter().enumerate().map(code).collect())
 }
 
 /// Signal to quantization noise ratio of a constant in decibels; infinite when nothing is lost.
@@ -57,9 +148,9 @@ pub(crate) fn quantize_constant(
 /// # Errors
 /// When the constant is no numeric tensor.
 pub(crate) fn constant_sqnr(constant: &Tensor, format: &str, params: &QParams) -> Result<f64, TensorError> {
-    let power = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>();
+    let power = |values: &[f32]| values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
     let noise = power(&quantization_error(constant, format, params)?);
-    Ok(sqnr_db(power(&constant.to_f64()?), noise))
+    Ok(sqnr_db(power(&floats(constant)?), noise))
 }
 
 /// What quantization adds to each element of a constant.
@@ -70,24 +161,55 @@ pub(crate) fn quantization_error(
     constant: &Tensor,
     format: &str,
     params: &QParams,
-) -> Result<Vec<f64>, TensorError> {
-    let codes = quantize_constant(constant, format, params)?.to_i64()?;
-    let inner = inner_length(constant.shape(), params.axis).max(1);
-    let error = |(index, (x, code)): (usize, (f64, i64))| {
-        let channel = if params.axis.is_some() {
-            index / inner % params.scale.len()
+) -> Result<Vec<f32>, TensorError> {
+    let values = floats(constant)?;
+    let quantized = quantize_constant(constant, format, params)?;
+    with_code_type!(
+        quantized.dtype(),
+        Code => {
+            let codes = quantized.values::<Code>()?;
+            Ok(errors(&values, constant.shape(), params, &codes))
+        },
+        else {
+            let layout = Layout::new(constant.shape(), params);
+            let error = |(index, (code, x)): (usize, (i64, &f32))| {
+                let channel = layout.scale_of(index);
+                let real = (code - i64::from(params.zero_point[channel])) as f64 * f64::from(params.scale[channel]);
+                (real - f64::from(*x)) as f32
+            };
+            Ok(quantized.to_i64()?.into_iter().zip(values.iter()).enumerate().map(error).collect())
+        }
+    )
+}
+
+fn errors<T: Code>(values: &[f32], shape: &[usize], params: &QParams, codes: &[T]) -> Vec<f32> {
+    let layout = Layout::new(shape, params);
+    let mut errors = vec![0f32; values.len()];
+    let runs = errors
+        .par_chunks_mut(layout.run())
+        .zip(
+            values
+                .par_chunks(layout.run())
+                .zip(codes.par_chunks(layout.run())),
+        )
+        .with_min_len((MIN_TASK / layout.run()).max(1))
+        .enumerate();
+    runs.for_each(|(index, (errors, (values, codes)))| {
+        if layout.inner > 1 || layout.scales == 1 {
+            let channel = index % layout.scales;
+            dequantize(codes, params.scale[channel], params.zero_point[channel], errors);
         } else {
-            0
-        };
-        (code - i64::from(params.zero_point[channel])) as f64 * f64::from(params.scale[channel]) - x
-    };
-    Ok(constant
-        .to_f64()?
-        .into_iter()
-        .zip(codes)
-        .enumerate()
-        .map(error)
-        .collect())
+            let columns = params.scale.iter().zip(&params.zero_point);
+            for ((error, code), (scale, zero_point)) in errors.iter_mut().zip(codes).zip(columns) {
+                *error = code.to_i32().wrapping_sub(*zero_point) as f32 * scale;
+            }
+        }
+        errors
+            .iter_mut()
+            .zip(values)
+            .for_each(|(error, value)| *error -= value);
+    });
+    errors
 }
 
 /// Decibels of a ratio of powers.
@@ -123,5 +245,44 @@ mod tests {
         };
         let codes = quantize_constant(&weight, "int7", &params).unwrap();
         assert_eq!(codes.to_i64().unwrap(), [63, 0, 50, 0, 63, 0, 63, 0]);
+    }
+
+    /// Every axis of a weight, and none, in formats of all widths: codes and errors are those of the definition.
+    #[test]
+    fn fast_forms_agree_with_the_definition() {
+        let shape = [5usize, 7, 3];
+        let values: Vec<f32> = (0..105).map(|i| ((i * 37 % 105) as f32 - 50.0) * 0.173).collect();
+        let weight = Tensor::from_slice(&shape, &values).unwrap();
+        for format in bantam_tensor::FORMATS
+            .iter()
+            .filter(|format| format.min_code() < format.max_code())
+        {
+            for axis in [None, Some(0), Some(1), Some(2)] {
+                let count = axis.map_or(1, |axis| shape[axis]);
+                let largest = format.max_code() as f32;
+                let params = QParams {
+                    dtype: format.storage(),
+                    axis,
+                    scale: (0..count).map(|i| (3.0 + i as f32) / largest).collect(),
+                    zero_point: (0..count)
+                        .map(|i| (format.max_code() / 2).min(i as i32))
+                        .collect(),
+                };
+                let name = format.name();
+                let expected = wide_codes(&weight, name, &params).unwrap();
+                let codes = quantize_constant(&weight, name, &params).unwrap();
+                assert_eq!(codes.to_i64().unwrap(), expected, "{name} along {axis:?}");
+                let layout = Layout::new(&shape, &params);
+                let errors = quantization_error(&weight, name, &params).unwrap();
+                for (index, (error, code)) in errors.iter().zip(expected).enumerate() {
+                    let channel = layout.scale_of(index);
+                    let real = (code - i64::from(params.zero_point[channel])) as f32 * params.scale[channel];
+                    assert!(
+                        (real - values[index] - error).abs() < 1e-5,
+                        "{name} along {axis:?} at {index}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -82,6 +82,21 @@ vectorized! {
         }
     }
 
+    /// Reals to codes as [`quantize`] does it, with one scale and zero point per element (the columns of a matrix); the
+    /// grid says which codes may be used.
+    pub fn quantize_columns<T: crate::quantize::Code>(
+        x: &[f32],
+        scales: &[f32],
+        zero_points: &[i32],
+        grid: &Grid,
+        codes: &mut [T],
+    ) {
+        for (((code, x), scale), zero_point) in codes.iter_mut().zip(x).zip(scales).zip(zero_points) {
+            let grid = Grid { zero_point: *zero_point, ..*grid };
+            *code = T::from_i32(to_code(x / scale, &grid));
+        }
+    }
+
     fn dequantize_chunk<T: crate::quantize::Code>(codes: &[T], scale: f32, zero_point: i32, x: &mut [f32]) {
         for (x, code) in x.iter_mut().zip(codes) {
             *x = code.to_i32().wrapping_sub(zero_point) as f32 * scale;

@@ -72,10 +72,11 @@ pub(super) fn correction(
             );
             let fits = group_inputs * groups == means.len() && outputs.is_multiple_of(groups) && taps > 0;
             let (outputs_per_group, means) = (fits.then(|| outputs / groups)?, &means);
-            let of_output = |(output, filter): (usize, &[f64])| {
+            let of_output = |(output, filter): (usize, &[f32])| {
                 let first = output / outputs_per_group * group_inputs;
-                let of_input =
-                    |(index, taps): (usize, &[f64])| taps.iter().sum::<f64>() * means[first + index];
+                let of_input = |(index, taps): (usize, &[f32])| {
+                    taps.iter().copied().map(f64::from).sum::<f64>() * means[first + index]
+                };
                 filter.chunks_exact(taps).enumerate().map(of_input).sum::<f64>()
             };
             error
@@ -98,7 +99,7 @@ pub(super) fn correction(
                 }
             };
             let fits = depth == means.len();
-            let of_output = |n: usize| (0..depth).map(|k| at(k, n) * means[k]).sum::<f64>();
+            let of_output = |n: usize| (0..depth).map(|k| f64::from(at(k, n)) * means[k]).sum::<f64>();
             fits.then(|| (0..outputs).map(of_output).collect())?
         }
         _ => return None,
