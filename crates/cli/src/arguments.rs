@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Score two models on the same samples, with a paired test
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(Compare),
+    /// Time a model, in Bantam and in other runtimes
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(Bench),
     /// What there is: methods, ranges, formats, targets, metrics, runtimes, ops
     List(List),
     /// Completions for a shell
@@ -46,6 +49,11 @@ const EVAL_EXAMPLES: &str = "Examples:
 
 const COMPARE_EXAMPLES: &str = "Example:
   bantam compare model.onnx model-int8.onnx --data data.toml";
+
+const BENCH_EXAMPLES: &str = "Examples:
+  bantam bench model.onnx --batch 32
+  bantam bench model-int8.onnx --runtime bantam,onnxruntime,openvino --threads 2 --json
+  bantam bench model.onnx --profile";
 
 #[derive(Args)]
 pub(crate) struct Demo {
@@ -195,6 +203,42 @@ pub(crate) struct Compare {
     pub(crate) second_runtime: Option<String>,
     #[command(flatten)]
     pub(crate) scoring: Scoring,
+}
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Real inputs; random ones without
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// Split of the data set
+    #[arg(long, default_value = "test")]
+    pub(crate) split: String,
+    /// Samples that run at once, where the model leaves it open
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Threads of every runtime [default: one for each core]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+    /// What runs the model, in turns: bantam, onnxruntime, openvino
+    #[arg(long, value_delimiter = ',', default_value = "bantam")]
+    pub(crate) runtime: Vec<String>,
+    /// Rounds that count
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Rounds before them
+    #[arg(long, default_value_t = 3)]
+    pub(crate) warm_up: u32,
+    /// Chooses the inputs
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The time of each step of our executor
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

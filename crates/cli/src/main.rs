@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Quantize(arguments) => commands::quantize::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Compare(arguments) => commands::compare::run(arguments),
+        Command::Bench(arguments) => commands::bench::run(arguments),
         Command::List(arguments) => commands::list::run(arguments),
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Completions(arguments) => commands::completions::run(arguments),

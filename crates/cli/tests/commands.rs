@@ -120,6 +120,36 @@ fn every_target_and_range_quantizes_the_demo() {
 }
 
 #[test]
+fn bench_times_random_and_real_inputs() {
+    let demo = Demo::new();
+    let bench = [
+        "bench",
+        "digits.onnx",
+        "--rounds",
+        "3",
+        "--threads",
+        "1",
+        "--json",
+    ];
+    for (extra, batch) in [
+        (&["--batch", "5", "--profile"][..], 5),
+        (&["--batch", "7", "--data", "digits.toml"], 7),
+    ] {
+        let run = demo.run(&[&bench[..], extra].concat());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        assert_eq!(report["batch"], batch);
+        let latency = &report["runtimes"][0]["latency"];
+        let time = |key: &str| latency[key].as_f64().unwrap();
+        assert!(0.0 < time("min") && time("min") <= time("median") && time("median") <= time("p90"));
+        assert_eq!(latency["runs"], 3);
+        let profiled = !report["steps"].as_array().unwrap().is_empty();
+        assert_eq!(profiled, extra.contains(&"--profile"));
+        assert!(report["macs"].as_u64().unwrap() > 0 && report["peak"]["gflops"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
 fn lists_are_complete_json() {
     let demo = Demo::new();
     for what in [

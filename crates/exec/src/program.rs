@@ -1,5 +1,7 @@
 //! [`Program`]: steps in order.
 
+use std::time::{Duration, Instant};
+
 use bantam_graph::{Graph, ValueId};
 use bantam_tensor::{DType, Tensor};
 
@@ -99,6 +101,22 @@ impl Program {
     /// # Errors
     /// When an input is missing, unknown or of another type or shape than declared, or when a node fails.
     pub fn run(&self, inputs: &[(&str, Tensor)], taps: &mut Taps<'_>) -> Result<Vec<Tensor>, RunError> {
+        self.run_steps(self.with_inputs(inputs)?, taps, &mut |_, _| {})
+    }
+
+    /// As [`Program::run`], but gives the time of each step.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub fn profile(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<Duration>, RunError> {
+        let mut times = vec![Duration::ZERO; self.steps.len()];
+        let mut note = |step: usize, time| times[step] = time;
+        self.run_steps(self.with_inputs(inputs)?, &mut Taps::none(), &mut note)?;
+        Ok(times)
+    }
+
+    /// The constants and the inputs, checked.
+    fn with_inputs(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<Option<Tensor>>, RunError> {
         let mut values = self.constants.clone();
         if let Some((name, _)) = inputs
             .iter()
@@ -122,7 +140,7 @@ impl Program {
                 }
             }
         }
-        self.run_steps(values, taps)
+        Ok(values)
     }
 
     /// Runs a subgraph on positional inputs and the captured values in order.
@@ -140,7 +158,7 @@ impl Program {
                 values[id.index()] = Some(tensor.clone());
             }
         }
-        let run = self.run_steps(values, &mut Taps::none());
+        let run = self.run_steps(values, &mut Taps::none(), &mut |_, _| {});
         run.map_err(|error| OpError::Subgraph(Box::new(error)))
     }
 
@@ -148,6 +166,7 @@ impl Program {
         &self,
         mut values: Vec<Option<Tensor>>,
         taps: &mut Taps<'_>,
+        note_time: &mut dyn FnMut(usize, Duration),
     ) -> Result<Vec<Tensor>, RunError> {
         let known: Vec<ValueId> = (0..values.len()).map(ValueId::new).collect();
         for id in known {
@@ -155,8 +174,10 @@ impl Program {
                 taps.see(id, tensor);
             }
         }
-        for step in &self.steps {
+        for (index, step) in self.steps.iter().enumerate() {
+            let start = Instant::now();
             self.run_step(step, &mut values, taps)?;
+            note_time(index, start.elapsed());
         }
         let output = |(name, id): &(String, ValueId)| {
             values[id.index()].clone().ok_or_else(|| RunError::Node {

@@ -1,10 +1,12 @@
 //! Whole jobs, as the commands run them: the pipeline's functions put together, with a report at the end.
 
+mod bench;
 mod compare;
 mod eval;
 mod inspect;
 mod quantize;
 
+pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench};
 pub use compare::{CompareJob, CompareReport, compare};
 pub use eval::{EvalJob, EvalReport, eval};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};

@@ -47,6 +47,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("quantize digits.onnx --plan future.json --no-eval -o q.onnx", "version"),
     ("compare digits.onnx cut.onnx --data digits.toml", "cut.onnx"),
     ("inspect cut.onnx", "cut.onnx"),
+    ("bench cut.onnx", "cut.onnx"),
+    ("bench digits.onnx --runtime tensorrt", "known are bantam, onnxruntime"),
+    ("bench digits.onnx --data wide.toml", "wide.npy"),
     ("eval digits.onnx --data short_labels.toml", "labels"),
     ("eval digits.onnx --data real_labels.toml", "label"),
     ("eval digits.onnx --data far_labels.toml", "label 77"),
@@ -76,6 +79,7 @@ const MISUSED: &[(&str, &str)] = &[
     ("eval digits.onnx --data", "--data"),
     ("inspect digits.onnx cut.onnx", "cut.onnx"),
     ("inspect digits.onnx --batch many", "many"),
+    ("bench digits.onnx --batch 0", "0"),
     ("quantize digits.onnx --samples -1 -o q.onnx", "-1"),
     ("quantize digits.onnx --dynamic --plan other.json -o q.onnx", "--plan"),
 ];

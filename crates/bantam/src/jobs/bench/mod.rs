@@ -1,0 +1,217 @@
+//! Timing a model: latency, throughput and memory, in Bantam and in other runtimes.
+
+mod inputs;
+mod latency;
+mod peak;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bantam_compress::evaluate::{EvaluateError, Runner};
+use bantam_graph::{cost, infer_shapes};
+use bantam_tensor::Tensor;
+use serde::Serialize;
+
+use super::RuntimeChoice;
+use crate::{Error, Progress, pipeline};
+pub use latency::Latency;
+pub use peak::Peak;
+
+/// What to time and how.
+#[derive(Clone, Debug)]
+pub struct BenchJob {
+    /// The model's file.
+    pub model: PathBuf,
+    /// Real inputs; random ones without.
+    pub data: Option<PathBuf>,
+    /// Split of the data.
+    pub split: String,
+    /// Samples that run at once, where the model leaves it open.
+    pub batch: usize,
+    /// Threads of every runtime.
+    pub threads: usize,
+    /// What runs the model; in each round each of them once.
+    pub runtimes: Vec<RuntimeChoice>,
+    /// Rounds that count.
+    pub rounds: usize,
+    /// Rounds before them.
+    pub warm_up: usize,
+    /// Chooses the inputs.
+    pub seed: u64,
+    /// Time each step of our own executor as well.
+    pub profile: bool,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchReport {
+    /// The model's file.
+    pub model: PathBuf,
+    /// Size of the model's file or files.
+    pub bytes: u64,
+    /// Samples in a run.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Multiply-accumulates of a run, of the nodes where they are known.
+    pub macs: u64,
+    /// The machine's limits.
+    pub peak: Peak,
+    /// Each runtime.
+    pub runtimes: Vec<RuntimeReport>,
+    /// Each step of our executor, when profiled.
+    pub steps: Vec<StepReport>,
+    /// Largest resident memory of this process, all runtimes together, in bytes; `None` where the system does not tell.
+    pub peak_memory: Option<u64>,
+}
+
+/// One runtime.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuntimeReport {
+    /// Its name.
+    pub runtime: String,
+    /// Times of a run.
+    pub latency: Latency,
+    /// Samples a second, at the median.
+    pub throughput: f64,
+    /// Billions of float operations (two for each multiply-accumulate) a second, at the median.
+    pub gflops: f64,
+    /// The same as a share of the machine's limit for float32; algorithms with fewer operations and integers can pass 1.
+    pub share_of_peak: f64,
+    /// Median time divided by that of the first runtime.
+    pub ratio: f64,
+}
+
+/// One step of our executor.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepReport {
+    /// The node.
+    pub node: String,
+    /// Its kernel.
+    pub kernel: String,
+    /// Median time in milliseconds.
+    pub milliseconds: f64,
+}
+
+/// Times a model.
+pub fn bench(job: &BenchJob, progress: &dyn Progress) -> Result<BenchReport, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(job.threads)
+        .build()
+        .map_err(|error| Error::Usage {
+            message: format!("{} threads cannot be started: {error}", job.threads),
+            hint: "choose fewer --threads".to_owned(),
+        })?;
+    pool.install(|| measure(job, progress))
+}
+
+fn measure(job: &BenchJob, progress: &dyn Progress) -> Result<BenchReport, Error> {
+    let model = pipeline::load(&job.model)?;
+    let inputs = inputs::inputs(job, &model.graph)?;
+    let inputs: Vec<(&str, Tensor)> = inputs
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor.clone()))
+        .collect();
+    let batch = inputs.first().and_then(|(_, tensor)| tensor.shape().first());
+    let mut report = BenchReport {
+        model: job.model.clone(),
+        bytes: super::model_bytes(&job.model),
+        batch: batch.copied().unwrap_or(1),
+        threads: job.threads,
+        macs: macs(&model, &inputs)?,
+        peak: peak::measure(),
+        runtimes: Vec::new(),
+        steps: Vec::new(),
+        peak_memory: None,
+    };
+    let mut runners: Vec<Box<dyn Runner>> = job
+        .runtimes
+        .iter()
+        .map(|runtime| runtime.open(&job.model, job.threads))
+        .collect::<Result<_, Error>>()?;
+    let times = interleave(&mut runners, &inputs, job, progress)?;
+    for (runner, times) in runners.iter().zip(times) {
+        let runtime = runtime_report(runner.name(), Latency::of(times), &report);
+        report.runtimes.push(runtime);
+    }
+    if job.profile {
+        report.steps = profile(&model, &inputs, job)?;
+    }
+    report.peak_memory = latency::peak_memory();
+    Ok(report)
+}
+
+fn runtime_report(name: &str, latency: Latency, report: &BenchReport) -> RuntimeReport {
+    let seconds = latency.median / 1e3;
+    let gflops = 2.0 * report.macs as f64 / seconds / 1e9;
+    let first = report.runtimes.first().map_or(latency, |first| first.latency);
+    RuntimeReport {
+        runtime: name.to_owned(),
+        throughput: report.batch as f64 / seconds,
+        gflops,
+        share_of_peak: gflops / report.peak.gflops,
+        ratio: latency.median / first.median,
+        latency,
+    }
+}
+
+/// Multiply-accumulates for inputs of these shapes.
+fn macs(model: &bantam_graph::Model, inputs: &[(&str, Tensor)]) -> Result<u64, Error> {
+    let mut graph = pipeline::inline(model)?.into_owned().graph;
+    let shapes: Vec<(&str, Vec<usize>)> = inputs
+        .iter()
+        .map(|(name, tensor)| (*name, tensor.shape().to_vec()))
+        .collect();
+    infer_shapes(
+        &mut graph,
+        &bantam_graph::InferOptions::default().with_input_shapes(&shapes),
+    )?;
+    Ok(cost::cost(&graph).macs)
+}
+
+/// Milliseconds of each round, by runtime. In every round each runtime runs once, so that slow drifts of the machine
+/// meet all of them.
+fn interleave(
+    runners: &mut [Box<dyn Runner>],
+    inputs: &[(&str, Tensor)],
+    job: &BenchJob,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<f64>>, Error> {
+    let mut times = vec![Vec::with_capacity(job.rounds); runners.len()];
+    progress.start("time", job.warm_up + job.rounds);
+    for round in 0..job.warm_up + job.rounds {
+        for (runner, times) in runners.iter_mut().zip(&mut times) {
+            let start = Instant::now();
+            runner.run(inputs).map_err(EvaluateError::from)?;
+            if round >= job.warm_up {
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        progress.at(round + 1);
+    }
+    progress.finish();
+    Ok(times)
+}
+
+/// Median time of each step of our executor.
+fn profile(
+    model: &bantam_graph::Model,
+    inputs: &[(&str, Tensor)],
+    job: &BenchJob,
+) -> Result<Vec<StepReport>, Error> {
+    let program = pipeline::compile(model)?;
+    let mut times = vec![Vec::with_capacity(job.rounds); program.steps().len()];
+    for _ in 0..job.rounds {
+        let run = program.profile(inputs)?;
+        times
+            .iter_mut()
+            .zip(run)
+            .for_each(|(times, time)| times.push(time.as_secs_f64() * 1e3));
+    }
+    let report = |(step, times): (bantam_exec::StepInfo, Vec<f64>)| StepReport {
+        node: step.node,
+        kernel: step.kernel,
+        milliseconds: Latency::of(times).median,
+    };
+    Ok(program.steps().into_iter().zip(times).map(report).collect())
+}
