@@ -95,7 +95,7 @@ const BLOCK: usize = 512;
 ///
 /// # Panics
 /// When the slices do not have the sizes of the geometry.
-pub fn convolve<T: Send>(
+pub fn convolve<T: Copy + Default + Send>(
     geometry: &Geometry,
     x: &[u8],
     filters: &Filters,
@@ -144,19 +144,31 @@ pub fn convolve<T: Send>(
         let x = layout.fill(geometry, &x[index * channels..][..channels], zeros.x);
         let block = |first: usize| {
             let places = &places;
+            let block_rows = first..rows.min(first + rows_of_block);
             let block = Block {
                 geometry,
                 layout: &layout,
                 offsets: &offsets,
                 x: &x,
-                rows: first..rows.min(first + rows_of_block),
+                starts: block_rows
+                    .clone()
+                    .map(|row| layout.start_of_row(geometry, row))
+                    .collect(),
+                rows: block_rows,
             };
+            let mut results = vec![T::default(); block.positions()];
             block.for_each_channel(filters, group, zeros, |out_channel, sums| {
                 let at = (image * geometry.out_channels + out_channel) * plane + first * width;
-                // SAFETY: the sums are those of whole rows from `first` on, so that the places lie in `y` (its size was
-                // asserted); no other task has the same image, output channel and rows.
-                let y = unsafe { std::slice::from_raw_parts_mut(places.0.add(at), sums.len()) };
-                finish(out_channel, sums, y);
+                // SAFETY: these are whole rows from `first` on, so that the places lie in `y` (its size was asserted);
+                // no other task has the same image, output channel and rows.
+                let y = unsafe { std::slice::from_raw_parts_mut(places.0.add(at), block.rows.len() * width) };
+                if sums.len() == y.len() {
+                    return finish(out_channel, sums, y);
+                }
+                finish(out_channel, sums, &mut results);
+                for (y, start) in y.chunks_exact_mut(width).zip(&block.starts) {
+                    y.copy_from_slice(&results[start - block.starts[0]..][..width]);
+                }
             });
         };
         let blocks = rows.div_ceil(rows_of_block);
@@ -179,10 +191,13 @@ struct Block<'a> {
     offsets: &'a Offsets,
     x: &'a [u8],
     rows: Range<usize>,
+    /// The first position of each row in the virtual plane.
+    starts: Vec<usize>,
 }
 
 impl Block<'_> {
-    /// Calls `emit(out channel, sums)` for every filter of a group; zero points are taken off the sums.
+    /// Calls `emit(out channel, sums)` for every filter of a group; zero points are taken off the sums, which are those
+    /// of all positions from the start of the first row to the end of the last one.
     fn for_each_channel(
         &self,
         filters: &Filters,
@@ -190,7 +205,6 @@ impl Block<'_> {
         zeros: ZeroPoints<'_>,
         mut emit: impl FnMut(usize, &[i32]),
     ) {
-        let size = self.rows.len() * self.width();
         let out_channels = self.geometry.group_out_channels();
         let first = group * out_channels;
         let of_patches = if zeros.weights.iter().any(|&zero| zero != 0) {
@@ -198,23 +212,41 @@ impl Block<'_> {
         } else {
             vec![]
         };
-        let mut sums = vec![0; ROWS * size];
+        let stride = self.stride();
+        let mut sums = vec![0; ROWS * stride];
         for first in (first..first + out_channels).step_by(ROWS) {
             let rows = ROWS.min(group * out_channels + out_channels - first);
             let codes = &filters.codes[first * filters.depth..][..rows * filters.depth];
-            self.multiply(codes, filters.together, &mut sums[..rows * size]);
-            for (out_channel, sums) in (first..first + rows).zip(sums.chunks_exact_mut(size)) {
+            let mut start = [0; ROWS];
+            for (start, out_channel) in start[..rows].iter_mut().zip(first..) {
                 let zero = zeros.of_filter(out_channel);
-                let filter =
-                    filters.sums[out_channel].wrapping_sub(zero.wrapping_mul(self.geometry.taps() as i32));
-                let offset = filter.wrapping_mul(i32::from(zeros.x));
-                sums.iter_mut().for_each(|sum| *sum = sum.wrapping_sub(offset));
+                let taps = self.geometry.taps() as i32;
+                let filter = filters.sums[out_channel].wrapping_sub(zero.wrapping_mul(taps));
+                *start = filter.wrapping_mul(i32::from(zeros.x)).wrapping_neg();
+            }
+            self.multiply(codes, filters.together, &start[..rows], &mut sums);
+            for (out_channel, sums) in (first..first + rows).zip(sums.chunks_exact_mut(stride)) {
+                let sums = &mut sums[..self.positions()];
+                let zero = zeros.of_filter(out_channel);
                 for (sum, patch) in sums.iter_mut().zip(&of_patches) {
                     *sum = sum.wrapping_sub(zero.wrapping_mul(*patch));
                 }
                 emit(out_channel, sums);
             }
         }
+    }
+
+    /// Positions of the virtual plane from the start of the first row to the end of the last one.
+    fn positions(&self) -> usize {
+        match (self.starts.first(), self.starts.last()) {
+            (Some(first), Some(last)) => last + self.width() - first,
+            _ => 0,
+        }
+    }
+
+    /// Room for the sums of one filter: kernels write whole panels.
+    fn stride(&self) -> usize {
+        self.positions().next_multiple_of(LANES)
     }
 
     fn width(&self) -> usize {
@@ -226,77 +258,53 @@ impl Block<'_> {
         let channels = self.geometry.group_channels();
         let ones = vec![1i8; self.geometry.taps()];
         let ones = Filters::new(&ones, 1, channels);
-        let mut sums = vec![0; self.rows.len() * self.width()];
-        self.multiply(ones.filter(0), filters.together, &mut sums);
+        let mut sums = vec![0; self.stride()];
+        self.multiply(ones.filter(0), filters.together, &[0], &mut sums);
         sums
     }
 
-    /// `sums[filters, positions]`, without regard to zero points.
-    fn multiply(&self, codes: &[i8], together: usize, sums: &mut [i32]) {
-        let width = self.width();
-        let size = self.rows.len() * width;
-        let starts: Vec<usize> = self
-            .rows
-            .clone()
-            .map(|row| self.layout.start_of_row(self.geometry, row))
-            .collect();
+    /// The sums of some filters at all positions, those of each filter [`Block::stride`] after those of the one before,
+    /// beginning with `start`.
+    fn multiply(&self, codes: &[i8], together: usize, start: &[i32], sums: &mut [i32]) {
+        let stride = self.stride();
         if codes.is_empty() {
-            return sums.fill(0);
+            let sums = sums.chunks_exact_mut(stride.max(1)).zip(start);
+            return sums.for_each(|(sums, start)| sums.fill(*start));
         }
         if together == 1 {
-            return self.multiply_taps(codes, &starts, sums);
+            return self.multiply_taps(codes, start, sums);
         }
-        let count = sums.len() / size;
-        let (start, end) = (starts[0], starts[starts.len() - 1] + width);
-        let mut tile = [0; ROWS * WIDEST];
-        for first in (start..end).step_by(WIDEST) {
-            let panels = (end - first).div_ceil(LANES).min(WIDEST / LANES);
+        for first in (0..stride).step_by(WIDEST) {
             let columns = Columns {
-                codes: &self.x[first * DEPTH..],
+                codes: &self.x[(self.starts[0] + first) * DEPTH..],
                 offsets: self.offsets,
-                panels,
+                panels: ((stride - first) / LANES).min(WIDEST / LANES),
                 panel_stride: LANES * DEPTH,
             };
-            let tile = &mut tile[..count * columns.width()];
-            panel::multiply_signed_rows(codes, columns, tile);
-            // Rows of the output that the tile meets; what lies between them is thrown away.
-            let met = starts.partition_point(|&start| start + width <= first);
-            for (index, &start) in starts
-                .iter()
-                .enumerate()
-                .skip(met)
-                .take_while(|(_, start)| **start < first + columns.width())
-            {
-                let (from, to) = (start.max(first), (start + width).min(first + columns.width()));
-                for (sums, tile) in sums
-                    .chunks_exact_mut(size)
-                    .zip(tile.chunks_exact(columns.width()))
-                {
-                    let at = index * width + from - start;
-                    sums[at..at + to - from].copy_from_slice(&tile[from - first..to - first]);
-                }
-            }
+            let to = panel::Sums {
+                values: &mut sums[first..],
+                stride,
+                start,
+            };
+            panel::multiply_signed_rows(codes, columns, to);
         }
     }
 
     /// As [`Block::multiply`] where a filter has one channel.
-    fn multiply_taps(&self, codes: &[i8], starts: &[usize], sums: &mut [i32]) {
-        let (taps, width) = (self.layout.taps(), self.width());
-        for (filter, sums) in codes
-            .chunks_exact(taps.len())
-            .zip(sums.chunks_exact_mut(starts.len() * width))
-        {
-            for (start, sums) in starts.iter().zip(sums.chunks_exact_mut(width)) {
-                weighted_sum(&self.x[*start..], taps, filter, sums);
-            }
+    fn multiply_taps(&self, codes: &[i8], start: &[i32], sums: &mut [i32]) {
+        let (taps, stride) = (self.layout.taps(), self.stride());
+        let filters = codes.chunks_exact(taps.len()).zip(start);
+        for ((filter, start), sums) in filters.zip(sums.chunks_exact_mut(stride)) {
+            let sums = &mut sums[..self.positions()];
+            weighted_sum(&self.x[self.starts[0]..], taps, filter, *start, sums);
         }
     }
 }
 
 crate::vectorize::vectorized! {
-    /// `sums[i]` is the sum over taps of `weight * x[i + tap]`.
-    fn weighted_sum(x: &[u8], taps: &[usize], weights: &[i8], sums: &mut [i32]) {
-        sums.fill(0);
+    /// `sums[i]` is `start` and the sum over taps of `weight * x[i + tap]`.
+    fn weighted_sum(x: &[u8], taps: &[usize], weights: &[i8], start: i32, sums: &mut [i32]) {
+        sums.fill(start);
         for (tap, weight) in taps.iter().zip(weights) {
             let weight = i32::from(*weight);
             for (sum, x) in sums.iter_mut().zip(&x[*tap..]) {

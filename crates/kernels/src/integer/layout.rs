@@ -94,29 +94,37 @@ impl Layout {
         let channels = x.len().checked_div(plane).unwrap_or(0);
         let groups = channels.div_ceil(self.together);
         let mut laid_out = vec![0; groups * self.group_bytes() + super::panel::WIDEST * DEPTH];
-        let mut rows = vec![0; self.together * self.row()];
         let rows_of_plane = self.positions() / self.row().max(1);
+        // What a last group lacks.
+        let nothing = vec![zero; geometry.input[geometry.input.len() - 1]];
         for (phase, residues) in self.phases.iter().enumerate() {
             let stretch = Stretch::new(geometry, self.row(), residues[residues.len() - 1]);
-            // Copies leave the padding at both ends of the rows alone.
-            rows.fill(zero);
-            for (group, row) in (0..groups).flat_map(|group| (0..rows_of_plane).map(move |row| (group, row)))
-            {
+            let rows: Vec<Option<usize>> = (0..rows_of_plane)
+                .map(|row| self.input_row(geometry, residues, row))
+                .collect();
+            let rows_of_groups =
+                (0..groups).flat_map(|group| rows.iter().enumerate().map(move |row| (group, row)));
+            for (group, (row, first)) in rows_of_groups {
                 let position = phase * self.positions() + row * self.row();
                 let at = group * self.group_bytes() + position * self.together;
                 let to = &mut laid_out[at..at + self.row() * self.together];
-                let Some(first) = self.input_row(geometry, residues, row) else {
+                let Some(first) = *first else {
                     to.fill(zero);
                     continue;
                 };
-                for lane in 0..self.together.min(channels - group * self.together) {
-                    let channel = &x[(group * self.together + lane) * plane..][..plane];
-                    stretch.copy(&channel[first..], &mut rows[lane * self.row()..][..self.row()]);
-                }
-                if self.together == 1 {
-                    to.copy_from_slice(&rows)
-                } else {
-                    interleave(&rows, to)
+                let channel = |lane: usize| {
+                    let channel = group * self.together + lane;
+                    match channel < channels {
+                        true => &x[channel * plane + first..][..nothing.len()],
+                        false => &nothing,
+                    }
+                };
+                to[..stretch.low * self.together].fill(zero);
+                to[stretch.high * self.together..].fill(zero);
+                let to = &mut to[stretch.low * self.together..stretch.high * self.together];
+                match self.together {
+                    1 => stretch.copy(channel(0), to),
+                    _ => stretch.interleave([channel(0), channel(1), channel(2), channel(3)], to),
                 }
             }
         }
@@ -164,7 +172,6 @@ impl Stretch {
 
     /// Copies from a row of the input.
     fn copy(&self, x: &[u8], to: &mut [u8]) {
-        let to = &mut to[self.low..self.high];
         if to.is_empty() {
             return;
         }
@@ -174,6 +181,27 @@ impl Stretch {
         to.iter_mut()
             .zip(x[self.first..].iter().step_by(self.stride))
             .for_each(|(to, x)| *to = *x);
+    }
+
+    /// Copies from the same row of four channels to groups of four.
+    fn interleave(&self, x: [&[u8]; DEPTH], to: &mut [u8]) {
+        if to.is_empty() {
+            return;
+        }
+        let [a, b, c, d] = x;
+        let (a, b, c, d) = (
+            &a[self.first..],
+            &b[self.first..],
+            &c[self.first..],
+            &d[self.first..],
+        );
+        if self.stride == 1 {
+            return interleave(a, b, c, d, to);
+        }
+        for (index, to) in to.as_chunks_mut::<DEPTH>().0.iter_mut().enumerate() {
+            let at = index * self.stride;
+            *to = [a[at], b[at], c[at], d[at]];
+        }
     }
 }
 
@@ -186,14 +214,11 @@ fn input_index(geometry: &Geometry, axis: usize, position: usize, residue: usize
 }
 
 crate::vectorize::vectorized! {
-    /// Four rows, one after the other, to groups of four.
-    fn interleave(rows: &[u8], to: &mut [u8]) {
-        let width = to.len() / 4;
-        let (a, rest) = rows.split_at(width);
-        let (b, rest) = rest.split_at(width);
-        let (c, d) = rest.split_at(width);
-        for (index, to) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let word = u32::from(a[index]) | u32::from(b[index]) << 8 | u32::from(c[index]) << 16 | u32::from(d[index]) << 24;
+    /// Elements of four rows to groups of four; the rows may be longer.
+    fn interleave(a: &[u8], b: &[u8], c: &[u8], d: &[u8], to: &mut [u8]) {
+        let words = a.iter().zip(b).zip(c).zip(d);
+        for (to, (((a, b), c), d)) in to.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            let word = u32::from(*a) | u32::from(*b) << 8 | u32::from(*c) << 16 | u32::from(*d) << 24;
             *to = word.to_le_bytes();
         }
     }

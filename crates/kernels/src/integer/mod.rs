@@ -78,7 +78,12 @@ fn multiply_rows(a: &[u8], b: &Panels<i8>, out: &mut [i32]) {
         for (a, out) in a.chunks(ROWS * padded).zip(out.chunks_mut(ROWS * columns)) {
             let mut sums = [0; ROWS * panel::WIDEST];
             let sums = &mut sums[..a.len() / padded * width];
-            panel::multiply_unsigned_rows(a, panels, sums);
+            let to = panel::Sums {
+                values: sums,
+                stride: width,
+                start: &[0; ROWS][..a.len() / padded],
+            };
+            panel::multiply_unsigned_rows(a, panels, to);
             tile(first, width, sums, out);
         }
     });

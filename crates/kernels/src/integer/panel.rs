@@ -121,9 +121,25 @@ pub(super) fn for_each_tile<T>(matrix: &Panels<T>, mut body: impl FnMut(usize, C
     }
 }
 
-/// `sums[rows, columns] = rows[rows, depth] * columns`: unsigned rows, signed columns. `depth` is [`DEPTH`] for each
-/// offset; there are at most six rows and [`WIDEST`] columns.
-pub(super) fn multiply_unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums: &mut [i32]) {
+/// Where sums go: those of row `i` from `i * stride` on.
+pub(super) struct Sums<'a> {
+    pub(super) values: &'a mut [i32],
+    pub(super) stride: usize,
+    /// What the sums of each row start from; there are as many rows.
+    pub(super) start: &'a [i32],
+}
+
+impl Sums<'_> {
+    /// Whether `columns` sums of every row lie in the slice.
+    pub(super) fn is_sound(&self, columns: usize) -> bool {
+        let rows = self.start.len();
+        rows == 0 || (rows - 1) * self.stride + columns <= self.values.len()
+    }
+}
+
+/// `sums[rows, columns] = start[rows] + rows[rows, depth] * columns`: unsigned rows, signed columns. `depth` is [`DEPTH`]
+/// for each offset; there are at most six rows and [`WIDEST`] columns.
+pub(super) fn multiply_unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums: Sums<'_>) {
     #[cfg(target_arch = "x86_64")]
     if super::vnni::available() {
         return super::vnni::unsigned_rows(rows, columns, sums);
@@ -132,7 +148,7 @@ pub(super) fn multiply_unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums
 }
 
 /// As [`multiply_unsigned_rows`] with signed rows and unsigned columns.
-pub(super) fn multiply_signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: &mut [i32]) {
+pub(super) fn multiply_signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: Sums<'_>) {
     #[cfg(target_arch = "x86_64")]
     if super::vnni::available() {
         return super::vnni::signed_rows(rows, columns, sums);
@@ -141,45 +157,39 @@ pub(super) fn multiply_signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: 
 }
 
 crate::vectorize::vectorized! {
-    fn unsigned_scalar(row: &[u8], codes: &[i8], offsets: &[usize], sums: &mut [i32]) {
-        scalar_panel(row, codes, offsets, sums);
+    fn unsigned_scalar(row: &[u8], codes: &[i8], offsets: &[usize], start: i32, sums: &mut [i32]) {
+        scalar_panel(row, codes, offsets, start, sums);
     }
-    fn signed_scalar(row: &[i8], codes: &[u8], offsets: &[usize], sums: &mut [i32]) {
-        scalar_panel(row, codes, offsets, sums);
+    fn signed_scalar(row: &[i8], codes: &[u8], offsets: &[usize], start: i32, sums: &mut [i32]) {
+        scalar_panel(row, codes, offsets, start, sums);
     }
 }
 
 /// Rows that have a scalar kernel compiled for the CPU.
 pub(super) trait Row<P>: Sized {
-    fn by_panel(row: &[Self], codes: &[P], offsets: &[usize], sums: &mut [i32]);
+    fn by_panel(row: &[Self], codes: &[P], offsets: &[usize], start: i32, sums: &mut [i32]);
 }
 
 impl Row<i8> for u8 {
-    fn by_panel(row: &[u8], codes: &[i8], offsets: &[usize], sums: &mut [i32]) {
-        unsigned_scalar(row, codes, offsets, sums);
+    fn by_panel(row: &[u8], codes: &[i8], offsets: &[usize], start: i32, sums: &mut [i32]) {
+        unsigned_scalar(row, codes, offsets, start, sums);
     }
 }
 
 impl Row<u8> for i8 {
-    fn by_panel(row: &[i8], codes: &[u8], offsets: &[usize], sums: &mut [i32]) {
-        signed_scalar(row, codes, offsets, sums);
+    fn by_panel(row: &[i8], codes: &[u8], offsets: &[usize], start: i32, sums: &mut [i32]) {
+        signed_scalar(row, codes, offsets, start, sums);
     }
 }
 
 /// The plain form: the oracle of the others.
-pub(super) fn scalar<R: Row<P>, P>(rows: &[R], columns: Columns<'_, P>, sums: &mut [i32]) {
+pub(super) fn scalar<R: Row<P>, P>(rows: &[R], columns: Columns<'_, P>, sums: Sums<'_>) {
     let depth = columns.offsets.len() * DEPTH;
-    for (row, sums) in rows
-        .chunks_exact(depth)
-        .zip(sums.chunks_exact_mut(columns.width()))
-    {
+    for (index, (row, &start)) in rows.chunks_exact(depth).zip(sums.start).enumerate() {
+        let sums = &mut sums.values[index * sums.stride..][..columns.width()];
         for (panel, sums) in sums.chunks_exact_mut(LANES).enumerate() {
-            R::by_panel(
-                row,
-                &columns.codes[panel * columns.panel_stride..],
-                columns.offsets,
-                sums,
-            );
+            let codes = &columns.codes[panel * columns.panel_stride..];
+            R::by_panel(row, codes, columns.offsets, start, sums);
         }
     }
 }
@@ -189,9 +199,10 @@ fn scalar_panel<R: Copy + Into<i32>, P: Copy + Into<i32>>(
     row: &[R],
     codes: &[P],
     offsets: &[usize],
+    start: i32,
     sums: &mut [i32],
 ) {
-    let mut total = [0i32; LANES];
+    let mut total = [start; LANES];
     for (row, &offset) in row.as_chunks::<DEPTH>().0.iter().zip(offsets) {
         let columns = &codes[offset..offset + LANES * DEPTH];
         for (total, column) in total.iter_mut().zip(columns.as_chunks::<DEPTH>().0) {
@@ -228,10 +239,17 @@ mod tests {
                         panels,
                         panel_stride,
                     };
-                    let mut expected = vec![0; rows * panels * LANES];
+                    let start: Vec<i32> = (0..rows as i32).map(|row| row * 1000 - 7).collect();
+                    let stride = panels * LANES + 3;
+                    let mut expected = vec![0; rows * stride];
                     let mut got = expected.clone();
-                    scalar(&a, columns, &mut expected);
-                    multiply_unsigned_rows(&a, columns, &mut got);
+                    let sums = |values| Sums {
+                        values,
+                        stride,
+                        start: &start,
+                    };
+                    scalar(&a, columns, sums(&mut expected));
+                    multiply_unsigned_rows(&a, columns, sums(&mut got));
                     assert_eq!(got, expected, "{rows} rows, {panels} panels, depth {depth}");
                     let a: Vec<i8> = a.iter().map(|&code| code as i8).collect();
                     let b: Vec<u8> = b.iter().map(|&code| code as u8).collect();
@@ -241,8 +259,13 @@ mod tests {
                         panels,
                         panel_stride,
                     };
-                    scalar(&a, columns, &mut expected);
-                    multiply_signed_rows(&a, columns, &mut got);
+                    let sums = |values| Sums {
+                        values,
+                        stride,
+                        start: &start,
+                    };
+                    scalar(&a, columns, sums(&mut expected));
+                    multiply_signed_rows(&a, columns, sums(&mut got));
                     assert_eq!(
                         got, expected,
                         "signed, {rows} rows, {panels} panels, depth {depth}"

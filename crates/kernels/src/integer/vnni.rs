@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     _mm512_storeu_si512,
 };
 
-use super::panel::Columns;
+use super::panel::{Columns, Sums};
 use super::{DEPTH, LANES};
 use crate::Isa;
 
@@ -15,42 +15,35 @@ pub(super) fn available() -> bool {
 }
 
 /// See [`super::panel::multiply_unsigned_rows`]; only when [`available`].
-pub(super) fn unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums: &mut [i32]) {
+pub(super) fn unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums: Sums<'_>) {
     dispatch::<u8, i8, false>(rows, columns, sums);
 }
 
 /// See [`super::panel::multiply_signed_rows`]; only when [`available`].
-pub(super) fn signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: &mut [i32]) {
+pub(super) fn signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: Sums<'_>) {
     dispatch::<i8, u8, true>(rows, columns, sums);
 }
 
-fn dispatch<R: Byte, P: Byte, const SIGNED_ROWS: bool>(
-    rows: &[R],
-    columns: Columns<'_, P>,
-    sums: &mut [i32],
-) {
+fn dispatch<R: Byte, P: Byte, const SIGNED_ROWS: bool>(rows: &[R], columns: Columns<'_, P>, sums: Sums<'_>) {
     let depth = columns.offsets.len() * DEPTH;
-    let count = sums.len() / columns.width();
+    let count = sums.start.len();
     assert!(
         available() && columns.is_sound(),
         "columns within their slice, on a CPU with VNNI"
     );
     assert!(
-        rows.len() == count * depth && sums.len() == count * columns.width(),
+        rows.len() == count * depth && sums.is_sound(columns.width()),
         "rows that fit the sums"
     );
-    let (rows, codes, sums) = (
-        rows.as_ptr().cast::<u8>(),
-        columns.codes.as_ptr().cast::<u8>(),
-        sums.as_mut_ptr(),
-    );
+    let (rows, codes) = (rows.as_ptr().cast::<u8>(), columns.codes.as_ptr().cast::<u8>());
+    let (start, stride, sums) = (sums.start.as_ptr(), sums.stride, sums.values.as_mut_ptr());
     macro_rules! tiles {
         ($($r:literal x $w:literal),*) => {
             match (count, columns.panels) {
                 // SAFETY: the CPU has the instructions, `rows` holds `count * depth` bytes, the columns lie in `codes`
-                // and `sums` holds `count * panels * LANES` sums, all as asserted above; `R` and `P` are bytes.
+                // and `sums` holds `panels * LANES` sums at each of the first `count` multiples of `stride`, all as asserted above, `start` `count` numbers; `R` and `P` are bytes.
                 $(($r, $w) => unsafe {
-                    tile::<$r, $w, SIGNED_ROWS>(rows, columns.offsets, codes, columns.panel_stride, sums);
+                    tile::<$r, $w, SIGNED_ROWS>(rows, columns.offsets, codes, columns.panel_stride, start, stride, sums);
                 },)*
                 _ => unreachable!("one to six rows and one to four panels"),
             }
@@ -69,18 +62,24 @@ impl Byte for i8 {}
 ///
 /// # Safety
 /// The CPU must have AVX-512 F and VNNI; `rows` must be valid for `R * DEPTH` bytes for each offset, `codes` for
-/// `LANES * DEPTH` bytes at each offset plus each of the first `W` multiples of `panel_stride`, `sums` for
-/// `R * W * LANES` sums.
+/// `LANES * DEPTH` bytes at each offset plus each of the first `W` multiples of `panel_stride`, `start`
+/// for `R` numbers, `sums` for `W * LANES` sums at each of the first `R` multiples of `stride`.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn tile<const R: usize, const W: usize, const SIGNED_ROWS: bool>(
     rows: *const u8,
     offsets: &[usize],
     codes: *const u8,
     panel_stride: usize,
+    start: *const i32,
+    stride: usize,
     sums: *mut i32,
 ) {
     let depth = offsets.len() * DEPTH;
     let mut totals: [[__m512i; W]; R] = [[_mm512_setzero_si512(); W]; R];
+    for (row, totals) in totals.iter_mut().enumerate() {
+        // SAFETY: one of `R` numbers, within the caller's bounds.
+        *totals = [_mm512_set1_epi32(unsafe { *start.add(row) }); W];
+    }
     for (step, &offset) in offsets.iter().enumerate() {
         let mut columns = [_mm512_setzero_si512(); W];
         for (panel, columns) in columns.iter_mut().enumerate() {
@@ -108,7 +107,7 @@ unsafe fn tile<const R: usize, const W: usize, const SIGNED_ROWS: bool>(
     for (row, totals) in totals.into_iter().enumerate() {
         for (panel, total) in totals.into_iter().enumerate() {
             // SAFETY: LANES sums, within the caller's bounds.
-            unsafe { _mm512_storeu_si512(sums.add((row * W + panel) * LANES).cast(), total) };
+            unsafe { _mm512_storeu_si512(sums.add(row * stride + panel * LANES).cast(), total) };
         }
     }
 }

@@ -5,7 +5,7 @@ mod latency;
 mod peak;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bantam_compress::evaluate::{EvaluateError, Runner};
 use bantam_graph::{cost, infer_shapes};
@@ -169,7 +169,10 @@ fn macs(model: &bantam_graph::Model, inputs: &[(&str, Tensor)]) -> Result<u64, E
     Ok(cost::cost(&graph).macs)
 }
 
-/// Milliseconds of each round, by runtime. In every round each runtime runs once, so that slow drifts of the machine
+/// Between two runtimes: threads of the one before wait for work on all cores for a while before they go to sleep.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Milliseconds of each round, by runtime. In every round each runtime is timed once, so that slow drifts of the machine
 /// meet all of them.
 fn interleave(
     runners: &mut [Box<dyn Runner>],
@@ -178,9 +181,14 @@ fn interleave(
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<f64>>, Error> {
     let mut times = vec![Vec::with_capacity(job.rounds); runners.len()];
+    let several = runners.len() > 1;
     progress.start("time", job.warm_up + job.rounds);
     for round in 0..job.warm_up + job.rounds {
         for (runner, times) in runners.iter_mut().zip(&mut times) {
+            if several {
+                std::thread::sleep(PAUSE);
+                runner.run(inputs).map_err(EvaluateError::from)?;
+            }
             let start = Instant::now();
             runner.run(inputs).map_err(EvaluateError::from)?;
             if round >= job.warm_up {
