@@ -227,7 +227,7 @@ pub(crate) struct Bench {
     /// Rounds that count
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// Rounds before them
+    /// Rounds before them, in each turn
     #[arg(long, default_value_t = 3)]
     pub(crate) warm_up: u32,
     /// Chooses the inputs

@@ -5,9 +5,9 @@ mod latency;
 mod peak;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bantam_compress::evaluate::{EvaluateError, Runner};
+use bantam_compress::evaluate::EvaluateError;
 use bantam_graph::{cost, infer_shapes};
 use bantam_tensor::Tensor;
 use serde::Serialize;
@@ -30,11 +30,11 @@ pub struct BenchJob {
     pub batch: usize,
     /// Threads of every runtime.
     pub threads: usize,
-    /// What runs the model; in each round each of them once.
+    /// What runs the model, in turns.
     pub runtimes: Vec<RuntimeChoice>,
     /// Rounds that count.
     pub rounds: usize,
-    /// Rounds before them.
+    /// Rounds before them, in each turn.
     pub warm_up: usize,
     /// Chooses the inputs.
     pub seed: u64,
@@ -124,14 +124,8 @@ fn measure(job: &BenchJob, progress: &dyn Progress) -> Result<BenchReport, Error
         steps: Vec::new(),
         peak_memory: None,
     };
-    let mut runners: Vec<Box<dyn Runner>> = job
-        .runtimes
-        .iter()
-        .map(|runtime| runtime.open(&job.model, job.threads))
-        .collect::<Result<_, Error>>()?;
-    let times = interleave(&mut runners, &inputs, job, progress)?;
-    for (runner, times) in runners.iter().zip(times) {
-        let runtime = runtime_report(runner.name(), Latency::of(times), &report);
+    for (name, times) in take_turns(job, &inputs, progress)? {
+        let runtime = runtime_report(&name, Latency::of(times), &report);
         report.runtimes.push(runtime);
     }
     if job.profile {
@@ -169,33 +163,37 @@ fn macs(model: &bantam_graph::Model, inputs: &[(&str, Tensor)]) -> Result<u64, E
     Ok(cost::cost(&graph).macs)
 }
 
-/// Between two runtimes: threads of the one before wait for work on all cores for a while before they go to sleep.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Turns that each runtime gets, so that slow drifts of the machine meet all of them.
+const TURNS: usize = 3;
 
-/// Milliseconds of each round, by runtime. In every round each runtime is timed once, so that slow drifts of the machine
-/// meet all of them.
-fn interleave(
-    runners: &mut [Box<dyn Runner>],
-    inputs: &[(&str, Tensor)],
+/// The name of each runtime and the milliseconds of each of its rounds. A runtime is opened for its turn and closed
+/// after it: the threads of one that stays open go on looking for work for a while, and would slow the next one down.
+fn take_turns(
     job: &BenchJob,
+    inputs: &[(&str, Tensor)],
     progress: &dyn Progress,
-) -> Result<Vec<Vec<f64>>, Error> {
-    let mut times = vec![Vec::with_capacity(job.rounds); runners.len()];
-    let several = runners.len() > 1;
-    progress.start("time", job.warm_up + job.rounds);
-    for round in 0..job.warm_up + job.rounds {
-        for (runner, times) in runners.iter_mut().zip(&mut times) {
-            if several {
-                std::thread::sleep(PAUSE);
+) -> Result<Vec<(String, Vec<f64>)>, Error> {
+    let mut times: Vec<(String, Vec<f64>)> = vec![Default::default(); job.runtimes.len()];
+    let turns = if job.runtimes.len() > 1 {
+        TURNS.min(job.rounds)
+    } else {
+        1
+    };
+    progress.start("time", turns * job.runtimes.len());
+    for turn in 0..turns {
+        let rounds = job.rounds * (turn + 1) / turns - job.rounds * turn / turns;
+        for (index, (runtime, (name, times))) in job.runtimes.iter().zip(&mut times).enumerate() {
+            let mut runner = runtime.open(&job.model, job.threads)?;
+            runner.name().clone_into(name);
+            for round in 0..job.warm_up + rounds {
+                let start = Instant::now();
                 runner.run(inputs).map_err(EvaluateError::from)?;
+                if round >= job.warm_up {
+                    times.push(start.elapsed().as_secs_f64() * 1e3);
+                }
             }
-            let start = Instant::now();
-            runner.run(inputs).map_err(EvaluateError::from)?;
-            if round >= job.warm_up {
-                times.push(start.elapsed().as_secs_f64() * 1e3);
-            }
+            progress.at(turn * job.runtimes.len() + index + 1);
         }
-        progress.at(round + 1);
     }
     progress.finish();
     Ok(times)
