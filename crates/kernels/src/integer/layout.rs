@@ -1,6 +1,6 @@
 //! [`Layout`]: an input laid out so that every tap of a window is a constant distance away.
 //!
-//! Padding is written out, and an input with strides is taken apart into phases: the elements at each residue of the
+//! Padding is written out (that between two rows once, for both), and an input with strides is taken apart into phases: the elements at each residue of the
 //! position, which windows visit without gaps. Then output position `p` of the virtual plane sees, at each tap, element
 //! `p + distance`. Positions between the end of an output row and the next are computed too and thrown away.
 
@@ -25,9 +25,11 @@ impl Layout {
         let reach = |axis: usize| {
             (geometry.kernel[axis].max(1) - 1) * geometry.dilations[axis] / geometry.strides[axis]
         };
-        let plane: Vec<usize> = (0..geometry.output.len())
+        let mut plane: Vec<usize> = (0..geometry.output.len())
             .map(|axis| geometry.output[axis] + reach(axis))
             .collect();
+        let last = plane.len() - 1;
+        plane[last] -= shared_padding(geometry, last, reach(last));
         let mut layout = Layout {
             plane,
             phases: Vec::new(),
@@ -87,13 +89,14 @@ impl Layout {
         flat
     }
 
-    /// Lays out consecutive channels of an image; what a last group lacks is unspecified. Some slack follows, for kernels
-    /// that read whole vectors.
+    /// Lays out consecutive channels of an image; what a last group lacks is padding. Some slack follows, for kernels that
+    /// read whole vectors.
     pub(super) fn fill(&self, geometry: &Geometry, x: &[u8], zero: u8) -> Vec<u8> {
         let plane = geometry.input_plane();
         let channels = x.len().checked_div(plane).unwrap_or(0);
         let groups = channels.div_ceil(self.together);
-        let mut laid_out = vec![0; groups * self.group_bytes() + super::panel::WIDEST * DEPTH];
+        // What is not written below is padding.
+        let mut laid_out = vec![zero; groups * self.group_bytes() + super::panel::WIDEST * DEPTH];
         let rows_of_plane = self.positions() / self.row().max(1);
         // What a last group lacks.
         let nothing = vec![zero; geometry.input[geometry.input.len() - 1]];
@@ -105,13 +108,9 @@ impl Layout {
             let rows_of_groups =
                 (0..groups).flat_map(|group| rows.iter().enumerate().map(move |row| (group, row)));
             for (group, (row, first)) in rows_of_groups {
+                let Some(first) = *first else { continue };
                 let position = phase * self.positions() + row * self.row();
                 let at = group * self.group_bytes() + position * self.together;
-                let to = &mut laid_out[at..at + self.row() * self.together];
-                let Some(first) = *first else {
-                    to.fill(zero);
-                    continue;
-                };
                 let channel = |lane: usize| {
                     let channel = group * self.together + lane;
                     match channel < channels {
@@ -119,9 +118,7 @@ impl Layout {
                         false => &nothing,
                     }
                 };
-                to[..stretch.low * self.together].fill(zero);
-                to[stretch.high * self.together..].fill(zero);
-                let to = &mut to[stretch.low * self.together..stretch.high * self.together];
+                let to = &mut laid_out[at + stretch.low * self.together..at + stretch.high * self.together];
                 match self.together {
                     1 => stretch.copy(channel(0), to),
                     _ => stretch.interleave([channel(0), channel(1), channel(2), channel(3)], to),
@@ -142,6 +139,16 @@ impl Layout {
         }
         Some(flat)
     }
+}
+
+/// How much of the padding at the end of each row need not be written, because the next row begins with as much.
+fn shared_padding(geometry: &Geometry, axis: usize, reach: usize) -> usize {
+    if geometry.strides[axis] != 1 {
+        return 0;
+    }
+    let (before, input) = (geometry.pads[axis], geometry.input[axis]);
+    let after = (geometry.output[axis] + reach).saturating_sub(before + input);
+    before.min(after)
 }
 
 /// The positions of a row whose index `position * stride + residue - pad` lies in the input.
