@@ -274,11 +274,16 @@ impl Block<'_> {
         if together == 1 {
             return self.multiply_taps(codes, start, sums);
         }
-        for first in (0..stride).step_by(WIDEST) {
+        // Tiles of about the same width: narrow ones cost more for each column.
+        let panels = stride / LANES;
+        let tiles = stride.div_ceil(WIDEST);
+        for tile in 0..tiles {
+            let (from, to) = (panels * tile / tiles, panels * (tile + 1) / tiles);
+            let first = from * LANES;
             let columns = Columns {
                 codes: &self.x[(self.starts[0] + first) * DEPTH..],
                 offsets: self.offsets,
-                panels: ((stride - first) / LANES).min(WIDEST / LANES),
+                panels: to - from,
                 panel_stride: LANES * DEPTH,
             };
             let to = panel::Sums {
