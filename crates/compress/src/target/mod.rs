@@ -117,7 +117,7 @@ impl Target {
         let about = |known: &[(&'static str, Option<&'static str>)], format: &str, of_symmetry, what| {
             match known.iter().find(|(known, _)| *known == format) {
                 None => Some(format!(
-                    "{name} has no integer kernels for {format} {what}; the network will run in float, slower than before"
+                    "{name} has no integer kernels for {format} {what}; the network will run in float and not get faster"
                 )),
                 Some((_, warning)) => warning
                     .or(of_symmetry)

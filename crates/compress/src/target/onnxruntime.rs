@@ -5,7 +5,7 @@ use super::{BiasForm, Preference, ResidualAdd, Target};
 
 /// The CPU execution provider turns DequantizeLinear -> op -> QuantizeLinear into its QLinear kernels. Convolutions
 /// need a quantized output for that; Gemm and MatMul can give floats. Its kernels multiply unsigned activations by
-/// signed weights; signed activations and weights with zero points take paths that are slower than float. A Relu or
+/// signed weights; signed activations and weights with zero points take slower paths, often slower than float. A Relu or
 /// Clip goes only where the lowest code stands for its lower bound, so values joined by Concat keep their own scales.
 ///
 /// Left out because float is faster or the integer form inexact: Softmax (18 dB on a row of 56), Resize, DepthToSpace
@@ -55,7 +55,7 @@ pub(super) static ONNXRUNTIME: Target = Target {
         ),
     ],
     asymmetric_weights: Some(
-        "weights with zero points run slower than float, many times so per channel; prefer `--symmetric-weights=true`",
+        "weights with zero points take slower kernels, per channel often far slower than float; prefer `--symmetric-weights=true`",
     ),
     requantizes: true,
     bias: BiasForm::Int32,

@@ -5,7 +5,7 @@ use super::{BiasForm, Preference, ResidualAdd, Target};
 
 const SIGNED: &str = "convolutions of concatenated signed activations came out wrong in OpenVINO 2026.4; prefer `--activations uint8`";
 const ZERO_POINTS: &str =
-    "weights that are unsigned or have zero points run slower than float; prefer symmetric int8 weights";
+    "weights that are unsigned or have zero points can run slower than float; prefer symmetric int8 weights";
 
 /// The CPU plugin's low-precision transformations move scales through the graph, so biases stay in float, products
 /// need no quantized output, and an addition after a convolution is fused into it.

@@ -113,6 +113,14 @@ fn measure(job: &BenchJob, progress: &dyn Progress) -> Result<BenchReport, Error
         .map(|(name, tensor)| (name.as_str(), tensor.clone()))
         .collect();
     let batch = inputs.first().and_then(|(_, tensor)| tensor.shape().first());
+    let times = take_turns(job, &inputs, progress)?;
+    let steps = if job.profile {
+        profile(&model, &inputs, job)?
+    } else {
+        vec![]
+    };
+    // Read before the machine's limits are measured: that takes buffers larger than its caches.
+    let peak_memory = latency::peak_memory();
     let mut report = BenchReport {
         model: job.model.clone(),
         bytes: super::model_bytes(&job.model),
@@ -121,17 +129,13 @@ fn measure(job: &BenchJob, progress: &dyn Progress) -> Result<BenchReport, Error
         macs: macs(&model, &inputs)?,
         peak: peak::measure(),
         runtimes: Vec::new(),
-        steps: Vec::new(),
-        peak_memory: None,
+        steps,
+        peak_memory,
     };
-    for (name, times) in take_turns(job, &inputs, progress)? {
+    for (name, times) in times {
         let runtime = runtime_report(&name, Latency::of(times), &report);
         report.runtimes.push(runtime);
     }
-    if job.profile {
-        report.steps = profile(&model, &inputs, job)?;
-    }
-    report.peak_memory = latency::peak_memory();
     Ok(report)
 }
 
