@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use bantam_graph::{Graph, ValueId};
+use bantam_graph::{Graph, NodeId, ValueId};
 
 use crate::operator::{Site, prepare};
 use crate::program::{Program, Step};
-use crate::{CompileError, Context, fuse, fuse_quantized};
+use crate::{CompileError, Context, fuse, fuse_quantized, layout, tables};
 
 /// What a program is for.
 #[derive(Clone, Debug, Default)]
@@ -30,11 +30,25 @@ pub(crate) fn compile_with_captures(
     options: &CompileOptions,
 ) -> Result<Program, CompileError> {
     let fused = fuse_quantized::fuse(graph, &options.observed);
-    let graph = fused.as_ref();
+    let (laid_out, channels_last) = layout::choose(fused, &options.observed);
+    let graph = laid_out.as_ref();
     let fusions = fuse::find(graph, &options.observed);
+    let tables = tables::find(graph, &options.observed);
+    let in_tables: HashSet<NodeId> = tables
+        .iter()
+        .flat_map(|table| table.absorbed())
+        .copied()
+        .collect();
     let mut steps = Vec::with_capacity(graph.nodes.len());
     let names = graph.names();
-    for (id, node) in graph.node_ids().filter(|(id, _)| !fusions.absorbs(*id)) {
+    for (id, node) in graph
+        .node_ids()
+        .filter(|(id, _)| !fusions.absorbs(*id) && !in_tables.contains(id))
+    {
+        if let Some(table) = tables.iter().find(|table| table.last() == id) {
+            steps.push(tables::step(graph, table));
+            continue;
+        }
         if let Some(step) = fusions.step(graph, id) {
             steps.push(step);
             continue;
@@ -48,7 +62,11 @@ pub(crate) fn compile_with_captures(
             };
             inputs.push(Some(captured.ok_or_else(undefined)?));
         }
-        let operator = prepare(&Site { graph, node })?;
+        let operator = prepare(&Site {
+            graph,
+            node,
+            channels_last: channels_last.contains(&id),
+        })?;
         let (node, outputs) = (graph.describe(node), node.outputs.clone());
         steps.push(Step {
             node,

@@ -64,7 +64,15 @@ impl Fusions {
         let chain = self.chains.get(&last)?;
         let node = graph.node(*chain.nodes.first()?);
         let Op::Conv(conv) = &node.op else { return None };
-        let operator: Box<dyn Operator> = prepare(&Site { graph, node }, conv, chain.following);
+        let operator: Box<dyn Operator> = prepare(
+            &Site {
+                graph,
+                node,
+                channels_last: false,
+            },
+            conv,
+            chain.following,
+        );
         let inputs = vec![node.input(0), node.input(1), node.input(2), chain.addend];
         let names: Vec<String> = chain
             .nodes

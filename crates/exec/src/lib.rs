@@ -10,10 +10,12 @@ mod error;
 mod fuse;
 mod fuse_quantized;
 mod inputs;
+mod layout;
 mod operator;
 mod ops;
 mod pool;
 mod program;
+mod tables;
 mod taps;
 
 pub use compile::{CompileOptions, compile};

@@ -22,6 +22,8 @@ pub(crate) trait Operator: Send + Sync {
 pub(crate) struct Site<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) node: &'a Node,
+    /// The node's data have their channels last.
+    pub(crate) channels_last: bool,
 }
 
 impl Site<'_> {

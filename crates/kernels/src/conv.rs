@@ -16,7 +16,7 @@ mod winograd;
 
 pub use deformable::{Deformation, convolve_deformable};
 pub use geometry::Geometry;
-pub(crate) use geometry::advance;
+pub(crate) use geometry::{advance, input_index};
 pub use naive::convolve;
 pub use packed::{Epilogue, PackedConvolution, Residual};
 pub use transposed::convolve_transposed;

@@ -18,6 +18,7 @@ pub mod elementwise;
 pub mod histogram;
 pub mod integer;
 mod isa;
+pub mod lookup;
 pub mod matmul;
 pub mod nbits;
 pub mod normalization;

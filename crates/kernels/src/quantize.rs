@@ -135,6 +135,24 @@ vectorized! {
         }
     }
 
+    /// Sum of codes; wraps around beyond 32 bits.
+    pub fn sum<T: crate::quantize::Code>(x: &[T]) -> i32 {
+        let mut sum = 0i32;
+        for x in x {
+            sum = sum.wrapping_add(x.to_i32());
+        }
+        sum
+    }
+
+    /// Sums of the columns of `x` `[rows, sums.len()]`, less a zero point.
+    pub fn sum_rows<T: crate::quantize::Code>(x: &[T], zero_point: i32, sums: &mut [i32]) {
+        for x in x.chunks_exact(sums.len()) {
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = sum.wrapping_add(x.to_i32().wrapping_sub(zero_point));
+            }
+        }
+    }
+
     fn least_and_greatest(x: &[f32]) -> (f32, f32) {
         let (mut low, mut high) = ([0.0f32; 16], [0.0f32; 16]);
         let (chunks, rest) = x.as_chunks::<16>();

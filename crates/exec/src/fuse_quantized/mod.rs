@@ -255,10 +255,12 @@ mod tests {
         let (steps, fast) = run(&graph, HashSet::new());
         let expected = [
             "QuantizeLinear",
+            "Transpose",
             "QLinearConv",
             "QLinearConv",
             "QLinearAdd",
             "QLinearGlobalAveragePool",
+            "Transpose",
             "Flatten",
             "QGemm",
         ];

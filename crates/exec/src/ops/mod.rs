@@ -66,6 +66,7 @@ pub(crate) fn prepare(site: &Site<'_>) -> Result<Option<Box<dyn Operator>>, Comp
         Op::MatMulIntegerToFloat(_) | Op::DynamicQuantizeMatMul(_) => {
             quantization::product(site).map_err(fail)
         }
+        Op::MaxPool(op) if site.channels_last => Ok(Some(pooling::max_pool_channels_last(op))),
         Op::Conv(op) => Ok(Some(convolution::prepare(
             site,
             op,
@@ -217,6 +218,15 @@ pub(crate) fn evaluate(
         Op::MaxRoiPool(op) => one(regions::max_roi_pool(op, inputs, context)),
         _ => Err(OpError::Unsupported(format!("the op {}", op.name()))),
     }
+}
+
+/// A tensor with its dimensions in another order.
+pub(crate) fn transposed(
+    x: &bantam_tensor::Tensor,
+    order: &[usize],
+    context: &Context,
+) -> Result<bantam_tensor::Tensor, OpError> {
+    movement::permuted(x, order, context)
 }
 
 /// DequantizeLinear, for constants.

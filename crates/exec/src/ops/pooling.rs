@@ -10,7 +10,8 @@ use super::dispatch::in_type;
 use super::floats::{fill, in_real, read};
 use super::windows::{LastWindow, Window, WindowAttributes, window_attributes};
 use crate::inputs::Inputs;
-use crate::operator::Outputs;
+use crate::layout::{permuted, to_channels_first, to_channels_last};
+use crate::operator::{Operator, Outputs};
 use crate::{Context, OpError};
 
 /// Evaluates an expression with a name for the type of elements that are compared.
@@ -107,6 +108,38 @@ pub(super) fn max_pool(
         })?;
         Ok(vec![Some(y), Some(indices)])
     })
+}
+
+/// A MaxPool of data with the channels last.
+struct MaxPoolChannelsLast {
+    op: MaxPool,
+}
+
+/// MaxPool of one output, prepared for data with the channels last.
+pub(super) fn max_pool_channels_last(op: &MaxPool) -> Box<dyn Operator> {
+    Box::new(MaxPoolChannelsLast { op: op.clone() })
+}
+
+impl Operator for MaxPoolChannelsLast {
+    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+        let x = inputs.required(0)?;
+        let (first, op) = (permuted(x.shape(), &to_channels_first(x.rank())), &self.op);
+        let (windows, shape) = windows(window_attributes!(op), op.ceil_mode, &first)?;
+        check_windows(&windows)?;
+        let (axes, channels) = (axes(&windows), first[1]);
+        let shape = permuted(&shape, &to_channels_last(shape.len()));
+        in_compared!(x.dtype(), T => {
+            let values = inputs.values::<T>(0)?;
+            let y = context.fill(&shape, |y: &mut [T]| {
+                pool::max_channels_last(&axes, channels, &values, T::LOWEST, y);
+            })?;
+            Ok(vec![Some(y)])
+        })
+    }
+
+    fn kernel(&self) -> String {
+        "maximum, channels last".to_owned()
+    }
 }
 
 /// The index of the same element if channels were stored with their first dimension innermost.

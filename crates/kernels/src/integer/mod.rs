@@ -6,13 +6,12 @@
 //! The kernels multiply a few *rows* (four codes at a time, repeated in every lane) with *panels*: 16 columns side by
 //! side, four codes of each next to each other.
 
-mod convolution;
-mod layout;
+mod conv;
 mod panel;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-pub use convolution::{Filters, ZeroPoints, convolve};
+pub use conv::{Filters, Requantization, ZeroPoints, convolve, convolve_exact};
 pub use panel::Panels;
 
 use rayon::prelude::*;

@@ -147,71 +147,31 @@ pub(super) fn multiply_unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums
     scalar(rows, columns, sums);
 }
 
-/// As [`multiply_unsigned_rows`] with signed rows and unsigned columns.
-pub(super) fn multiply_signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: Sums<'_>) {
-    #[cfg(target_arch = "x86_64")]
-    if super::vnni::available() {
-        return super::vnni::signed_rows(rows, columns, sums);
-    }
-    scalar(rows, columns, sums);
-}
-
-crate::vectorize::vectorized! {
-    fn unsigned_scalar(row: &[u8], codes: &[i8], offsets: &[usize], start: i32, sums: &mut [i32]) {
-        scalar_panel(row, codes, offsets, start, sums);
-    }
-    fn signed_scalar(row: &[i8], codes: &[u8], offsets: &[usize], start: i32, sums: &mut [i32]) {
-        scalar_panel(row, codes, offsets, start, sums);
-    }
-}
-
-/// Rows that have a scalar kernel compiled for the CPU.
-pub(super) trait Row<P>: Sized {
-    fn by_panel(row: &[Self], codes: &[P], offsets: &[usize], start: i32, sums: &mut [i32]);
-}
-
-impl Row<i8> for u8 {
-    fn by_panel(row: &[u8], codes: &[i8], offsets: &[usize], start: i32, sums: &mut [i32]) {
-        unsigned_scalar(row, codes, offsets, start, sums);
-    }
-}
-
-impl Row<u8> for i8 {
-    fn by_panel(row: &[i8], codes: &[u8], offsets: &[usize], start: i32, sums: &mut [i32]) {
-        signed_scalar(row, codes, offsets, start, sums);
-    }
-}
-
 /// The plain form: the oracle of the others.
-pub(super) fn scalar<R: Row<P>, P>(rows: &[R], columns: Columns<'_, P>, sums: Sums<'_>) {
+pub(super) fn scalar(rows: &[u8], columns: Columns<'_, i8>, sums: Sums<'_>) {
     let depth = columns.offsets.len() * DEPTH;
     for (index, (row, &start)) in rows.chunks_exact(depth).zip(sums.start).enumerate() {
         let sums = &mut sums.values[index * sums.stride..][..columns.width()];
         for (panel, sums) in sums.chunks_exact_mut(LANES).enumerate() {
             let codes = &columns.codes[panel * columns.panel_stride..];
-            R::by_panel(row, codes, columns.offsets, start, sums);
+            scalar_panel(row, codes, columns.offsets, start, sums);
         }
     }
 }
 
-#[inline(always)]
-fn scalar_panel<R: Copy + Into<i32>, P: Copy + Into<i32>>(
-    row: &[R],
-    codes: &[P],
-    offsets: &[usize],
-    start: i32,
-    sums: &mut [i32],
-) {
-    let mut total = [start; LANES];
-    for (row, &offset) in row.as_chunks::<DEPTH>().0.iter().zip(offsets) {
-        let columns = &codes[offset..offset + LANES * DEPTH];
-        for (total, column) in total.iter_mut().zip(columns.as_chunks::<DEPTH>().0) {
-            for lane in 0..DEPTH {
-                *total = total.wrapping_add(row[lane].into().wrapping_mul(column[lane].into()));
+crate::vectorize::vectorized! {
+    fn scalar_panel(row: &[u8], codes: &[i8], offsets: &[usize], start: i32, sums: &mut [i32]) {
+        let mut total = [start; LANES];
+        for (row, &offset) in row.as_chunks::<DEPTH>().0.iter().zip(offsets) {
+            let columns = &codes[offset..offset + LANES * DEPTH];
+            for (total, column) in total.iter_mut().zip(columns.as_chunks::<DEPTH>().0) {
+                for lane in 0..DEPTH {
+                    *total = total.wrapping_add(i32::from(row[lane]).wrapping_mul(i32::from(column[lane])));
+                }
             }
         }
+        sums.copy_from_slice(&total);
     }
-    sums.copy_from_slice(&total);
 }
 
 #[cfg(test)]
@@ -251,25 +211,6 @@ mod tests {
                     scalar(&a, columns, sums(&mut expected));
                     multiply_unsigned_rows(&a, columns, sums(&mut got));
                     assert_eq!(got, expected, "{rows} rows, {panels} panels, depth {depth}");
-                    let a: Vec<i8> = a.iter().map(|&code| code as i8).collect();
-                    let b: Vec<u8> = b.iter().map(|&code| code as u8).collect();
-                    let columns = Columns {
-                        codes: b.as_slice(),
-                        offsets: &offsets,
-                        panels,
-                        panel_stride,
-                    };
-                    let sums = |values| Sums {
-                        values,
-                        stride,
-                        start: &start,
-                    };
-                    scalar(&a, columns, sums(&mut expected));
-                    multiply_signed_rows(&a, columns, sums(&mut got));
-                    assert_eq!(
-                        got, expected,
-                        "signed, {rows} rows, {panels} panels, depth {depth}"
-                    );
                 }
             }
         }

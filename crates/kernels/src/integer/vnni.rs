@@ -16,15 +16,6 @@ pub(super) fn available() -> bool {
 
 /// See [`super::panel::multiply_unsigned_rows`]; only when [`available`].
 pub(super) fn unsigned_rows(rows: &[u8], columns: Columns<'_, i8>, sums: Sums<'_>) {
-    dispatch::<u8, i8, false>(rows, columns, sums);
-}
-
-/// See [`super::panel::multiply_signed_rows`]; only when [`available`].
-pub(super) fn signed_rows(rows: &[i8], columns: Columns<'_, u8>, sums: Sums<'_>) {
-    dispatch::<i8, u8, true>(rows, columns, sums);
-}
-
-fn dispatch<R: Byte, P: Byte, const SIGNED_ROWS: bool>(rows: &[R], columns: Columns<'_, P>, sums: Sums<'_>) {
     let depth = columns.offsets.len() * DEPTH;
     let count = sums.start.len();
     assert!(
@@ -35,15 +26,15 @@ fn dispatch<R: Byte, P: Byte, const SIGNED_ROWS: bool>(rows: &[R], columns: Colu
         rows.len() == count * depth && sums.is_sound(columns.width()),
         "rows that fit the sums"
     );
-    let (rows, codes) = (rows.as_ptr().cast::<u8>(), columns.codes.as_ptr().cast::<u8>());
+    let (rows, codes) = (rows.as_ptr(), columns.codes.as_ptr());
     let (start, stride, sums) = (sums.start.as_ptr(), sums.stride, sums.values.as_mut_ptr());
     macro_rules! tiles {
         ($($r:literal x $w:literal),*) => {
             match (count, columns.panels) {
                 // SAFETY: the CPU has the instructions, `rows` holds `count * depth` bytes, the columns lie in `codes`
-                // and `sums` holds `panels * LANES` sums at each of the first `count` multiples of `stride`, all as asserted above, `start` `count` numbers; `R` and `P` are bytes.
+                // and `sums` holds `panels * LANES` sums at each of the first `count` multiples of `stride`, all as asserted above, `start` `count` numbers;
                 $(($r, $w) => unsafe {
-                    tile::<$r, $w, SIGNED_ROWS>(rows, columns.offsets, codes, columns.panel_stride, start, stride, sums);
+                    tile::<$r, $w>(rows, columns.offsets, codes, columns.panel_stride, start, stride, sums);
                 },)*
                 _ => unreachable!("one to six rows and one to four panels"),
             }
@@ -53,11 +44,6 @@ fn dispatch<R: Byte, P: Byte, const SIGNED_ROWS: bool>(rows: &[R], columns: Colu
            4 x 1, 4 x 2, 4 x 3, 4 x 4, 5 x 1, 5 x 2, 5 x 3, 5 x 4, 6 x 1, 6 x 2, 6 x 3, 6 x 4);
 }
 
-/// Types of one byte.
-trait Byte {}
-impl Byte for u8 {}
-impl Byte for i8 {}
-
 /// `R` rows by `W` panels.
 ///
 /// # Safety
@@ -65,10 +51,10 @@ impl Byte for i8 {}
 /// `LANES * DEPTH` bytes at each offset plus each of the first `W` multiples of `panel_stride`, `start`
 /// for `R` numbers, `sums` for `W * LANES` sums at each of the first `R` multiples of `stride`.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn tile<const R: usize, const W: usize, const SIGNED_ROWS: bool>(
+unsafe fn tile<const R: usize, const W: usize>(
     rows: *const u8,
     offsets: &[usize],
-    codes: *const u8,
+    codes: *const i8,
     panel_stride: usize,
     start: *const i32,
     stride: usize,
@@ -95,12 +81,7 @@ unsafe fn tile<const R: usize, const W: usize, const SIGNED_ROWS: bool>(
             };
             let codes = _mm512_set1_epi32(codes);
             for (total, columns) in totals.iter_mut().zip(columns) {
-                // The unsigned factor comes first.
-                *total = if SIGNED_ROWS {
-                    _mm512_dpbusd_epi32(*total, columns, codes)
-                } else {
-                    _mm512_dpbusd_epi32(*total, codes, columns)
-                };
+                *total = _mm512_dpbusd_epi32(*total, codes, columns);
             }
         }
     }

@@ -16,7 +16,7 @@ pub(super) use generate::{constant_of_shape, eye_like, one_hot, range};
 pub(super) use join::{concat, split};
 pub(super) use mask::{non_zero, triangle};
 pub(super) use pad::{center_crop_pad, pad};
-pub(super) use permute::{depth_to_space, reverse_sequence, space_to_depth, transpose};
+pub(super) use permute::{depth_to_space, permuted, reverse_sequence, space_to_depth, transpose};
 pub(super) use repeat::{expand, tile};
 pub(super) use scatter::{scatter_elements, scatter_nd, tensor_scatter};
 pub(super) use shape::{flatten, reshape, shape, size, squeeze, unsqueeze};

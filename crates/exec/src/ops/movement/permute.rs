@@ -34,6 +34,12 @@ pub(in crate::ops) fn transpose(
     reorder(inputs.required(0)?, shape, &order, &permuted, context)
 }
 
+/// A tensor with its dimensions in another order.
+pub(in crate::ops) fn permuted(x: &Tensor, order: &[usize], context: &Context) -> Result<Tensor, OpError> {
+    let shape = crate::layout::permuted(x.shape(), order);
+    reorder(x, x.shape(), order, &shape, context)
+}
+
 /// The elements of `x`, viewed in shape `view`, with its dimensions in another order, in shape `shape`.
 fn reorder(
     x: &Tensor,

@@ -1,17 +1,16 @@
 //! ONNX Runtime's element-wise operators on codes, softmax and concatenation.
 
-use std::borrow::Cow;
-
 use bantam_graph::ops::{QLinearConcat, QLinearLeakyRelu, QLinearSoftmax};
+use bantam_kernels::lookup::{ByteCode, look_up};
 use bantam_kernels::quantize::{self, Code, Grid};
 use bantam_tensor::{Element, Tensor};
 
 use super::codes::{scale, zero_point};
 use crate::inputs::Inputs;
-use crate::ops::axes::{axis as resolve, count, split_at_axis};
+use crate::ops::axes::{axis as resolve, split_at_axis};
 use crate::ops::broadcast::{broadcast_shape, broadcast_strides};
 use crate::{Context, OpError};
-use bantam_kernels::chunks::for_chunks;
+use bantam_kernels::chunks::{for_chunks, for_rows};
 
 /// Evaluates an expression with a name for the type of the codes in input `$index`.
 macro_rules! in_codes {
@@ -60,42 +59,81 @@ fn pairwise<T: Element>(
     let (a, b) = (inputs.required(0)?, inputs.required(3)?);
     let shape = broadcast_shape(&[a.shape(), b.shape()])?;
     let (left, right) = (inputs.values::<T>(0)?, inputs.values::<T>(3)?);
+    if a.shape() == b.shape() {
+        return context.fill(&shape, |codes: &mut [T]| {
+            for_chunks(codes, |start, codes| {
+                let range = start..start + codes.len();
+                kernel(&left[range.clone()], &right[range], codes);
+            });
+        });
+    }
+    let (left, right) = (
+        Stretches::new(&left, a.shape(), &shape),
+        Stretches::new(&right, b.shape(), &shape),
+    );
+    let stretch = left.length.min(right.length).max(1);
     context.fill(&shape, |codes: &mut [T]| {
-        let (left, right) = (
-            expand(&left, a.shape(), &shape),
-            expand(&right, b.shape(), &shape),
-        );
-        for_chunks(codes, |start, codes| {
-            kernel(
-                &left[start..start + codes.len()],
-                &right[start..start + codes.len()],
-                codes,
-            );
+        for_rows(codes, stretch, |start, codes| {
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            for (index, codes) in codes.chunks_exact_mut(stretch).enumerate() {
+                let start = start + index * stretch;
+                kernel(
+                    left.get(start, stretch, &mut one),
+                    right.get(start, stretch, &mut other),
+                    codes,
+                );
+            }
         });
     })
 }
 
-/// The elements of a tensor broadcast to a shape.
-fn expand<'a, T: Element>(values: &'a [T], shape: &[usize], common: &[usize]) -> Cow<'a, [T]> {
-    if count(shape) == count(common) {
-        return Cow::Borrowed(values);
-    }
-    let steps = broadcast_strides(shape, common);
-    let (mut position, mut at) = (vec![0; common.len()], 0);
-    let mut expanded = Vec::with_capacity(count(common));
-    for _ in 0..count(common) {
-        expanded.push(values[at]);
-        for axis in (0..common.len()).rev() {
-            position[axis] += 1;
-            at += steps[axis];
-            if position[axis] < common[axis] {
+/// A tensor broadcast to a shape, read in stretches.
+struct Stretches<'a, T> {
+    values: &'a [T],
+    common: &'a [usize],
+    steps: Vec<usize>,
+    /// Elements of the common shape that are one run of the values, or one and the same of them.
+    length: usize,
+    repeated: bool,
+}
+
+impl<'a, T: Copy> Stretches<'a, T> {
+    fn new(values: &'a [T], shape: &[usize], common: &'a [usize]) -> Stretches<'a, T> {
+        let steps = broadcast_strides(shape, common);
+        let real = |axis: &usize| common[*axis] != 1;
+        let last = (0..common.len()).rev().find(real);
+        let repeated = last.is_some_and(|axis| steps[axis] == 0);
+        let (mut length, mut step) = (1, usize::from(!repeated));
+        for axis in (0..common.len()).rev().filter(real) {
+            if steps[axis] != step {
                 break;
             }
-            at -= steps[axis] * common[axis];
-            position[axis] = 0;
+            length *= common[axis];
+            step *= common[axis];
+        }
+        Stretches {
+            values,
+            common,
+            steps,
+            length,
+            repeated,
         }
     }
-    Cow::Owned(expanded)
+
+    /// `count` elements from `start` on, which [`Stretches::length`] is a multiple of.
+    fn get<'s>(&'s self, start: usize, count: usize, room: &'s mut Vec<T>) -> &'s [T] {
+        let (mut rest, mut at) = (start, 0);
+        for axis in (0..self.common.len()).rev() {
+            at += rest % self.common[axis] * self.steps[axis];
+            rest /= self.common[axis];
+        }
+        if !self.repeated {
+            return &self.values[at..at + count];
+        }
+        room.clear();
+        room.resize(count, self.values[at]);
+        room
+    }
 }
 
 /// What each of the 256 codes becomes: dequantized by `from`, mapped, quantized by `to`.
@@ -107,13 +145,6 @@ fn table<T: Code + Element>(from: &Grid, to: &Grid, map: impl Fn(f32) -> f32) ->
     let mut table = [T::default(); 256];
     quantize::quantize(&reals, to, &mut table);
     table
-}
-
-fn look_up<T: Code>(table: &[T; 256], x: &[T], codes: &mut [T]) {
-    codes
-        .iter_mut()
-        .zip(x)
-        .for_each(|(code, x)| *code = table[(x.to_i32() & 255) as usize]);
 }
 
 /// x, scale, zero point, output scale, zero point: a function of one code.
@@ -168,7 +199,7 @@ pub(crate) fn concat(op: &QLinearConcat, inputs: &Inputs<'_>, context: &Context)
     in_codes!(inputs, 2, T => joined::<T>(parts, axis, &shape, inputs, context))
 }
 
-fn joined<T: Code + Element>(
+fn joined<T: ByteCode + Element>(
     parts: usize,
     axis: usize,
     shape: &[usize],

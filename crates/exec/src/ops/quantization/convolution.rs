@@ -1,13 +1,16 @@
 //! Convolutions of codes: ConvInteger and QLinearConv.
 
+use std::borrow::Cow;
+
 use bantam_graph::ops::{ConvInteger, QLinearConv};
 use bantam_kernels::conv::Geometry;
-use bantam_kernels::integer::{self, Filters, ZeroPoints};
-use bantam_kernels::quantize::{self, Code, Grid};
-use bantam_tensor::{DType, Element, Tensor};
+use bantam_kernels::copy::permute;
+use bantam_kernels::integer::{self, Filters, Requantization, ZeroPoints};
+use bantam_tensor::{DType, Tensor};
 
 use super::codes::{scale, scales, signed, unsigned, zero_point, zero_points};
 use crate::inputs::Inputs;
+use crate::layout::{permuted, to_channels_first, to_channels_last};
 use crate::operator::{Operator, Outputs, Site};
 use crate::ops::convolution::{geometry, output_shape};
 use crate::ops::windows::window_attributes;
@@ -20,38 +23,52 @@ struct Weights {
 }
 
 impl Weights {
-    fn pack(tensor: &Tensor, index: usize) -> Result<Weights, OpError> {
-        let &[out_channels, channels, ..] = tensor.shape() else {
-            return Err(OpError::shape(format!(
-                "weights of shape {:?} are no filters",
-                tensor.shape()
-            )));
-        };
+    fn pack(tensor: &Tensor, index: usize, group: i64, dilations: &[i64]) -> Result<Weights, OpError> {
+        let shape = tensor.shape();
+        let groups = usize::try_from(group).ok().filter(|&groups| groups > 0);
+        let groups = groups.filter(|&groups| shape.len() > 2 && shape[0].is_multiple_of(groups));
+        let groups = groups.ok_or_else(|| {
+            OpError::shape(format!(
+                "weights of shape {shape:?} are no filters in {group} groups"
+            ))
+        })?;
         let (codes, moved) = signed(tensor, index)?;
+        let dilation = dilations.last().map_or(1, |&dilation| dilation.max(0) as usize);
         Ok(Weights {
-            filters: Filters::new(&codes, out_channels, channels),
+            filters: Filters::new(&codes, shape, groups, dilation),
             moved,
         })
     }
 }
 
-/// The sizes, the input and its zero point.
+/// The sizes, the input with its channels last, and the zero points.
 struct Problem<'a> {
     geometry: Geometry,
-    x: std::borrow::Cow<'a, [u8]>,
+    x: Cow<'a, [u8]>,
     x_zero: u8,
     weight_zeros: Vec<i32>,
 }
+
+/// Bytes of padding that are allowed for each byte of input and output, so that a small file cannot ask for much memory.
+const MOST_PADDING: usize = 64;
+/// And beyond those.
+const SOME_PADDING: usize = 1 << 26;
 
 impl<'a> Problem<'a> {
     fn new(
         geometry: Geometry,
         x: &'a Tensor,
+        channels_last: bool,
         x_zero: i32,
         weights: &Weights,
         weight_zeros: &[i32],
     ) -> Result<Problem<'a>, OpError> {
-        let (x, moved) = unsigned(x, 0)?;
+        let (mut codes, moved) = unsigned(x, 0)?;
+        if !channels_last {
+            let mut last = vec![0; codes.len()];
+            permute(&codes, x.shape(), &to_channels_last(x.rank()), &mut last);
+            codes = Cow::Owned(last);
+        }
         let x_zero = u8::try_from(x_zero + moved)
             .map_err(|_| OpError::value(format!("{x_zero} is no zero point for the type of x")))?;
         if weight_zeros.len() != 1 && weight_zeros.len() != geometry.out_channels {
@@ -61,32 +78,59 @@ impl<'a> Problem<'a> {
                 counts.0, counts.1
             )));
         }
+        let outputs = geometry.out_channels.saturating_mul(geometry.output_plane());
+        let allowed = (codes.len().saturating_add(outputs))
+            .saturating_mul(MOST_PADDING)
+            .saturating_add(SOME_PADDING);
+        if padded_bytes(&geometry).is_none_or(|bytes| bytes > allowed) {
+            return Err(OpError::shape("far more padding than input and output"));
+        }
         let weight_zeros = weight_zeros
             .iter()
             .map(|zero| zero.wrapping_add(weights.moved))
             .collect();
         Ok(Problem {
             geometry,
-            x,
+            x: codes,
             x_zero,
             weight_zeros,
         })
     }
 
-    fn run<T: Element>(
-        &self,
-        weights: &Weights,
-        finish: impl Fn(usize, &[i32], &mut [T]) + Sync,
-        context: &Context,
-    ) -> Result<Tensor, OpError> {
-        let zeros = ZeroPoints {
+    fn zeros(&self) -> ZeroPoints<'_> {
+        ZeroPoints {
             x: self.x_zero,
             weights: &self.weight_zeros,
-        };
-        context.fill(&output_shape(&self.geometry), |y: &mut [T]| {
-            integer::convolve(&self.geometry, &self.x, &weights.filters, zeros, finish, y);
-        })
+        }
     }
+
+    /// The shape of the result, with the channels last.
+    fn shape(&self) -> Vec<usize> {
+        let shape = output_shape(&self.geometry);
+        permuted(&shape, &to_channels_last(shape.len()))
+    }
+}
+
+/// Bytes of one image with its padding, as far as windows see it.
+fn padded_bytes(geometry: &Geometry) -> Option<usize> {
+    (0..geometry.input.len()).try_fold(geometry.channels, |bytes, axis| {
+        let reach = geometry.kernel[axis].saturating_sub(1);
+        let reach = reach.checked_mul(geometry.dilations[axis])?;
+        let last = geometry.output[axis].saturating_sub(1);
+        let size = last.checked_mul(geometry.strides[axis])?.checked_add(reach)?;
+        bytes.checked_mul(size.checked_add(1)?)
+    })
+}
+
+/// A result with its channels where the node wants them.
+fn arranged(y: Tensor, channels_last: bool, context: &Context) -> Result<Tensor, OpError> {
+    if channels_last {
+        return Ok(y);
+    }
+    let order = to_channels_first(y.rank());
+    let first = crate::ops::transposed(&y, &order, context)?;
+    context.recycle(y);
+    Ok(first)
 }
 
 /// A ConvInteger node.
@@ -99,43 +143,27 @@ struct Exact {
 struct Quantized {
     op: QLinearConv,
     weights: Option<Weights>,
+    /// Input and output have their channels last.
+    channels_last: bool,
 }
 
 /// ConvInteger: x, weights, zero points of both.
 pub(crate) fn exact(op: &ConvInteger, site: &Site<'_>) -> Result<Box<dyn Operator>, OpError> {
-    let weights = site
-        .constant(1)
-        .map(|tensor| Weights::pack(tensor, 1))
-        .transpose()?;
+    let pack = |tensor| Weights::pack(tensor, 1, op.group, &op.dilations);
     Ok(Box::new(Exact {
         op: op.clone(),
-        weights,
+        weights: site.constant(1).map(pack).transpose()?,
     }))
 }
 
 /// QLinearConv: x, scale, zero point, weights, scale, zero point, output scale, zero point, optional 32-bit bias.
 pub(crate) fn quantized(op: &QLinearConv, site: &Site<'_>) -> Result<Box<dyn Operator>, OpError> {
-    let weights = site
-        .constant(3)
-        .map(|tensor| Weights::pack(tensor, 3))
-        .transpose()?;
+    let pack = |tensor| Weights::pack(tensor, 3, op.group, &op.dilations);
     Ok(Box::new(Quantized {
         op: op.clone(),
-        weights,
+        weights: site.constant(3).map(pack).transpose()?,
+        channels_last: site.channels_last,
     }))
-}
-
-/// Uses packed weights, or packs those in input `index`.
-fn with_weights<R>(
-    packed: Option<&Weights>,
-    index: usize,
-    inputs: &Inputs<'_>,
-    body: impl FnOnce(&Weights) -> Result<R, OpError>,
-) -> Result<R, OpError> {
-    match packed {
-        Some(weights) => body(weights),
-        None => body(&Weights::pack(inputs.required(index)?, index)?),
-    }
 }
 
 impl Operator for Exact {
@@ -143,11 +171,25 @@ impl Operator for Exact {
         let (x, w) = (inputs.required(0)?, inputs.required(1)?);
         let geometry = geometry(window_attributes!(self.op), self.op.group, x.shape(), w.shape())?;
         let (x_zero, weight_zeros) = (zero_point(inputs, 2)?, zero_points(inputs, 3)?);
-        let y = with_weights(self.weights.as_ref(), 1, inputs, |weights| {
-            let problem = Problem::new(geometry, x, x_zero, weights, &weight_zeros)?;
-            problem.run::<i32>(weights, |_, sums, y| y.copy_from_slice(sums), context)
+        let packed;
+        let weights = match &self.weights {
+            Some(weights) => weights,
+            None => {
+                packed = Weights::pack(w, 1, self.op.group, &self.op.dilations)?;
+                &packed
+            }
+        };
+        let problem = Problem::new(geometry, x, false, x_zero, weights, &weight_zeros)?;
+        let y = context.fill(&problem.shape(), |y: &mut [i32]| {
+            integer::convolve_exact(
+                &problem.geometry,
+                &problem.x,
+                &weights.filters,
+                problem.zeros(),
+                y,
+            );
         })?;
-        Ok(vec![Some(y)])
+        Ok(vec![Some(arranged(y, false, context)?)])
     }
 
     fn kernel(&self) -> String {
@@ -158,59 +200,63 @@ impl Operator for Exact {
 impl Operator for Quantized {
     fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
         let (x, w) = (inputs.required(0)?, inputs.required(3)?);
-        let geometry = geometry(window_attributes!(self.op), self.op.group, x.shape(), w.shape())?;
-        let to = Requantization::read(inputs, geometry.out_channels)?;
+        let shape = match self.channels_last {
+            true => permuted(x.shape(), &to_channels_first(x.rank())),
+            false => x.shape().to_vec(),
+        };
+        let geometry = geometry(window_attributes!(self.op), self.op.group, &shape, w.shape())?;
+        let (to, bias) = requantization(inputs, geometry.out_channels)?;
         let (x_zero, weight_zeros) = (zero_point(inputs, 2)?, zero_points(inputs, 5)?);
-        let y = with_weights(self.weights.as_ref(), 3, inputs, |weights| {
-            let problem = Problem::new(geometry, x, x_zero, weights, &weight_zeros)?;
-            match inputs.required(7)?.dtype() {
-                DType::U8 => problem.run::<u8>(weights, |out, sums, y| to.apply(out, sums, y), context),
-                DType::I8 => problem.run::<i8>(weights, |out, sums, y| to.apply(out, sums, y), context),
-                got => Err(OpError::Type { index: 7, got }),
+        let packed;
+        let weights = match &self.weights {
+            Some(weights) => weights,
+            None => {
+                packed = Weights::pack(w, 3, self.op.group, &self.op.dilations)?;
+                &packed
             }
-        })?;
-        Ok(vec![Some(y)])
+        };
+        let problem = Problem::new(geometry, x, self.channels_last, x_zero, weights, &weight_zeros)?;
+        let run = |y: &mut [u8]| {
+            let (geometry, zeros) = (&problem.geometry, problem.zeros());
+            integer::convolve(geometry, &problem.x, &weights.filters, zeros, &bias, &to, y);
+        };
+        let y = match to.signed {
+            false => context.fill(&problem.shape(), run)?,
+            true => context.fill(&problem.shape(), |y: &mut [i8]| run(bytemuck::cast_slice_mut(y)))?,
+        };
+        Ok(vec![Some(arranged(y, self.channels_last, context)?)])
     }
 
     fn kernel(&self) -> String {
-        "integer convolution, requantized".to_owned()
+        let layout = if self.channels_last { ", channels last" } else { "" };
+        format!("integer convolution, requantized{layout}")
     }
 }
 
-/// From sums to the codes of the output.
-struct Requantization {
-    /// For each output channel, `x_scale * weight_scale / y_scale`.
-    scales: Vec<f32>,
-    bias: Vec<i32>,
-    zero_point: i32,
-}
-
-impl Requantization {
-    /// Of the inputs of a QLinearConv.
-    fn read(inputs: &Inputs<'_>, out_channels: usize) -> Result<Requantization, OpError> {
-        let (x, y, mut weights) = (scale(inputs, 1)?, scale(inputs, 6)?, scales(inputs, 4)?);
-        if weights.len() == 1 {
-            weights = vec![weights[0]; out_channels];
-        }
-        let bias = match inputs.optional(8) {
-            Some(_) => inputs.values::<i32>(8)?.into_owned(),
-            None => vec![0; out_channels],
-        };
-        if weights.len() != out_channels || bias.len() != out_channels {
-            return Err(OpError::shape(format!(
-                "scales or bias do not have {out_channels} elements"
-            )));
-        }
-        let scales = weights.iter().map(|weight| x * weight / y).collect();
-        Ok(Requantization {
-            scales,
-            bias,
-            zero_point: zero_point(inputs, 7)?,
-        })
+/// What a QLinearConv does with its sums, and its bias.
+fn requantization(inputs: &Inputs<'_>, out_channels: usize) -> Result<(Requantization, Vec<i32>), OpError> {
+    let (x, y, mut weights) = (scale(inputs, 1)?, scale(inputs, 6)?, scales(inputs, 4)?);
+    if weights.len() == 1 {
+        weights = vec![weights[0]; out_channels];
     }
-
-    fn apply<T: Code>(&self, out_channel: usize, sums: &[i32], y: &mut [T]) {
-        let grid = Grid::of::<T>(self.scales[out_channel], self.zero_point);
-        quantize::requantize(sums, self.bias[out_channel], &grid, y);
+    let bias = match inputs.optional(8) {
+        Some(_) => inputs.values::<i32>(8)?.into_owned(),
+        None => vec![0; out_channels],
+    };
+    if weights.len() != out_channels || bias.len() != out_channels {
+        return Err(OpError::shape(format!(
+            "scales or bias do not have {out_channels} elements"
+        )));
     }
+    let signed = match inputs.required(7)?.dtype() {
+        DType::U8 => false,
+        DType::I8 => true,
+        got => return Err(OpError::Type { index: 7, got }),
+    };
+    let to = Requantization {
+        scales: weights.iter().map(|weight| x * weight / y).collect(),
+        zero_point: zero_point(inputs, 7)?,
+        signed,
+    };
+    Ok((to, bias))
 }

@@ -3,6 +3,7 @@
 use bantam_graph::ops::{AveragePool, QLinearAveragePool, QLinearGlobalAveragePool};
 use bantam_kernels::quantize::{self, Code, Grid};
 use bantam_tensor::{Element, Tensor};
+use rayon::prelude::*;
 
 use super::codes::{scale, zero_point};
 use crate::inputs::{Argument, Inputs};
@@ -49,13 +50,12 @@ fn global<T: Code + Element>(
     let to = scale(inputs, 3)? * area as f32;
     let grid = Grid::of::<T>(scale(inputs, 1)? / to, zero_point(inputs, 4)?);
     let mut sums = vec![0i32; batch.saturating_mul(channels).min(values.len())];
-    for (index, value) in values.iter().enumerate() {
-        let at = match channels_last {
-            true => index / (area * channels) * channels + index % channels,
-            false => index / area,
-        };
-        sums[at] = sums[at].wrapping_add(value.to_i32() - zero);
-    }
+    let images = (sums.par_chunks_mut(channels.max(1))).zip(values.par_chunks((area * channels).max(1)));
+    images.for_each(|(sums, x)| match channels_last {
+        true => quantize::sum_rows(x, zero, sums),
+        false => (sums.iter_mut().zip(x.chunks_exact(area.max(1))))
+            .for_each(|(sum, x)| *sum = quantize::sum(x).wrapping_sub(zero.wrapping_mul(area as i32))),
+    });
     context.try_fill(&shape, |codes: &mut [T]| {
         if codes.len() != sums.len() {
             return Err(OpError::shape("the mean over no elements"));

@@ -1,0 +1,222 @@
+//! The layout of regions: convolutions of codes want their channels last, and what lies between two of them stays so.
+//!
+//! Inside a region, values have the shape `[batch, spatial..., channels]`. Transpose nodes stand at its edges only:
+//! before a convolution whose input comes from outside, and before readers that cannot do without the graph's own order.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use bantam_graph::ops::Transpose;
+use bantam_graph::{Graph, Node, NodeId, Op, Value, ValueId};
+
+/// The order of dimensions that moves the channels from second to last.
+pub(crate) fn to_channels_last(rank: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rank).collect();
+    if rank > 1 {
+        order[1..].rotate_left(1);
+    }
+    order
+}
+
+/// The order of dimensions that moves the channels from last to second.
+pub(crate) fn to_channels_first(rank: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rank).collect();
+    if rank > 1 {
+        order[1..].rotate_right(1);
+    }
+    order
+}
+
+/// A shape with its dimensions in another order.
+pub(crate) fn permuted(shape: &[usize], order: &[usize]) -> Vec<usize> {
+    order.iter().map(|&axis| shape[axis]).collect()
+}
+
+/// The graph with the channels last where that pays off, and the nodes that run so. Values keep their ids; observed ones
+/// exist in the graph's own order.
+pub(crate) fn choose<'g>(
+    graph: Cow<'g, Graph>,
+    observed: &HashSet<ValueId>,
+) -> (Cow<'g, Graph>, HashSet<NodeId>) {
+    if !graph
+        .node_ids()
+        .any(|(_, node)| rank_of_convolution(&graph, node).is_some())
+    {
+        return (graph, HashSet::new());
+    }
+    let mut graph = graph.into_owned();
+    let nodes = std::mem::take(&mut graph.nodes);
+    let mut regions = Regions {
+        graph,
+        forms: HashMap::new(),
+        absent: HashSet::new(),
+        channels_last: HashSet::new(),
+    };
+    nodes.into_iter().for_each(|node| regions.add(node));
+    let seen: Vec<ValueId> = regions.graph.outputs.iter().chain(observed).copied().collect();
+    seen.into_iter().for_each(|value| regions.restore(value));
+    (Cow::Owned(regions.graph), regions.channels_last)
+}
+
+/// The rank of what a QLinearConv with constant filters reads.
+fn rank_of_convolution(graph: &Graph, node: &Node) -> Option<usize> {
+    let rank = match node.op {
+        Op::QLinearConv(_) if node.extra.is_empty() => graph.constant_input(node, 3)?.rank(),
+        _ => return None,
+    };
+    (rank > 2).then_some(rank)
+}
+
+/// A value with its channels last.
+#[derive(Clone, Copy)]
+struct Form {
+    value: ValueId,
+    rank: usize,
+}
+
+struct Regions {
+    graph: Graph,
+    /// By the value in the graph's own order.
+    forms: HashMap<ValueId, Form>,
+    /// Values that exist with their channels last only.
+    absent: HashSet<ValueId>,
+    channels_last: HashSet<NodeId>,
+}
+
+impl Regions {
+    fn add(&mut self, mut node: Node) {
+        if let Some(rank) = self.rank_of(&node) {
+            let output = node.output(0);
+            for index in data_inputs(&node) {
+                node.inputs[index] = node.input(index).map(|input| self.channels_last(input, rank));
+            }
+            with_channels_last(&mut node.op, rank);
+            if let Some(output) = output {
+                let form = self.new_value(output, "channels_last");
+                node.outputs[0] = Some(form);
+                self.forms.insert(output, Form { value: form, rank });
+                self.absent.insert(output);
+            }
+            self.channels_last.insert(NodeId::new(self.graph.nodes.len()));
+        } else {
+            let captured = node.op.subgraphs().into_iter().flat_map(Graph::captured_names);
+            let captured: Vec<ValueId> = captured
+                .filter_map(|name| self.graph.value_by_name(&name))
+                .collect();
+            let read: Vec<ValueId> = node.inputs.iter().flatten().copied().chain(captured).collect();
+            read.into_iter().for_each(|value| self.restore(value));
+        }
+        self.graph.nodes.push(node);
+    }
+
+    /// The rank of a node's data when it is to run with the channels last.
+    fn rank_of(&self, node: &Node) -> Option<usize> {
+        if let Some(rank) = rank_of_convolution(&self.graph, node) {
+            return Some(rank);
+        }
+        let inputs = data_inputs(node);
+        let forms = || {
+            inputs
+                .iter()
+                .filter_map(|&index| self.forms.get(&node.input(index)?))
+        };
+        let rank = forms().next()?.rank;
+        let single = |index: usize| {
+            self.graph
+                .constant_input(node, index)
+                .is_some_and(|constant| constant.len() == 1 && constant.rank() <= 1)
+        };
+        let known = |index: usize| {
+            node.input(index)
+                .and_then(|input| self.forms.get(&input))
+                .is_some_and(|form| form.rank == rank)
+        };
+        let fits = forms().all(|form| form.rank == rank)
+            && inputs
+                .iter()
+                .all(|&index| known(index) || (is_pairwise(&node.op) && single(index)));
+        let one_output = node.outputs.iter().flatten().count() == 1 && node.output(0).is_some();
+        (fits && one_output && node.extra.is_empty() && self.can_run(node, rank)).then_some(rank)
+    }
+
+    /// Whether a node's op and its other inputs do not depend on where the channels are, or can be told.
+    fn can_run(&self, node: &Node, rank: usize) -> bool {
+        match &node.op {
+            Op::QLinearConcat(op) => op.axis == 1 || op.axis == 1 - rank as i64,
+            Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => self
+                .graph
+                .constant_input(node, 1)
+                .is_some_and(|scale| scale.len() == 1),
+            _ => true,
+        }
+    }
+
+    /// A value with its channels last; constants of one element as they are.
+    fn channels_last(&mut self, value: ValueId, rank: usize) -> ValueId {
+        if let Some(form) = self.forms.get(&value) {
+            return form.value;
+        }
+        if self
+            .graph
+            .constant(value)
+            .is_some_and(|constant| constant.len() == 1 && constant.rank() <= 1)
+        {
+            return value;
+        }
+        let form = self.new_value(value, "channels_last");
+        self.transpose(value, form, &to_channels_last(rank));
+        self.forms.insert(value, Form { value: form, rank });
+        form
+    }
+
+    /// Makes sure that a value exists in the graph's own order.
+    fn restore(&mut self, value: ValueId) {
+        if self.absent.remove(&value) {
+            let form = self.forms[&value];
+            self.transpose(form.value, value, &to_channels_first(form.rank));
+        }
+    }
+
+    fn new_value(&mut self, of: ValueId, suffix: &str) -> ValueId {
+        let name = format!("{}_{suffix}", self.graph.value(of).name);
+        self.graph.add_value(Value {
+            name,
+            ..Value::default()
+        })
+    }
+
+    fn transpose(&mut self, from: ValueId, to: ValueId, order: &[usize]) {
+        let perm = Some(order.iter().map(|&axis| axis as i64).collect());
+        let name = self.graph.value(to).name.clone();
+        let node = Node::new(name, Transpose { perm }.into(), &[from], &[to]);
+        self.graph.nodes.push(node);
+    }
+}
+
+/// Which inputs of an op have channels, if the op can run with the channels last.
+fn data_inputs(node: &Node) -> Vec<usize> {
+    match &node.op {
+        Op::QLinearConv(_) | Op::QLinearSigmoid(_) | Op::QLinearLeakyRelu(_) | Op::MaxPool(_) => vec![0],
+        Op::QLinearGlobalAveragePool(op) if !op.channels_last => vec![0],
+        Op::Unary(_) | Op::Clip(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => vec![0],
+        Op::HardSigmoid(_) | Op::LeakyRelu(_) | Op::Gelu(_) | Op::Swish(_) => vec![0],
+        Op::Binary(_) => vec![0, 1],
+        Op::QLinearAdd(_) | Op::QLinearMul(_) => vec![0, 3],
+        Op::QLinearConcat(_) => (2..node.inputs.len()).step_by(3).collect(),
+        _ => vec![],
+    }
+}
+
+/// Ops of two inputs that are broadcast.
+fn is_pairwise(op: &Op) -> bool {
+    matches!(op, Op::Binary(_) | Op::QLinearAdd(_) | Op::QLinearMul(_))
+}
+
+/// Tells an op that has a word for it where the channels are.
+fn with_channels_last(op: &mut Op, rank: usize) {
+    match op {
+        Op::QLinearConcat(op) => op.axis = rank as i64 - 1,
+        Op::QLinearGlobalAveragePool(op) => op.channels_last = true,
+        _ => {}
+    }
+}

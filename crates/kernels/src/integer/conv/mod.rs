@@ -1,0 +1,275 @@
+//! Convolution of codes whose channels come last: `[batch, spatial..., channels]`.
+//!
+//! A window is then a few runs of neighbouring bytes, and the sums of neighbouring output channels stand side by side:
+//! nothing has to be rearranged, neither the input nor the result. [`Filters`] holds the weights in the order in which
+//! the kernels read them: [`dense`] for windows over channels, [`depthwise`] for one channel each.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod dense;
+mod depthwise;
+mod requantize;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use rayon::prelude::*;
+
+use crate::conv::Geometry;
+use dense::Dense;
+use depthwise::Depthwise;
+pub use requantize::Requantization;
+use source::Source;
+
+/// The filters of a convolution in the order in which the kernels read them.
+#[derive(Clone, Debug)]
+pub struct Filters {
+    kind: Kind,
+    /// Sum of each filter.
+    sums: Vec<i32>,
+    /// Codes of one filter.
+    taps: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Dense(Dense),
+    Depthwise(Depthwise),
+}
+
+impl Filters {
+    /// Filters from signed weights of shape `[out_channels, channels of a group, kernel...]`. Windows of neighbouring
+    /// elements (`dilation` 1 in the last dimension) of all channels are read in longer runs.
+    ///
+    /// # Panics
+    /// When the shape is not that of the weights, or of no filters.
+    pub fn new(weights: &[i8], shape: &[usize], groups: usize, dilation: usize) -> Filters {
+        assert!(
+            shape.len() > 2 && weights.len() == shape.iter().product(),
+            "as many weights as the shape says"
+        );
+        let (out_channels, taps) = (shape[0], shape[1..].iter().product());
+        let sum = |filter: &[i8]| filter.iter().map(|&code| i32::from(code)).sum();
+        let kind = match shape[1] == 1 && groups > 1 && groups == out_channels {
+            true => Kind::Depthwise(Depthwise::new(weights, &shape[2..], out_channels)),
+            false => Kind::Dense(Dense::new(weights, shape, groups, dilation)),
+        };
+        Filters {
+            kind,
+            sums: (0..out_channels)
+                .map(|out| sum(&weights[out * taps..][..taps]))
+                .collect(),
+            taps,
+        }
+    }
+}
+
+/// The zero points of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct ZeroPoints<'a> {
+    /// Of the input; also what the padding holds.
+    pub x: u8,
+    /// Of the filters: one, or one per output channel.
+    pub weights: &'a [i32],
+}
+
+impl ZeroPoints<'_> {
+    fn of_filter(&self, out_channel: usize) -> i32 {
+        if self.weights.len() == 1 {
+            self.weights[0]
+        } else {
+            self.weights[out_channel]
+        }
+    }
+}
+
+/// `y = requantized(bias + sums of (x - zero) * (weight - zero))`, all with the channels last. Without bias when it is
+/// empty. Signed codes are written as their bits.
+///
+/// # Panics
+/// When the slices do not have the sizes of the geometry, or the filters were made for other ones.
+pub fn convolve(
+    geometry: &Geometry,
+    x: &[u8],
+    filters: &Filters,
+    zeros: ZeroPoints<'_>,
+    bias: &[i32],
+    to: &Requantization,
+    y: &mut [u8],
+) {
+    assert_eq!(to.scales.len(), geometry.out_channels, "a scale per filter");
+    let job = Job::new(geometry, x, y.len(), filters, zeros, bias);
+    let scales = job.arrange(&to.scales);
+    job.for_units(y, |unit, y| job.codes(unit, to, &scales, y));
+}
+
+/// The exact sums of `(x - zero) * (weight - zero)`, with the channels last; they wrap around beyond 32 bits.
+///
+/// # Panics
+/// As [`convolve`].
+pub fn convolve_exact(
+    geometry: &Geometry,
+    x: &[u8],
+    filters: &Filters,
+    zeros: ZeroPoints<'_>,
+    y: &mut [i32],
+) {
+    let job = Job::new(geometry, x, y.len(), filters, zeros, &[]);
+    job.for_units(y, |unit, y| job.sums(unit, y));
+}
+
+/// Some rows of the output of one image: indices along the first spatial dimension.
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    image: usize,
+    first: usize,
+    rows: usize,
+}
+
+/// What becomes of the sums of a tile.
+enum Target<'a> {
+    /// Codes, by the scales in the order of the filters.
+    Codes {
+        y: &'a mut [u8],
+        to: &'a Requantization,
+        scales: &'a [f32],
+    },
+    Sums(&'a mut [i32]),
+}
+
+impl Target<'_> {
+    /// The number of elements.
+    fn len(&self) -> usize {
+        match self {
+            Target::Codes { y, .. } => y.len(),
+            Target::Sums(y) => y.len(),
+        }
+    }
+}
+
+/// A call of [`convolve`].
+struct Job<'a> {
+    source: Source<'a>,
+    filters: &'a Filters,
+    zeros: ZeroPoints<'a>,
+    out_channels: usize,
+    /// What the sums start from, in the order of the filters: bias, and what zero points of the input take off.
+    starts: Vec<i32>,
+}
+
+impl<'a> Job<'a> {
+    fn new(
+        geometry: &Geometry,
+        x: &'a [u8],
+        y: usize,
+        filters: &'a Filters,
+        zeros: ZeroPoints<'a>,
+        bias: &[i32],
+    ) -> Job<'a> {
+        let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
+        assert!(
+            geometry.fits(x.len(), taps * out_channels, y),
+            "slices that fit the geometry"
+        );
+        assert!(
+            filters.taps == taps && filters.sums.len() == out_channels,
+            "filters of these sizes"
+        );
+        assert!(
+            zeros.weights.len() == 1 || zeros.weights.len() == out_channels,
+            "a zero point per filter"
+        );
+        assert!(bias.is_empty() || bias.len() == out_channels, "a bias per filter");
+        let start = |out: usize| {
+            let of_zeros = zeros.of_filter(out).wrapping_mul(taps as i32);
+            let sum = filters.sums[out].wrapping_sub(of_zeros);
+            let bias = bias.get(out).copied().unwrap_or(0);
+            bias.wrapping_sub(sum.wrapping_mul(i32::from(zeros.x)))
+        };
+        let starts: Vec<i32> = (0..out_channels).map(start).collect();
+        let mut job = Job {
+            source: Source::new(geometry, x, zeros.x, &filters.kind),
+            filters,
+            zeros,
+            out_channels,
+            starts: Vec::new(),
+        };
+        job.starts = job.arrange(&starts);
+        job
+    }
+
+    /// One number per output channel in the order in which the kernels want them.
+    fn arrange<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
+        match &self.filters.kind {
+            Kind::Dense(dense) => dense.arrange(values),
+            Kind::Depthwise(depthwise) => depthwise.arrange(values),
+        }
+    }
+
+    /// Calls `work` for every unit and its part of the output.
+    fn for_units<T: Send>(&self, y: &mut [T], work: impl Fn(Unit, &mut [T]) + Sync) {
+        let row = self.source.row_pixels() * self.out_channels;
+        let rows = self.source.rows_of_unit(self.filters.taps * self.out_channels);
+        if y.is_empty() {
+            return;
+        }
+        let image_length = row * self.source.rows();
+        let of_image = |(image, y): (usize, &mut [T])| {
+            y.par_chunks_mut(rows * row).enumerate().for_each(|(index, y)| {
+                let unit = Unit {
+                    image,
+                    first: index * rows,
+                    rows: y.len() / row,
+                };
+                work(unit, y);
+            });
+        };
+        y.par_chunks_mut(image_length).enumerate().for_each(of_image);
+    }
+
+    fn codes(&self, unit: Unit, to: &Requantization, scales: &[f32], y: &mut [u8]) {
+        if self.zeros.weights.iter().all(|&zero| zero == 0) {
+            return self.multiply(unit, Target::Codes { y, to, scales });
+        }
+        let mut sums = vec![0; y.len()];
+        self.sums(unit, &mut sums);
+        for (y, sums) in y
+            .chunks_exact_mut(self.out_channels)
+            .zip(sums.chunks_exact(self.out_channels))
+        {
+            to.apply(sums, &to.scales, y);
+        }
+    }
+
+    fn sums(&self, unit: Unit, y: &mut [i32]) {
+        self.multiply(unit, Target::Sums(y));
+        if self.zeros.weights.iter().any(|&zero| zero != 0) {
+            self.subtract_weight_zeros(unit, y);
+        }
+    }
+
+    fn multiply(&self, unit: Unit, target: Target<'_>) {
+        match &self.filters.kind {
+            Kind::Dense(dense) => dense.multiply(&self.source, unit, &self.starts, target),
+            Kind::Depthwise(depthwise) => depthwise.multiply(&self.source, unit, &self.starts, target),
+        }
+    }
+
+    /// Takes `zero * (sum of what the window sees)` off every sum.
+    fn subtract_weight_zeros(&self, unit: Unit, y: &mut [i32]) {
+        let groups = self.source.groups();
+        let patches = self.source.sums_of_windows(unit);
+        let filters = self.out_channels / groups;
+        for (sums, patches) in y
+            .chunks_exact_mut(self.out_channels)
+            .zip(patches.chunks_exact(groups))
+        {
+            for (out, sum) in sums.iter_mut().enumerate() {
+                let patch = patches[out / filters];
+                *sum = sum.wrapping_sub(self.zeros.of_filter(out).wrapping_mul(patch));
+            }
+        }
+    }
+}
