@@ -98,10 +98,10 @@ pub fn rewrite(model: &Model, plan: &Plan) -> Result<Model, Error> {
     })
 }
 
-/// Compiles a model for our own executor.
+/// Compiles a model for our own executor, in the form that [`prepare`] gives.
 pub fn compile(model: &Model) -> Result<Program, Error> {
     Ok(bantam_exec::compile(
-        &inline(model)?.graph,
+        &prepare(model)?.graph,
         &CompileOptions::default(),
     )?)
 }

@@ -6,7 +6,7 @@ use bantam_graph::{Graph, NodeId, ValueId};
 
 use crate::operator::{Site, prepare};
 use crate::program::{Program, Step};
-use crate::{CompileError, Context, fuse, fuse_quantized, layout, tables};
+use crate::{CompileError, batchwise, fuse, fuse_quantized, layout, tables};
 
 /// What a program is for.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,7 @@ pub(crate) fn compile_with_captures(
     captures: &[String],
     options: &CompileOptions,
 ) -> Result<Program, CompileError> {
+    let parts = batchwise::parts(graph).filter(|_| captures.is_empty() && options.observed.is_empty());
     let fused = fuse_quantized::fuse(graph, &options.observed);
     let (laid_out, channels_last) = layout::choose(fused, &options.observed);
     let graph = laid_out.as_ref();
@@ -49,7 +50,7 @@ pub(crate) fn compile_with_captures(
             steps.push(tables::step(graph, table));
             continue;
         }
-        if let Some(step) = fusions.step(graph, id) {
+        if let Some(step) = fusions.step(graph, &channels_last, id) {
             steps.push(step);
             continue;
         }
@@ -84,13 +85,7 @@ pub(crate) fn compile_with_captures(
     let constants = (0..graph.values.len())
         .map(|index| graph.values[index].initializer.clone().map(aligned))
         .collect();
-    Ok(Program::new(
-        graph,
-        steps,
-        constants,
-        captured,
-        Context::default(),
-    ))
+    Ok(Program::new(graph, steps, constants, captured, parts))
 }
 
 /// Finds for each step which of its inputs nobody reads afterwards.

@@ -4,6 +4,7 @@
 //! constants, with the values it reads, writes and releases. [`Program::run`] runs it; [`Taps`] see values as soon as
 //! they exist, after which their memory is reused.
 
+mod batchwise;
 mod compile;
 mod context;
 mod error;

@@ -1,10 +1,13 @@
 //! [`Program`]: steps in order.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bantam_graph::{Graph, ValueId};
 use bantam_tensor::{DType, Tensor};
+use rayon::prelude::*;
 
+use crate::batchwise::Parts;
 use crate::inputs::{Argument, Inputs};
 use crate::operator::Operator;
 use crate::{Context, OpError, RunError, Taps};
@@ -45,6 +48,8 @@ pub struct Program {
     captured: Vec<Option<ValueId>>,
     outputs: Vec<(String, ValueId)>,
     context: Context,
+    /// How a large batch runs, if its samples do not depend on each other.
+    parts: Option<Parts>,
 }
 
 impl Program {
@@ -53,7 +58,7 @@ impl Program {
         steps: Vec<Step>,
         constants: Vec<Option<Tensor>>,
         captured: Vec<Option<ValueId>>,
-        context: Context,
+        parts: Option<Parts>,
     ) -> Program {
         let inputs = graph.inputs.iter().map(|&value| {
             let facts = graph.value(value);
@@ -78,7 +83,8 @@ impl Program {
             inputs: inputs.collect(),
             captured,
             outputs: outputs.collect(),
-            context,
+            context: Context::default(),
+            parts,
         }
     }
 
@@ -101,7 +107,55 @@ impl Program {
     /// # Errors
     /// When an input is missing, unknown or of another type or shape than declared, or when a node fails.
     pub fn run(&self, inputs: &[(&str, Tensor)], taps: &mut Taps<'_>) -> Result<Vec<Tensor>, RunError> {
-        self.run_steps(self.with_inputs(inputs)?, taps, &mut |_, _| {})
+        let values = self.with_inputs(inputs)?;
+        match self.split(inputs).filter(|_| taps.is_empty()) {
+            Some(parts) => self.run_parts(inputs, &parts),
+            None => self.run_steps(values, taps, &mut |_, _| {}),
+        }
+    }
+
+    /// The samples of each part of a batch that is large enough to be split.
+    fn split(&self, inputs: &[(&str, Tensor)]) -> Option<Vec<Range<usize>>> {
+        let most = self.parts?.samples;
+        let batch = *inputs.first()?.1.shape().first()?;
+        let same = |(_, input): &(&str, Tensor)| input.shape().first() == Some(&batch);
+        let count = batch.div_ceil(most);
+        let part = |index: usize| batch * index / count..batch * (index + 1) / count;
+        (count > 1 && inputs.iter().all(same)).then(|| (0..count).map(part).collect())
+    }
+
+    fn run_parts(&self, inputs: &[(&str, Tensor)], parts: &[Range<usize>]) -> Result<Vec<Tensor>, RunError> {
+        let run = |part: &Range<usize>| {
+            let values = self.part(inputs, part)?;
+            self.run_steps(values, &mut Taps::none(), &mut |_, _| {})
+        };
+        let results: Vec<Vec<Tensor>> = parts.par_iter().map(run).collect::<Result<_, _>>()?;
+        let joined = (0..self.outputs.len()).map(|index| {
+            let pieces: Vec<&Tensor> = results.iter().map(|outputs| &outputs[index]).collect();
+            join_rows(&pieces).map_err(|source| RunError::Node {
+                node: self.outputs[index].0.clone(),
+                inputs: "the parts of a batch".to_owned(),
+                source,
+            })
+        });
+        joined.collect()
+    }
+
+    /// The constants, and some samples of the inputs.
+    fn part(&self, inputs: &[(&str, Tensor)], part: &Range<usize>) -> Result<Vec<Option<Tensor>>, RunError> {
+        let mut values = self.constants.clone();
+        for input in &self.inputs {
+            let Some((_, tensor)) = inputs.iter().find(|(name, _)| *name == input.name) else {
+                continue;
+            };
+            let rows = tensor.rows(part.start, part.len());
+            values[input.value.index()] = Some(rows.map_err(|source| RunError::Node {
+                node: input.name.clone(),
+                inputs: "a batch".to_owned(),
+                source: source.into(),
+            })?);
+        }
+        Ok(values)
     }
 
     /// As [`Program::run`], but gives the time of each step.
@@ -110,8 +164,15 @@ impl Program {
     /// As [`Program::run`].
     pub fn profile(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<Duration>, RunError> {
         let mut times = vec![Duration::ZERO; self.steps.len()];
-        let mut note = |step: usize, time| times[step] = time;
-        self.run_steps(self.with_inputs(inputs)?, &mut Taps::none(), &mut note)?;
+        let mut note = |step: usize, time| times[step] += time;
+        let whole = self.with_inputs(inputs)?;
+        let Some(parts) = self.split(inputs) else {
+            self.run_steps(whole, &mut Taps::none(), &mut note)?;
+            return Ok(times);
+        };
+        for part in &parts {
+            self.run_steps(self.part(inputs, part)?, &mut Taps::none(), &mut note)?;
+        }
         Ok(times)
     }
 
@@ -243,6 +304,19 @@ impl Program {
             .collect();
         names.join(", ")
     }
+}
+
+/// Tensors of the same type joined along dimension 0.
+fn join_rows(parts: &[&Tensor]) -> Result<Tensor, OpError> {
+    let mut shape = parts.first().map_or(vec![], |first| first.shape().to_vec());
+    let dtype = parts.first().map_or(DType::F32, |first| first.dtype());
+    let alike = |part: &&Tensor| part.dtype() == dtype && part.rank() > 0 && part.shape()[1..] == shape[1..];
+    if shape.is_empty() || !parts.iter().all(alike) {
+        return Err(OpError::value("the parts of a batch do not fit together"));
+    }
+    shape[0] = parts.iter().map(|part| part.shape()[0]).sum();
+    let bytes: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
+    Ok(Tensor::from_raw(dtype, &shape, &bytes.concat())?)
 }
 
 impl Input {

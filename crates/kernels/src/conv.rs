@@ -2,15 +2,16 @@
 //!
 //! [`convolve`] is the definition, written out; [`PackedConvolution`] is the fast form for `f32`.
 
+pub(crate) mod blocks;
 mod deformable;
-mod direct;
-mod expand;
+mod dense;
+mod depthwise;
 mod geometry;
 mod naive;
 mod packed;
+pub(crate) mod source;
 #[cfg(test)]
-mod tests;
-mod tile;
+pub(crate) mod tests;
 mod transposed;
 mod winograd;
 

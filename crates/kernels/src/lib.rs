@@ -32,6 +32,7 @@ pub mod regions;
 pub mod resize;
 mod rows;
 pub mod sample;
+mod scratch;
 mod simd;
 pub mod softmax;
 mod vectorize;

@@ -305,6 +305,44 @@ pub fn global_average<T: Real>(channel: usize, x: &[T], y: &mut [T]) {
     for_channels(channel, x, y, |x| lanes_sum(x, |x| x) / count);
 }
 
+/// As [`global_average`], with `x` as `[batch, area, channels]` and `y` as `[batch, channels]`.
+///
+/// # Panics
+/// When the slices do not fit the sizes.
+pub fn global_average_channels_last<T: Real>(area: usize, channels: usize, x: &[T], y: &mut [T]) {
+    assert_eq!(
+        Some(x.len()),
+        y.len().checked_mul(area),
+        "one result for each channel"
+    );
+    if y.is_empty() {
+        return;
+    }
+    let count = T::from_f64(area.max(1) as f64);
+    y.par_chunks_mut(channels).enumerate().for_each(|(image, y)| {
+        y.fill(T::ZERO);
+        let mut part = vec![T::ZERO; channels];
+        // Sums of sums lose fewer digits than one long sum.
+        for x in x[image * area * channels..][..area * channels].chunks(SUMMED * channels) {
+            part.fill(T::ZERO);
+            x.chunks_exact(channels).for_each(|x| add_to(x, &mut part));
+            add_to(&part, y);
+        }
+        y.iter_mut().for_each(|y| *y = *y / count);
+    });
+}
+
+/// Pixels that are added up one by one.
+const SUMMED: usize = 64;
+
+crate::vectorize::vectorized! {
+    fn add_to<T: crate::Real>(x: &[T], y: &mut [T]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y += *x;
+        }
+    }
+}
+
 /// The largest element of each channel.
 pub fn global_max<T: Element>(channel: usize, x: &[T], none: T, y: &mut [T]) {
     for_channels(channel, x, y, |x| {

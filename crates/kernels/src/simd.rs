@@ -64,18 +64,6 @@ pub(crate) fn run<K: Kernel>(isa: Isa, kernel: K) {
     }
 }
 
-/// Asks for the cache line of an element that will be read soon. The pointer need not be valid.
-#[inline(always)]
-pub(crate) fn prefetch(element: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching never faults, and every x86-64 CPU has it.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(element.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = element;
-}
-
 /// Plain Rust, which the compiler turns into whatever vectors the target always has.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;

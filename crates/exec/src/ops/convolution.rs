@@ -11,6 +11,7 @@ use super::floats::{fill, in_real, read, read_optional};
 use super::fused_activation::FusedActivation;
 use super::windows::{LastWindow, Window, WindowAttributes, window_attributes};
 use crate::inputs::{Argument, Inputs};
+use crate::layout::{permuted, to_channels_first, to_channels_last};
 use crate::operator::{Operator, Outputs, Site};
 use crate::{Context, OpError};
 
@@ -20,6 +21,15 @@ pub(crate) struct Following {
     /// Smallest and largest result. Before, input 3 is added if it is present.
     pub(crate) low: f32,
     pub(crate) high: f32,
+    /// Applied last, to `f32` only.
+    pub(crate) activation: Option<Activation>,
+}
+
+/// An element-wise function, in place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Activation {
+    pub(crate) name: &'static str,
+    pub(crate) apply: fn(&mut [f32]),
 }
 
 impl Following {
@@ -27,6 +37,7 @@ impl Following {
     pub(crate) const NOTHING: Following = Following {
         low: f32::NEG_INFINITY,
         high: f32::INFINITY,
+        activation: None,
     };
 }
 
@@ -35,6 +46,8 @@ struct Convolution {
     op: Conv,
     packed: Option<PackedConvolution>,
     following: Following,
+    /// Input, addend and output have their channels last.
+    channels_last: bool,
 }
 
 /// Prepares a Conv node. The addend is its input 3, which the standard's Conv does not have.
@@ -48,6 +61,7 @@ pub(crate) fn prepare(site: &Site<'_>, op: &Conv, following: Following) -> Box<d
         op: op.clone(),
         packed,
         following,
+        channels_last: site.channels_last,
     })
 }
 
@@ -59,11 +73,16 @@ fn pack(op: &Conv, weights: &Tensor, bias: Option<&Tensor>) -> Option<PackedConv
         return None;
     };
     let taps = weights.len().checked_div(out_channels)?;
+    let dilation = last_dilation(&op.dilations)?;
     let bias = match bias {
         Some(bias) => Some(bias.to_f32().ok().filter(|values| values.len() == out_channels)?),
         None => None,
     };
-    let sound = groups > 0 && out_channels.is_multiple_of(groups) && group_channels > 0 && taps > 0;
+    let sound = groups > 0
+        && weights.rank() > 2
+        && out_channels.is_multiple_of(groups)
+        && group_channels > 0
+        && taps > 0;
     let values = Some(weights)
         .filter(wide_enough)
         .filter(|_| sound)?
@@ -71,17 +90,36 @@ fn pack(op: &Conv, weights: &Tensor, bias: Option<&Tensor>) -> Option<PackedConv
         .ok()?;
     Some(PackedConvolution::new(
         Isa::best(),
-        groups,
-        taps,
         &values,
+        weights.shape(),
+        groups,
+        dilation,
         bias.as_deref(),
     ))
 }
 
+/// The dilation of the last dimension.
+pub(super) fn last_dilation(dilations: &[i64]) -> Option<usize> {
+    dilations
+        .last()
+        .map_or(Some(1), |&last| usize::try_from(last).ok())
+}
+
+/// How a Conv runs.
+struct How<'a> {
+    packed: Option<&'a PackedConvolution>,
+    following: Following,
+    channels_last: bool,
+}
+
 impl Operator for Convolution {
     fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
-        let y = convolution(&self.op, self.packed.as_ref(), self.following, inputs, context)?;
-        Ok(vec![Some(y)])
+        let how = How {
+            packed: self.packed.as_ref(),
+            following: self.following,
+            channels_last: self.channels_last,
+        };
+        Ok(vec![Some(convolution(&self.op, &how, inputs, context)?)])
     }
 
     fn kernel(&self) -> String {
@@ -89,8 +127,14 @@ impl Operator for Convolution {
             Some(packed) => format!("convolution, packed for {}", packed.isa().name()),
             None => "convolution".to_owned(),
         };
+        if self.channels_last {
+            kernel += ", channels last";
+        }
         if self.following.low > f32::NEG_INFINITY || self.following.high < f32::INFINITY {
             kernel += &format!(", clamped to {}..={}", self.following.low, self.following.high);
+        }
+        if let Some(activation) = self.following.activation {
+            kernel += &format!(", {}", activation.name);
         }
         kernel
     }
@@ -98,7 +142,18 @@ impl Operator for Convolution {
 
 /// Conv without preparation.
 pub(super) fn conv(op: &Conv, inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
-    convolution(op, None, Following::NOTHING, inputs, context)
+    convolution(op, &How::unprepared(Following::NOTHING), inputs, context)
+}
+
+impl How<'_> {
+    /// Of a node whose weights are seen for the first time.
+    fn unprepared(following: Following) -> How<'static> {
+        How {
+            packed: None,
+            following,
+            channels_last: false,
+        }
+    }
 }
 
 /// ONNX Runtime's Conv, then addition of input 3, then an activation.
@@ -118,8 +173,12 @@ pub(super) fn fused_conv(
     let activation = FusedActivation::parse(&op.activation, &op.activation_params)?;
     let following = activation
         .clamp()
-        .map_or(Following::NOTHING, |(low, high)| Following { low, high });
-    let y = convolution(&conv, None, following, inputs, context)?;
+        .map_or(Following::NOTHING, |(low, high)| Following {
+            low,
+            high,
+            activation: None,
+        });
+    let y = convolution(&conv, &How::unprepared(following), inputs, context)?;
     if activation.clamp().is_some() {
         Ok(y)
     } else {
@@ -129,18 +188,21 @@ pub(super) fn fused_conv(
 
 fn convolution(
     op: &Conv,
-    packed: Option<&PackedConvolution>,
-    following: Following,
+    how: &How<'_>,
     inputs: &mut Inputs<'_>,
     context: &Context,
 ) -> Result<Tensor, OpError> {
     let (x, weights) = (inputs.required(0)?, inputs.required(1)?);
-    let geometry = geometry(window_attributes!(op), op.group, x.shape(), weights.shape())?;
+    let first = match how.channels_last {
+        true => permuted(x.shape(), &to_channels_first(x.rank())),
+        false => x.shape().to_vec(),
+    };
+    let geometry = geometry(window_attributes!(op), op.group, &first, weights.shape())?;
     check_bias(inputs, 2, geometry.out_channels)?;
     let shape = output_shape(&geometry);
-    if x.dtype() == DType::F64 || geometry.taps() == 0 {
+    if !how.channels_last && (x.dtype() == DType::F64 || geometry.taps() == 0) {
         let y = in_real!(x.dtype(), 0, T => generic::<T>(&geometry, &shape, inputs, context))?;
-        return follow(y, following, inputs, context);
+        return follow(y, how.following, inputs, context);
     }
     if !matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) {
         return Err(OpError::Type {
@@ -148,22 +210,75 @@ fn convolution(
             got: x.dtype(),
         });
     }
-    if let Some(packed) = packed {
-        return fast(&geometry, &shape, packed, following, inputs, context);
+    check_padding(&geometry)?;
+    let new;
+    let packed = match how.packed {
+        Some(packed) => packed,
+        None => {
+            let (values, bias) = (read::<f32>(inputs, 1)?, read_optional::<f32>(inputs, 2)?);
+            let (shape, groups) = (weights.shape(), geometry.groups);
+            let dilation = last_dilation(&op.dilations).unwrap_or(1);
+            new = PackedConvolution::new(Isa::best(), &values, shape, groups, dilation, bias.as_deref());
+            &new
+        }
+    };
+    if how.channels_last {
+        let shape = permuted(&shape, &to_channels_last(shape.len()));
+        return fast(&geometry, &shape, packed, how.following, inputs, context);
     }
-    let (weights, bias) = (read::<f32>(inputs, 1)?, read_optional::<f32>(inputs, 2)?);
-    let packed = PackedConvolution::new(
-        Isa::best(),
-        geometry.groups,
-        geometry.taps(),
-        &weights,
-        bias.as_deref(),
-    );
-    drop((weights, bias));
-    fast(&geometry, &shape, &packed, following, inputs, context)
+    let mut last = to_last(inputs, context)?;
+    let shape = permuted(&shape, &to_channels_last(shape.len()));
+    let y = fast(&geometry, &shape, packed, how.following, &mut last, context)?;
+    last.into_last().for_each(|tensor| context.recycle(tensor));
+    let order = to_channels_first(y.rank());
+    let first = super::transposed(&y, &order, context)?;
+    context.recycle(y);
+    Ok(first)
 }
 
-/// By the packed kernel, in `f32`.
+/// Input and addend with their channels last.
+fn to_last<'a>(inputs: &Inputs<'_>, context: &Context) -> Result<Inputs<'a>, OpError> {
+    let mut arguments = Vec::with_capacity(inputs.len());
+    for index in 0..inputs.len() {
+        let argument = match (index, inputs.optional(index)) {
+            (0 | 3, Some(tensor)) if tensor.rank() > 2 => {
+                let order = to_channels_last(tensor.rank());
+                Some(super::transposed(tensor, &order, context)?)
+            }
+            (_, tensor) => tensor.cloned(),
+        };
+        arguments.push(argument.map(Argument::Last));
+    }
+    Ok(Inputs::new(arguments))
+}
+
+/// Elements of padding that are allowed for each element of input and output, so that a small file cannot ask for much
+/// memory.
+const MOST_PADDING: usize = 64;
+/// And beyond those.
+const SOME_PADDING: usize = 1 << 26;
+
+/// Refuses padding that is far larger than input and output: some of it is written out.
+pub(super) fn check_padding(geometry: &Geometry) -> Result<(), OpError> {
+    let padded = (0..geometry.input.len()).try_fold(geometry.channels, |elements, axis| {
+        let reach = geometry.kernel[axis].saturating_sub(1);
+        let reach = reach.checked_mul(geometry.dilations[axis])?;
+        let last = geometry.output[axis].saturating_sub(1);
+        let size = last.checked_mul(geometry.strides[axis])?.checked_add(reach)?;
+        elements.checked_mul(size.checked_add(1)?)
+    });
+    let inputs = geometry.channels.saturating_mul(geometry.input_plane());
+    let outputs = geometry.out_channels.saturating_mul(geometry.output_plane());
+    let allowed = (inputs.saturating_add(outputs))
+        .saturating_mul(MOST_PADDING)
+        .saturating_add(SOME_PADDING);
+    match padded.is_some_and(|padded| padded <= allowed) {
+        true => Ok(()),
+        false => Err(OpError::shape("far more padding than input and output")),
+    }
+}
+
+/// By the packed kernel, in `f32`; data have their channels last.
 fn fast(
     geometry: &Geometry,
     shape: &[usize],
@@ -173,7 +288,12 @@ fn fast(
     context: &Context,
 ) -> Result<Tensor, OpError> {
     let dtype = inputs.required(0)?.dtype();
-    let Following { low, high } = following;
+    let epilogue = Epilogue {
+        residual: Residual::None,
+        low: following.low,
+        high: following.high,
+        activation: following.activation.map(|activation| activation.apply),
+    };
     let fits = |tensor: &Tensor| tensor.shape() == shape && tensor.dtype() == DType::F32;
     let addend_fits = dtype == DType::F32 && inputs.optional(3).is_some_and(fits);
     if inputs.optional(3).is_some() && !addend_fits {
@@ -185,16 +305,8 @@ fn fast(
     }
     if let Some(mut y) = if addend_fits { inputs.take_last(3) } else { None } {
         let x = read::<f32>(inputs, 0)?;
-        packed.run(
-            geometry,
-            &x,
-            Epilogue {
-                residual: Residual::Output,
-                low,
-                high,
-            },
-            y.values_mut()?,
-        );
+        let residual = Residual::Output;
+        packed.run(geometry, &x, Epilogue { residual, ..epilogue }, y.values_mut()?);
         return Ok(y);
     }
     let x = read::<f32>(inputs, 0)?;
@@ -205,7 +317,7 @@ fn fast(
     };
     let residual = addend.as_deref().map_or(Residual::None, Residual::Values);
     fill(context, dtype, shape, |y| {
-        packed.run(geometry, &x, Epilogue { residual, low, high }, y)
+        packed.run(geometry, &x, Epilogue { residual, ..epilogue }, y)
     })
 }
 
@@ -241,7 +353,11 @@ fn follow(
         )?,
         None => y,
     };
-    clamped(y, following.low, following.high, context)
+    let mut y = clamped(y, following.low, following.high, context)?;
+    if let Some(activation) = following.activation {
+        (activation.apply)(y.values_mut()?);
+    }
+    Ok(y)
 }
 
 /// The only output of an op.

@@ -67,6 +67,7 @@ pub(crate) fn prepare(site: &Site<'_>) -> Result<Option<Box<dyn Operator>>, Comp
             quantization::product(site).map_err(fail)
         }
         Op::MaxPool(op) if site.channels_last => Ok(Some(pooling::max_pool_channels_last(op))),
+        Op::GlobalAveragePool(_) if site.channels_last => Ok(Some(pooling::global_average_channels_last())),
         Op::Conv(op) => Ok(Some(convolution::prepare(
             site,
             op,

@@ -209,6 +209,34 @@ pub(super) fn global_average_pool(inputs: &Inputs<'_>, context: &Context) -> Res
     })
 }
 
+/// A GlobalAveragePool of data with the channels last.
+struct GlobalAverageChannelsLast;
+
+/// GlobalAveragePool, prepared for data with the channels last.
+pub(super) fn global_average_channels_last() -> Box<dyn Operator> {
+    Box::new(GlobalAverageChannelsLast)
+}
+
+impl Operator for GlobalAverageChannelsLast {
+    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+        let x = inputs.required(0)?;
+        let first = permuted(x.shape(), &to_channels_first(x.rank()));
+        let (area, shape) = channels(&first)?;
+        let shape = permuted(&shape, &to_channels_last(shape.len()));
+        let y = in_real!(x.dtype(), 0, T => {
+            let values = read::<T>(inputs, 0)?;
+            fill(context, x.dtype(), &shape, |y| {
+                pool::global_average_channels_last(area, first[1], &values, y);
+            })
+        })?;
+        Ok(vec![Some(y)])
+    }
+
+    fn kernel(&self) -> String {
+        "mean, channels last".to_owned()
+    }
+}
+
 /// Maxima of channels.
 pub(super) fn global_max_pool(inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;

@@ -3,8 +3,10 @@
 use std::sync::OnceLock;
 
 use super::Geometry;
-use super::direct::DirectWeights;
-use super::winograd::{WinogradWeights, pays_off};
+use super::dense::Dense;
+use super::depthwise::Depthwise;
+use super::source::Source;
+use super::winograd::{self, Winograd};
 use crate::Isa;
 
 /// What happens to each sum before it is stored.
@@ -16,6 +18,17 @@ pub struct Epilogue<'a> {
     pub low: f32,
     /// And what is larger becomes `high`.
     pub high: f32,
+    /// Applied last, in place.
+    pub activation: Option<fn(&mut [f32])>,
+}
+
+impl Epilogue<'_> {
+    /// Applies the activation to elements that are finished.
+    pub(super) fn activate(&self, y: &mut [f32]) {
+        if let Some(activation) = self.activation {
+            activation(y);
+        }
+    }
 }
 
 /// What is added to a convolution.
@@ -36,53 +49,59 @@ impl Default for Epilogue<'_> {
             residual: Residual::None,
             low: f32::NEG_INFINITY,
             high: f32::INFINITY,
+            activation: None,
         }
     }
 }
 
-/// A convolution whose weights are arranged when they are first used, in the form that suits the sizes.
+/// A convolution of data with the channels last, `[batch, spatial..., channels]`, whose weights are arranged when they
+/// are first used, in the form that suits the sizes.
 #[derive(Debug)]
 pub struct PackedConvolution {
     isa: Isa,
+    /// `[out_channels, channels of a group, kernel...]`.
+    shape: Vec<usize>,
     groups: usize,
-    taps: usize,
+    dilation: usize,
     weights: Vec<f32>,
     bias: Vec<f32>,
-    direct: OnceLock<DirectWeights>,
-    winograd: OnceLock<WinogradWeights>,
+    dense: OnceLock<Dense>,
+    depthwise: OnceLock<Depthwise>,
+    winograd: OnceLock<Winograd>,
 }
 
 impl PackedConvolution {
-    /// For `weights` of shape `[out_channels, taps]`, `out_channels` a multiple of `groups`, and an instruction set (or
-    /// the widest narrower one that the CPU has).
+    /// For `weights` of shape `[out_channels, channels of a group, kernel...]`, the dilation of the last dimension, and
+    /// an instruction set (or the widest narrower one that the CPU has).
     ///
     /// # Panics
     /// When the lengths do not fit.
     pub fn new(
         isa: Isa,
-        groups: usize,
-        taps: usize,
         weights: &[f32],
+        shape: &[usize],
+        groups: usize,
+        dilation: usize,
         bias: Option<&[f32]>,
     ) -> PackedConvolution {
-        let out_channels = weights
-            .len()
-            .checked_div(taps)
-            .or(bias.map(<[f32]>::len))
-            .unwrap_or(0);
-        assert_eq!(out_channels * taps, weights.len(), "whole rows of weights");
-        assert!(groups > 0 && out_channels.is_multiple_of(groups), "whole groups");
         assert!(
-            bias.is_none_or(|bias| bias.len() == out_channels),
+            shape.len() > 2 && weights.len() == shape.iter().product(),
+            "as many weights as the shape says"
+        );
+        assert!(groups > 0 && shape[0].is_multiple_of(groups), "whole groups");
+        assert!(
+            bias.is_none_or(|bias| bias.len() == shape[0]),
             "one bias for each output channel"
         );
         PackedConvolution {
             isa: isa.or_narrower(),
+            shape: shape.to_vec(),
             groups,
-            taps,
+            dilation,
             weights: weights.to_vec(),
-            bias: bias.map_or_else(|| vec![0.0; out_channels], <[f32]>::to_vec),
-            direct: OnceLock::new(),
+            bias: bias.map_or_else(|| vec![0.0; shape[0]], <[f32]>::to_vec),
+            dense: OnceLock::new(),
+            depthwise: OnceLock::new(),
             winograd: OnceLock::new(),
         }
     }
@@ -92,7 +111,7 @@ impl PackedConvolution {
         self.isa
     }
 
-    /// `y = clamp(x * weights + bias + residual)`.
+    /// `y = activation(clamp(x * weights + bias + residual))`.
     ///
     /// # Panics
     /// When the slices or the weights do not fit `geometry`.
@@ -101,91 +120,92 @@ impl PackedConvolution {
             geometry.fits(x.len(), self.weights.len(), y.len()),
             "slices do not fit {geometry:?}"
         );
-        let same = (geometry.groups, geometry.out_channels, geometry.taps());
-        assert_eq!(
-            same,
-            (self.groups, self.bias.len(), self.taps),
+        let dilation = geometry.dilations[geometry.dilations.len() - 1];
+        assert!(
+            geometry.groups == self.groups
+                && geometry.out_channels == self.shape[0]
+                && geometry.kernel == self.shape[2..]
+                && (dilation == self.dilation || self.shape[self.shape.len() - 1] < 2),
             "weights do not fit {geometry:?}"
         );
-        let residual = match epilogue.residual {
-            Residual::None => None,
-            Residual::Output => Some(Shared(y.as_mut_ptr())),
-            Residual::Values(values) => {
-                assert_eq!(values.len(), y.len(), "a residual for each output");
-                Some(Shared(values.as_ptr().cast_mut()))
-            }
-        };
-        if y.is_empty() {
-            return;
+        if let Residual::Values(values) = epilogue.residual {
+            assert_eq!(values.len(), y.len(), "a residual for each output");
         }
-        let output = Output {
-            y: Shared(y.as_mut_ptr()),
-            residual,
-            low: epilogue.low,
-            high: epilogue.high,
-        };
-        let (isa, groups, weights, bias) = (self.isa, self.groups, &self.weights, &self.bias);
-        if pays_off(geometry) {
+        let (isa, weights, shape) = (self.isa, &self.weights, &self.shape);
+        let depthwise = self.groups > 1 && self.groups == shape[0] && shape[1] == 1 && shape.len() == 4;
+        if depthwise {
+            let arranged = self
+                .depthwise
+                .get_or_init(|| Depthwise::new(weights, shape, &self.bias));
+            arranged.run(isa, &Source::new(geometry, x, 0.0, false, 1), epilogue, y);
+        } else if winograd::pays_off(geometry) {
             let arranged = self
                 .winograd
-                .get_or_init(|| WinogradWeights::new(isa, groups, weights, bias));
-            arranged.run(isa, geometry, x, &output);
+                .get_or_init(|| Winograd::new(isa, weights, shape, &self.bias));
+            arranged.run(isa, geometry, x, epilogue, y);
         } else {
             let arranged = self
-                .direct
-                .get_or_init(|| DirectWeights::new(isa, groups, self.taps, weights, bias));
-            arranged.run(isa, geometry, x, &output);
+                .dense
+                .get_or_init(|| Dense::new(isa, weights, shape, self.groups, self.dilation, &self.bias));
+            let source = Source::new(geometry, x, 0.0, arranged.blocks.merged, 1);
+            arranged.run(isa, &source, epilogue, y);
         }
     }
 }
 
-/// Where results go, and how.
-pub(super) struct Output {
-    pub(super) y: Shared,
-    pub(super) residual: Option<Shared>,
+/// The part of an epilogue that belongs to some elements of the output.
+#[derive(Clone, Copy)]
+pub(super) struct Finish {
+    /// What is added, laid out like the elements; null for nothing. May be the elements themselves.
+    pub(super) residual: *const f32,
     pub(super) low: f32,
     pub(super) high: f32,
 }
 
-/// A pointer that several threads write through, to different elements.
-#[derive(Clone, Copy)]
-pub(super) struct Shared(*mut f32);
-// SAFETY: every unit of work reads and writes its own outputs only.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// The element at an index.
-    ///
-    /// # Safety
-    /// The element exists.
-    pub(super) unsafe fn at(self, index: usize) -> *mut f32 {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(index) }
-    }
-}
-
-/// Weights `[groups * channels, taps]` as `[groups][blocks][taps][block]`, and the bias as `[groups][blocks][block]`, zeros
-/// where there is no channel.
-pub(super) fn arrange(
-    groups: usize,
-    block: usize,
-    taps: usize,
-    weights: &[f32],
-    bias: &[f32],
-) -> (Vec<f32>, Vec<f32>) {
-    let channels = bias.len() / groups;
-    let padded = channels.div_ceil(block) * block;
-    let mut packed = vec![0.0; groups * padded * taps];
-    let mut packed_bias = vec![0.0; groups * padded];
-    for (index, &bias) in bias.iter().enumerate() {
-        let (group, channel) = (index / channels, index % channels);
-        packed_bias[group * padded + channel] = bias;
-        let first = (group * padded + channel / block * block) * taps + channel % block;
-        for tap in 0..taps {
-            packed[first + tap * block] = weights[index * taps + tap];
+impl Finish {
+    /// For the elements `y`, `at` in the whole output.
+    pub(super) fn new(epilogue: Epilogue<'_>, y: &mut [f32], at: usize) -> Finish {
+        Finish {
+            residual: match epilogue.residual {
+                Residual::None => std::ptr::null(),
+                Residual::Values(values) => values[at..at + y.len()].as_ptr(),
+                Residual::Output => y.as_ptr(),
+            },
+            low: epilogue.low,
+            high: epilogue.high,
         }
     }
-    (packed, packed_bias)
+
+    /// Writes the first `count` elements of a vector of sums to `y[at..]`.
+    ///
+    /// # Safety
+    /// As for [`crate::simd::Simd`]; `count` elements from `at` on exist in `y`, and so in the residual.
+    #[inline(always)]
+    pub(super) unsafe fn store<S: crate::simd::Simd>(
+        &self,
+        sums: S::V,
+        y: *mut f32,
+        at: usize,
+        count: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut value = sums;
+            if !self.residual.is_null() {
+                let residual = self.residual.add(at);
+                let residual = if count >= S::LANES {
+                    S::load(residual)
+                } else {
+                    S::load_first(residual, count)
+                };
+                value = S::add(value, residual);
+            }
+            let value = S::at_most(S::at_least(value, S::splat(self.low)), S::splat(self.high));
+            if count >= S::LANES {
+                S::store(y.add(at), value)
+            } else {
+                S::store_first(y.add(at), value, count)
+            }
+        }
+    }
 }

@@ -31,7 +31,8 @@ fn check(geometry: &Geometry, random: &mut Random) {
     let residual = random.values(geometry.batch * geometry.out_channels * geometry.output_plane());
     let mut expected = vec![f32::NAN; residual.len()];
     convolve(geometry, &x, &weights, Some(&bias), &mut expected);
-    let tolerance = 1e-6 * (geometry.taps() as f32 + 4.0);
+    // Of the largest sum of magnitudes: inputs and weights are below 1.
+    let tolerance = 4e-6 * (geometry.taps() as f32 / 4.0 + 2.0);
     let compare = |got: &[f32], expected: &[f32], what: &str| {
         for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
             assert!(
@@ -40,8 +41,20 @@ fn check(geometry: &Geometry, random: &mut Random) {
             );
         }
     };
+    let plane = geometry.input_plane();
+    let (x, expected, residual) = (
+        channels_last(&x, geometry.channels, plane),
+        channels_last(&expected, geometry.out_channels, geometry.output_plane()),
+        channels_last(&residual, geometry.out_channels, geometry.output_plane()),
+    );
+    let shape = [
+        &[geometry.out_channels, geometry.group_channels()],
+        geometry.kernel.as_slice(),
+    ]
+    .concat();
+    let dilation = geometry.dilations[geometry.dilations.len() - 1];
     for isa in Isa::available() {
-        let packed = PackedConvolution::new(isa, geometry.groups, geometry.taps(), &weights, Some(&bias));
+        let packed = PackedConvolution::new(isa, &weights, &shape, geometry.groups, dilation, Some(&bias));
         let mut y = vec![f32::NAN; expected.len()];
         packed.run(geometry, &x, Epilogue::default(), &mut y);
         compare(&y, &expected, isa.name());
@@ -55,6 +68,7 @@ fn check(geometry: &Geometry, random: &mut Random) {
             residual: Residual::Values(&residual),
             low: -0.5,
             high: 0.75,
+            activation: None,
         };
         packed.run(geometry, &x, epilogue, &mut y);
         compare(&y, &clamped, "with a residual");
@@ -69,7 +83,31 @@ fn check(geometry: &Geometry, random: &mut Random) {
             &mut y,
         );
         compare(&y, &clamped, "onto a residual");
+        let negate = |y: &mut [f32]| y.iter_mut().for_each(|y| *y = -*y);
+        packed.run(
+            geometry,
+            &x,
+            Epilogue {
+                activation: Some(negate),
+                ..epilogue
+            },
+            &mut y,
+        );
+        let negated: Vec<f32> = clamped.iter().map(|y| -y).collect();
+        compare(&y, &negated, "negated");
     }
+}
+
+/// `[batch, channels, plane]` as `[batch, plane, channels]`.
+pub(crate) fn channels_last<T: Copy>(x: &[T], channels: usize, plane: usize) -> Vec<T> {
+    let of_image = |x: &[T]| -> Vec<T> {
+        (0..plane * channels)
+            .map(|index| x[index % channels * plane + index / channels])
+            .collect()
+    };
+    x.chunks_exact((channels * plane).max(1))
+        .flat_map(of_image)
+        .collect()
 }
 
 /// A geometry whose output is as large as the padding allows.

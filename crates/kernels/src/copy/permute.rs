@@ -84,13 +84,33 @@ fn copy_rows<T: Clone>(x: &[T], dims: &[usize], steps: &[usize], row: usize, y: 
 
 /// A few rows, tile by tile.
 fn copy_tiles<T: Clone>(x: &[T], row_step: usize, step: usize, width: usize, y: &mut [T]) {
+    let rows = y.len() / width;
     for start in (0..width).step_by(TILE) {
         let end = (start + TILE).min(width);
+        if row_step == 1 && rows == TILE && end - start == TILE {
+            copy_square(&x[start * step..], step, width, &mut y[start..]);
+            continue;
+        }
         for (i, y) in y.chunks_exact_mut(width).enumerate() {
             let x = &x[i * row_step + start * step..];
             for (y, x) in y[start..end].iter_mut().zip(x.iter().step_by(step)) {
                 y.clone_from(x);
             }
+        }
+    }
+}
+
+/// A square tile whose columns are runs of `x`: each is read as a whole, since runs that are a power of two apart would
+/// push each other out of the cache.
+fn copy_square<T: Clone>(x: &[T], step: usize, width: usize, y: &mut [T]) {
+    let columns: [[T; TILE]; TILE] = std::array::from_fn(|column| {
+        let run: &[T; TILE] = x[column * step..].first_chunk().expect("a run of the tile");
+        run.clone()
+    });
+    for i in 0..TILE {
+        let row: &mut [T; TILE] = y[i * width..].first_chunk_mut().expect("a row of the tile");
+        for (to, column) in row.iter_mut().zip(&columns) {
+            to.clone_from(&column[i]);
         }
     }
 }

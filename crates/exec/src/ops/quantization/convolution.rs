@@ -12,7 +12,7 @@ use super::codes::{scale, scales, signed, unsigned, zero_point, zero_points};
 use crate::inputs::Inputs;
 use crate::layout::{permuted, to_channels_first, to_channels_last};
 use crate::operator::{Operator, Outputs, Site};
-use crate::ops::convolution::{geometry, output_shape};
+use crate::ops::convolution::{check_padding, geometry, last_dilation, output_shape};
 use crate::ops::windows::window_attributes;
 use crate::{Context, OpError};
 
@@ -33,7 +33,7 @@ impl Weights {
             ))
         })?;
         let (codes, moved) = signed(tensor, index)?;
-        let dilation = dilations.last().map_or(1, |&dilation| dilation.max(0) as usize);
+        let dilation = last_dilation(dilations).unwrap_or(1);
         Ok(Weights {
             filters: Filters::new(&codes, shape, groups, dilation),
             moved,
@@ -48,11 +48,6 @@ struct Problem<'a> {
     x_zero: u8,
     weight_zeros: Vec<i32>,
 }
-
-/// Bytes of padding that are allowed for each byte of input and output, so that a small file cannot ask for much memory.
-const MOST_PADDING: usize = 64;
-/// And beyond those.
-const SOME_PADDING: usize = 1 << 26;
 
 impl<'a> Problem<'a> {
     fn new(
@@ -78,13 +73,7 @@ impl<'a> Problem<'a> {
                 counts.0, counts.1
             )));
         }
-        let outputs = geometry.out_channels.saturating_mul(geometry.output_plane());
-        let allowed = (codes.len().saturating_add(outputs))
-            .saturating_mul(MOST_PADDING)
-            .saturating_add(SOME_PADDING);
-        if padded_bytes(&geometry).is_none_or(|bytes| bytes > allowed) {
-            return Err(OpError::shape("far more padding than input and output"));
-        }
+        check_padding(&geometry)?;
         let weight_zeros = weight_zeros
             .iter()
             .map(|zero| zero.wrapping_add(weights.moved))
@@ -109,17 +98,6 @@ impl<'a> Problem<'a> {
         let shape = output_shape(&self.geometry);
         permuted(&shape, &to_channels_last(shape.len()))
     }
-}
-
-/// Bytes of one image with its padding, as far as windows see it.
-fn padded_bytes(geometry: &Geometry) -> Option<usize> {
-    (0..geometry.input.len()).try_fold(geometry.channels, |bytes, axis| {
-        let reach = geometry.kernel[axis].saturating_sub(1);
-        let reach = reach.checked_mul(geometry.dilations[axis])?;
-        let last = geometry.output[axis].saturating_sub(1);
-        let size = last.checked_mul(geometry.strides[axis])?.checked_add(reach)?;
-        bytes.checked_mul(size.checked_add(1)?)
-    })
 }
 
 /// A result with its channels where the node wants them.

@@ -1,147 +1,61 @@
 //! Windows over several channels: weights in blocks of up to 64 output channels, multiplied with a few pixels at a time.
 
-use super::source::Source;
-use super::{Target, Unit};
+use super::Target;
+use crate::conv::blocks::{Blocks, WIDEST};
+use crate::conv::source::{Source, Unit};
 use crate::integer::{DEPTH, LANES};
 
-/// Most vectors of output channels in a block.
-const WIDEST: usize = 4;
-
-/// Weights `[group][block][run][step][vector of the block][16 output channels][4 codes]`, zeros where there is none.
+/// The filters of a dense convolution.
 #[derive(Clone, Debug)]
 pub(super) struct Dense {
+    pub(super) blocks: Blocks,
     codes: Vec<i8>,
-    groups: usize,
-    /// Output channels of a group.
-    filters: usize,
-    /// Input channels of a group.
-    channels: usize,
-    /// Groups of four codes in a run.
-    steps: usize,
-    runs: usize,
-    /// A run goes over the last dimension of the kernel too.
-    pub(super) merged: bool,
 }
 
 impl Dense {
     pub(super) fn new(weights: &[i8], shape: &[usize], groups: usize, dilation: usize) -> Dense {
-        let (channels, kernel) = (shape[1], &shape[2..]);
-        let taps: usize = kernel.iter().product();
-        let last = kernel[kernel.len() - 1];
-        let merged = groups == 1 && dilation == 1;
-        let run = if merged { channels * last } else { channels };
-        let runs = if merged { taps / last.max(1) } else { taps };
-        let mut dense = Dense {
-            codes: Vec::new(),
-            groups,
-            filters: shape[0] / groups,
-            channels,
-            steps: run.div_ceil(DEPTH),
-            runs,
-            merged,
-        };
-        let mut codes = vec![0; groups * dense.vectors() * dense.vector_bytes()];
-        for (index, &code) in weights.iter().enumerate() {
-            let (out, channel, tap) = (index / (channels * taps), index / taps % channels, index % taps);
-            let (run, at) = match merged {
-                true => (tap / last, tap % last * channels + channel),
-                false => (tap, channel),
-            };
-            codes[dense.place(out, run, at)] = code;
+        let blocks = Blocks::new(shape, groups, dilation, LANES, DEPTH);
+        Dense {
+            codes: blocks.pack(weights, shape),
+            blocks,
         }
-        dense.codes = codes;
-        dense
-    }
-
-    /// Where a code lies.
-    fn place(&self, out: usize, run: usize, at: usize) -> usize {
-        let (group, filter) = (out / self.filters, out % self.filters);
-        let vector = filter / LANES;
-        let (first, width) = self
-            .blocks()
-            .find(|(first, width)| vector < first + width)
-            .unwrap_or((0, 1));
-        let block = (group * self.vectors() + first) * self.vector_bytes();
-        let step = (run * self.steps + at / DEPTH) * width + vector - first;
-        block + (step * LANES + filter % LANES) * DEPTH + at % DEPTH
-    }
-
-    /// Vectors of output channels in a group.
-    fn vectors(&self) -> usize {
-        self.filters.div_ceil(LANES)
-    }
-
-    /// Bytes of the weights of one vector of output channels.
-    fn vector_bytes(&self) -> usize {
-        self.runs * self.steps * LANES * DEPTH
-    }
-
-    /// First vector and number of vectors of each block; about equal, because narrow blocks cost more for each channel.
-    fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let vectors = self.vectors();
-        let count = vectors.div_ceil(WIDEST);
-        (0..count).map(move |block| {
-            let (first, end) = (vectors * block / count, vectors * (block + 1) / count);
-            (first, end - first)
-        })
-    }
-
-    /// One number for each lane of all vectors.
-    pub(super) fn arrange<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
-        let mut lanes = vec![T::default(); self.groups * self.vectors() * LANES];
-        for (lanes, values) in lanes
-            .chunks_exact_mut((self.vectors() * LANES).max(1))
-            .zip(values.chunks_exact(self.filters.max(1)))
-        {
-            lanes[..self.filters].copy_from_slice(values);
-        }
-        lanes
     }
 
     /// The sums of a unit.
-    pub(super) fn multiply(&self, source: &Source<'_>, unit: Unit, starts: &[i32], mut target: Target<'_>) {
+    pub(super) fn multiply(
+        &self,
+        source: &Source<'_, u8>,
+        unit: Unit,
+        starts: &[i32],
+        mut target: Target<'_>,
+    ) {
         let (bytes, windows) = source.windows(unit);
-        let out_channels = self.groups * self.filters;
+        let blocks = &self.blocks;
+        let out_channels = blocks.groups * blocks.filters;
         assert!(
             target.len() == windows.len() * out_channels,
             "a sum per pixel and filter"
         );
-        let reach = windows.iter().max().unwrap_or(&0) + source.runs.iter().max().unwrap_or(&0);
-        let last_group = (self.groups - 1) * self.channels;
-        assert!(
-            source.runs.len() == self.runs && reach + last_group + self.steps * DEPTH <= bytes.len(),
-            "windows that lie in the source"
-        );
         let kernel = kernel();
-        for group in 0..self.groups {
-            let bytes = &bytes[group * self.channels..];
-            for (first, width) in self.blocks() {
-                let vector = group * self.vectors() + first;
-                let codes = &self.codes[vector * self.vector_bytes()..][..width * self.vector_bytes()];
-                let lanes = vector * LANES..(vector + width) * LANES;
-                let filters = (self.filters - first * LANES).min(width * LANES);
-                let tiles = windows.len().div_ceil(kernel.most_pixels[width - 1]);
-                for tile in 0..tiles {
-                    let from = windows.len() * tile / tiles;
-                    let to = windows.len() * (tile + 1) / tiles;
-                    (kernel.run)(Tile {
-                        bytes,
-                        windows: &windows[from..to],
-                        runs: &source.runs,
-                        steps: self.steps,
-                        codes,
-                        width,
-                        starts: &starts[lanes.clone()],
-                        place: Place {
-                            first: from * out_channels + group * self.filters + first * LANES,
-                            filters,
-                            stride: out_channels,
-                            lanes: lanes.clone(),
-                        },
-                        target: &mut target,
-                    });
-                }
-            }
+        for at in blocks.tiles(windows.len(), kernel.most_pixels) {
+            let lanes = at.vector * LANES..(at.vector + at.width) * LANES;
+            let codes = at.vector * blocks.vector_len()..(at.vector + at.width) * blocks.vector_len();
+            (kernel.run)(Tile {
+                bytes: &bytes[at.group * blocks.channels..],
+                windows: &windows[at.pixels.clone()],
+                runs: &source.runs,
+                steps: blocks.steps,
+                codes: &self.codes[codes],
+                width: at.width,
+                starts: &starts[lanes.clone()],
+                place: Place {
+                    first: at.pixels.start * out_channels + at.group * blocks.filters + at.filter,
+                    filters: at.filters,
+                    stride: out_channels,
+                    lanes,
+                },
+                target: &mut target,
+            });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Windows over one channel, for each channel: vectors of channels, four taps of a column of the window at a time.
 
-use super::source::Source;
-use super::{Target, Unit};
+use super::Target;
+use crate::conv::source::{Source, Unit};
 use crate::conv::{Geometry, input_index};
 use crate::integer::{DEPTH, LANES};
 
@@ -71,7 +71,13 @@ impl Depthwise {
     }
 
     /// The sums of a unit.
-    pub(super) fn multiply(&self, source: &Source<'_>, unit: Unit, starts: &[i32], mut target: Target<'_>) {
+    pub(super) fn multiply(
+        &self,
+        source: &Source<'_, u8>,
+        unit: Unit,
+        starts: &[i32],
+        mut target: Target<'_>,
+    ) {
         #[cfg(target_arch = "x86_64")]
         if self.is_wide() && source.geometry.input.len() == 2 {
             return self.multiply_wide(source, unit, starts, target);
@@ -80,7 +86,7 @@ impl Depthwise {
     }
 
     /// The plain form: the oracle of the wide one.
-    fn multiply_plain(&self, source: &Source<'_>, unit: Unit, starts: &[i32], target: &mut Target<'_>) {
+    fn multiply_plain(&self, source: &Source<'_, u8>, unit: Unit, starts: &[i32], target: &mut Target<'_>) {
         let (geometry, channels) = (&source.geometry, self.channels);
         let image = unit.image * geometry.input_plane() * channels;
         let mut sums = vec![0; channels];
@@ -106,7 +112,7 @@ impl Depthwise {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn multiply_wide(&self, source: &Source<'_>, unit: Unit, starts: &[i32], mut target: Target<'_>) {
+    fn multiply_wide(&self, source: &Source<'_, u8>, unit: Unit, starts: &[i32], mut target: Target<'_>) {
         let geometry = &source.geometry;
         let (width, pixels) = (geometry.input[1], geometry.output[1]);
         let image = unit.image * geometry.input_plane() * self.channels;

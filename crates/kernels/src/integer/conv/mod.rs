@@ -11,17 +11,16 @@ mod avx512;
 mod dense;
 mod depthwise;
 mod requantize;
-mod source;
 #[cfg(test)]
 mod tests;
 
-use rayon::prelude::*;
-
+use super::DEPTH;
 use crate::conv::Geometry;
+use crate::conv::source::{Source, Unit};
+use crate::quantize;
 use dense::Dense;
 use depthwise::Depthwise;
 pub use requantize::Requantization;
-use source::Source;
 
 /// The filters of a convolution in the order in which the kernels read them.
 #[derive(Clone, Debug)]
@@ -102,7 +101,7 @@ pub fn convolve(
     assert_eq!(to.scales.len(), geometry.out_channels, "a scale per filter");
     let job = Job::new(geometry, x, y.len(), filters, zeros, bias);
     let scales = job.arrange(&to.scales);
-    job.for_units(y, |unit, y| job.codes(unit, to, &scales, y));
+    job.source.for_units(y, |unit, y| job.codes(unit, to, &scales, y));
 }
 
 /// The exact sums of `(x - zero) * (weight - zero)`, with the channels last; they wrap around beyond 32 bits.
@@ -117,15 +116,7 @@ pub fn convolve_exact(
     y: &mut [i32],
 ) {
     let job = Job::new(geometry, x, y.len(), filters, zeros, &[]);
-    job.for_units(y, |unit, y| job.sums(unit, y));
-}
-
-/// Some rows of the output of one image: indices along the first spatial dimension.
-#[derive(Clone, Copy, Debug)]
-struct Unit {
-    image: usize,
-    first: usize,
-    rows: usize,
+    job.source.for_units(y, |unit, y| job.sums(unit, y));
 }
 
 /// What becomes of the sums of a tile.
@@ -151,7 +142,7 @@ impl Target<'_> {
 
 /// A call of [`convolve`].
 struct Job<'a> {
-    source: Source<'a>,
+    source: Source<'a, u8>,
     filters: &'a Filters,
     zeros: ZeroPoints<'a>,
     out_channels: usize,
@@ -189,8 +180,9 @@ impl<'a> Job<'a> {
             bias.wrapping_sub(sum.wrapping_mul(i32::from(zeros.x)))
         };
         let starts: Vec<i32> = (0..out_channels).map(start).collect();
+        let merged = matches!(&filters.kind, Kind::Dense(dense) if dense.blocks.merged);
         let mut job = Job {
-            source: Source::new(geometry, x, zeros.x, &filters.kind),
+            source: Source::new(geometry, x, zeros.x, merged, DEPTH),
             filters,
             zeros,
             out_channels,
@@ -203,30 +195,9 @@ impl<'a> Job<'a> {
     /// One number per output channel in the order in which the kernels want them.
     fn arrange<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
         match &self.filters.kind {
-            Kind::Dense(dense) => dense.arrange(values),
+            Kind::Dense(dense) => dense.blocks.arrange(values),
             Kind::Depthwise(depthwise) => depthwise.arrange(values),
         }
-    }
-
-    /// Calls `work` for every unit and its part of the output.
-    fn for_units<T: Send>(&self, y: &mut [T], work: impl Fn(Unit, &mut [T]) + Sync) {
-        let row = self.source.row_pixels() * self.out_channels;
-        let rows = self.source.rows_of_unit(self.filters.taps * self.out_channels);
-        if y.is_empty() {
-            return;
-        }
-        let image_length = row * self.source.rows();
-        let of_image = |(image, y): (usize, &mut [T])| {
-            y.par_chunks_mut(rows * row).enumerate().for_each(|(index, y)| {
-                let unit = Unit {
-                    image,
-                    first: index * rows,
-                    rows: y.len() / row,
-                };
-                work(unit, y);
-            });
-        };
-        y.par_chunks_mut(image_length).enumerate().for_each(of_image);
     }
 
     fn codes(&self, unit: Unit, to: &Requantization, scales: &[f32], y: &mut [u8]) {
@@ -259,8 +230,8 @@ impl<'a> Job<'a> {
 
     /// Takes `zero * (sum of what the window sees)` off every sum.
     fn subtract_weight_zeros(&self, unit: Unit, y: &mut [i32]) {
-        let groups = self.source.groups();
-        let patches = self.source.sums_of_windows(unit);
+        let groups = self.source.geometry.groups;
+        let patches = self.sums_of_windows(unit);
         let filters = self.out_channels / groups;
         for (sums, patches) in y
             .chunks_exact_mut(self.out_channels)
@@ -271,5 +242,19 @@ impl<'a> Job<'a> {
                 *sum = sum.wrapping_sub(self.zeros.of_filter(out).wrapping_mul(patch));
             }
         }
+    }
+
+    /// For each pixel of a unit and each group, the sum of the bytes that its window sees.
+    fn sums_of_windows(&self, unit: Unit) -> Vec<i32> {
+        let (bytes, starts) = self.source.windows(unit);
+        let channels = self.source.geometry.group_channels();
+        let of_group = |start: usize, group: usize| {
+            let run = |offset: &usize| &bytes[start + group * channels + offset..][..self.source.run];
+            let sums = self.source.runs.iter().map(|offset| quantize::sum(run(offset)));
+            sums.fold(0, i32::wrapping_add)
+        };
+        let of_pixel =
+            |start: usize| (0..self.source.geometry.groups).map(move |group| of_group(start, group));
+        starts.iter().flat_map(|&start| of_pixel(start)).collect()
     }
 }

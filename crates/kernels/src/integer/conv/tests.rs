@@ -1,5 +1,6 @@
 use super::*;
 use crate::conv;
+use crate::conv::tests::channels_last;
 use crate::integer::tests::codes;
 use crate::integer::to_signed;
 
@@ -24,17 +25,6 @@ fn geometry(
         pads: vec![pad; input.len()],
         output: (0..input.len()).map(size).collect(),
     }
-}
-
-/// `[batch, channels, plane]` as `[batch, plane, channels]`.
-fn channels_last<T: Copy>(x: &[T], channels: usize, plane: usize) -> Vec<T> {
-    let images = x.chunks_exact((channels * plane).max(1));
-    let of_image = |x: &[T]| -> Vec<T> {
-        (0..plane * channels)
-            .map(|index| x[index % channels * plane + index / channels])
-            .collect()
-    };
-    images.flat_map(of_image).collect()
 }
 
 #[test]

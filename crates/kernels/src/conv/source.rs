@@ -1,34 +1,64 @@
-//! [`Source`]: where the bytes of each window lie.
+//! [`Source`]: where the elements of each window lie when the channels come last.
 
-use std::borrow::Cow;
+use rayon::prelude::*;
 
-use super::{Kind, Unit};
-use crate::conv::{Geometry, advance};
-use crate::integer::DEPTH;
+use super::{Geometry, advance};
+use crate::scratch::{self, Scratch};
+
+/// Some rows of the output of one image: indices along the first spatial dimension.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unit {
+    pub(crate) image: usize,
+    pub(crate) first: usize,
+    pub(crate) rows: usize,
+}
 
 /// The input of a convolution, and how windows see it.
-pub(super) struct Source<'a> {
-    pub(super) geometry: Geometry,
-    pub(super) x: &'a [u8],
-    pub(super) zero: u8,
+pub(crate) struct Source<'a, T> {
+    pub(crate) geometry: Geometry,
+    pub(crate) x: &'a [T],
+    /// What the padding holds.
+    pub(crate) zero: T,
     /// Windows are read from a padded copy of the rows that a unit sees, not from the input itself.
     copied: bool,
     /// Elements of the (padded) input along each spatial dimension; along the first, of the whole input.
     sizes: Vec<usize>,
-    /// Bytes of a run, and the offset of each run from the first byte of a window.
-    pub(super) run: usize,
-    pub(super) runs: Vec<usize>,
+    /// Elements of a run, and the offset of each run from the first element of a window.
+    pub(crate) run: usize,
+    pub(crate) runs: Vec<usize>,
+    /// Elements that kernels read at once.
+    step: usize,
 }
 
-/// Pixels of a unit at least.
-const PIXELS: usize = 96;
-/// Products of a unit at least: enough to be worth a task.
-const PRODUCTS: usize = 1 << 19;
+/// What windows lie in.
+pub(crate) enum Elements<'a, T: scratch::Element> {
+    Shared(&'a [T]),
+    Copied(Scratch<T>),
+}
 
-impl<'a> Source<'a> {
-    pub(super) fn new(geometry: &Geometry, x: &'a [u8], zero: u8, kind: &Kind) -> Source<'a> {
+impl<T: scratch::Element> std::ops::Deref for Elements<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        match self {
+            Elements::Shared(elements) => elements,
+            Elements::Copied(elements) => elements,
+        }
+    }
+}
+
+/// Elements of input that a unit reads: they stay in the second-level cache.
+const ELEMENTS: usize = 64 * 1024;
+/// Pixels of a unit: enough to go through the weights for.
+const PIXELS: std::ops::Range<usize> = 24..192;
+/// Products of a unit: enough to be worth a task, and enough to be worth no smaller one.
+const PRODUCTS: std::ops::Range<usize> = 1 << 17..1 << 19;
+/// Units for each thread at least.
+const SHARE: usize = 2;
+
+impl<'a, T: scratch::Element + Send + Sync> Source<'a, T> {
+    /// For runs over the last dimension of the kernel too if they are `merged`, which are read `step` elements at once.
+    pub(crate) fn new(geometry: &Geometry, x: &'a [T], zero: T, merged: bool, step: usize) -> Source<'a, T> {
         let geometry = simplified(geometry);
-        let merged = matches!(kind, Kind::Dense(dense) if dense.merged);
         let needed = |axis: usize| {
             let reach = geometry.kernel[axis].saturating_sub(1) * geometry.dilations[axis];
             geometry.output[axis].saturating_sub(1) * geometry.strides[axis] + reach + 1
@@ -38,8 +68,8 @@ impl<'a> Source<'a> {
         let run = if merged { channels * last } else { channels };
         let inside = (0..geometry.input.len())
             .all(|axis| geometry.pads[axis] == 0 && needed(axis) <= geometry.input[axis]);
-        // Kernels read whole groups of four bytes, which must not reach past the input.
-        let copied = !inside || !run.is_multiple_of(DEPTH);
+        // Whole steps must not reach past the input.
+        let copied = !inside || !run.is_multiple_of(step);
         let sizes = match copied {
             true => (0..geometry.input.len()).map(needed).collect(),
             false => geometry.input.clone(),
@@ -52,9 +82,44 @@ impl<'a> Source<'a> {
             sizes,
             run,
             runs: Vec::new(),
+            step,
         };
         source.runs = source.offsets_of_runs(merged);
         source
+    }
+
+    /// Calls `work` for every unit and its part of the output, which has the channels last. How the output is divided
+    /// depends on the number of threads; what an element becomes must not depend on its unit.
+    pub(crate) fn for_units<Y: Send>(&self, y: &mut [Y], work: impl Fn(Unit, &mut [Y]) + Sync) {
+        if y.is_empty() {
+            return;
+        }
+        let row = self.row_pixels() * self.geometry.out_channels;
+        let rows = self.rows_of_unit();
+        let of_image = |(image, y): (usize, &mut [Y])| {
+            y.par_chunks_mut(rows * row).enumerate().for_each(|(index, y)| {
+                let unit = Unit {
+                    image,
+                    first: index * rows,
+                    rows: y.len() / row,
+                };
+                work(unit, y);
+            });
+        };
+        y.par_chunks_mut(row * self.geometry.output[0])
+            .enumerate()
+            .for_each(of_image);
+    }
+
+    fn rows_of_unit(&self) -> usize {
+        let geometry = &self.geometry;
+        let products = (geometry.taps() * geometry.out_channels).max(1);
+        let most = (ELEMENTS / geometry.channels.max(1)).clamp(PIXELS.start, PIXELS.end);
+        let most = most.max(PRODUCTS.end / products);
+        let pixels = geometry.batch * geometry.output_plane();
+        let even = pixels.div_ceil(SHARE * rayon::current_num_threads());
+        let wanted = even.clamp((PRODUCTS.start / products).min(most), most).max(1);
+        wanted.div_ceil(self.row_pixels().max(1))
     }
 
     fn offsets_of_runs(&self, merged: bool) -> Vec<usize> {
@@ -74,7 +139,7 @@ impl<'a> Source<'a> {
         runs
     }
 
-    /// The first byte of the element at `position * steps`.
+    /// The first element of the pixel at `position * steps`.
     fn offset(&self, position: &[usize], steps: &[usize]) -> usize {
         let flat = (0..position.len()).fold(0, |flat, axis| {
             flat * self.sizes[axis] + position[axis] * steps[axis]
@@ -82,35 +147,20 @@ impl<'a> Source<'a> {
         flat * self.geometry.channels
     }
 
-    /// Output indices along the first spatial dimension.
-    pub(super) fn rows(&self) -> usize {
-        self.geometry.output[0]
-    }
-
-    /// Output pixels for each of them.
-    pub(super) fn row_pixels(&self) -> usize {
+    /// Output pixels for each index along the first dimension.
+    fn row_pixels(&self) -> usize {
         self.geometry.output[1..].iter().product()
     }
 
-    pub(super) fn groups(&self) -> usize {
-        self.geometry.groups
-    }
-
-    /// Rows of a unit, for so many products in a pixel.
-    pub(super) fn rows_of_unit(&self, products: usize) -> usize {
-        let pixels = PIXELS.max(PRODUCTS / products.max(1));
-        pixels.div_ceil(self.row_pixels().max(1))
-    }
-
-    /// The bytes that a unit's windows lie in, and the offset of each window.
-    pub(super) fn windows(&self, unit: Unit) -> (Cow<'_, [u8]>, Vec<usize>) {
-        let bytes = match self.copied {
-            true => Cow::Owned(self.copy(unit)),
+    /// The elements that a unit's windows lie in, and the offset of each window.
+    pub(crate) fn windows(&self, unit: Unit) -> (Elements<'_, T>, Vec<usize>) {
+        let elements = match self.copied {
+            true => Elements::Copied(self.copy(unit)),
             false => {
                 let image = self.geometry.input_plane() * self.geometry.channels;
                 let row = image / self.sizes[0].max(1);
                 let start = unit.first * self.geometry.strides[0] * row;
-                Cow::Borrowed(&self.x[unit.image * image..][start..image])
+                Elements::Shared(&self.x[unit.image * image..][start..image])
             }
         };
         let sizes: Vec<usize> = std::iter::once(unit.rows)
@@ -124,18 +174,19 @@ impl<'a> Source<'a> {
                 break;
             }
         }
-        (bytes, starts)
+        (elements, starts)
     }
 
     /// The padded rows that a unit's windows see, with some slack.
-    fn copy(&self, unit: Unit) -> Vec<u8> {
+    fn copy(&self, unit: Unit) -> Scratch<T> {
         let geometry = &self.geometry;
         let rank = geometry.input.len();
         let reach = geometry.kernel[0].saturating_sub(1) * geometry.dilations[0];
         let mut sizes = self.sizes.clone();
         sizes[0] = (unit.rows - 1) * geometry.strides[0] + reach + 1;
         let channels = geometry.channels;
-        let mut bytes = vec![self.zero; sizes.iter().product::<usize>() * channels + DEPTH];
+        let mut copy = Scratch::take(sizes.iter().product::<usize>() * channels + self.step);
+        copy.fill(self.zero);
         // What is copied at once: the elements along the last dimension, or one of the only dimension.
         let outer = &sizes[..(rank - 1).max(1)];
         let (pad, width, padded) = match rank {
@@ -156,28 +207,13 @@ impl<'a> Source<'a> {
                 (0..outer.len()).try_fold(0, |flat, axis| Some(flat * geometry.input[axis] + index(axis)?));
             if let Some(from) = inside {
                 let to = (0..outer.len()).fold(0, |flat, axis| flat * sizes[axis] + position[axis]);
-                bytes[(to * padded + pad) * channels..][..count]
+                copy[(to * padded + pad) * channels..][..count]
                     .copy_from_slice(&image[from * width * channels..][..count]);
             }
             if !advance(&mut position, outer) {
-                return bytes;
+                return copy;
             }
         }
-    }
-
-    /// For each pixel of a unit and each group, the sum of the bytes that its window sees.
-    pub(super) fn sums_of_windows(&self, unit: Unit) -> Vec<i32> {
-        let (bytes, starts) = self.windows(unit);
-        let channels = self.geometry.group_channels();
-        let of_group = |start: usize, group: usize| {
-            let run = |run: &usize| &bytes[start + group * channels + run..][..self.run];
-            self.runs
-                .iter()
-                .map(|offset| run(offset).iter().map(|&byte| i32::from(byte)).sum::<i32>())
-                .fold(0i32, i32::wrapping_add)
-        };
-        let of_pixel = |start: usize| (0..self.groups()).map(move |group| of_group(start, group));
-        starts.iter().flat_map(|&start| of_pixel(start)).collect()
     }
 }
 

@@ -1,0 +1,194 @@
+//! Windows over several channels: a few pixels by up to four vectors of output channels at a time.
+
+use super::blocks::{Blocks, WIDEST};
+use super::packed::{Epilogue, Finish};
+use super::source::{Source, Unit};
+use crate::Isa;
+use crate::simd::{Kernel, Simd, run};
+
+/// Weights arranged for the microkernel.
+#[derive(Debug)]
+pub(super) struct Dense {
+    pub(super) blocks: Blocks,
+    weights: Vec<f32>,
+    /// For each lane of all vectors.
+    bias: Vec<f32>,
+}
+
+/// Most pixels of a tile by the number of vectors less one: as many sums as registers can hold.
+pub(super) fn most_pixels(isa: Isa) -> [usize; WIDEST] {
+    match isa {
+        Isa::Avx512 => [10, 12, 8, 6],
+        _ => [12, 6, 4, 3],
+    }
+}
+
+impl Dense {
+    pub(super) fn new(
+        isa: Isa,
+        weights: &[f32],
+        shape: &[usize],
+        groups: usize,
+        dilation: usize,
+        bias: &[f32],
+    ) -> Dense {
+        let blocks = Blocks::new(shape, groups, dilation, isa.lanes(), 1);
+        Dense {
+            weights: blocks.pack(weights, shape),
+            bias: blocks.arrange(bias),
+            blocks,
+        }
+    }
+
+    pub(super) fn run(&self, isa: Isa, source: &Source<'_, f32>, epilogue: Epilogue<'_>, y: &mut [f32]) {
+        let image = source.geometry.output_plane() * source.geometry.out_channels;
+        let row = image / source.geometry.output[0].max(1);
+        source.for_units(y, |unit, y| {
+            let finish = Finish::new(epilogue, y, unit.image * image + unit.first * row);
+            let job = Job {
+                dense: self,
+                isa,
+                source,
+                unit,
+                finish,
+                y: &mut *y,
+            };
+            run(isa, job);
+            epilogue.activate(y);
+        });
+    }
+}
+
+struct Job<'a> {
+    dense: &'a Dense,
+    isa: Isa,
+    source: &'a Source<'a, f32>,
+    unit: Unit,
+    finish: Finish,
+    y: &'a mut [f32],
+}
+
+impl Kernel for Job<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let (x, windows) = self.source.windows(self.unit);
+        let blocks = &self.dense.blocks;
+        let out_channels = blocks.groups * blocks.filters;
+        let reach = windows.iter().max().unwrap_or(&0) + self.source.runs.iter().max().unwrap_or(&0);
+        let last_group = (blocks.groups - 1) * blocks.channels;
+        assert!(
+            self.y.len() == windows.len() * out_channels
+                && self.source.runs.len() == blocks.runs
+                && reach + last_group + blocks.steps <= x.len()
+                && blocks.lanes == S::LANES,
+            "windows within the source, and a sum per pixel and filter"
+        );
+        for at in blocks.tiles(windows.len(), most_pixels(self.isa)) {
+            let first = at.vector * blocks.vector_len();
+            let place = at.pixels.start * out_channels + at.group * blocks.filters + at.filter;
+            // SAFETY: the caller has the instruction set; windows lie in the source as asserted; `place` and the other
+            // pixels' filters lie in the output, as it has one element per pixel and filter.
+            unsafe {
+                let tile = Tile {
+                    x: x.as_ptr().add(at.group * blocks.channels),
+                    windows: &windows[at.pixels.clone()],
+                    runs: &self.source.runs,
+                    steps: blocks.steps,
+                    weights: self.dense.weights[first..].as_ptr(),
+                    bias: self.dense.bias[at.vector * S::LANES..].as_ptr(),
+                    y: self.y.as_mut_ptr(),
+                    place,
+                    stride: out_channels,
+                    filters: at.filters,
+                    finish: self.finish,
+                };
+                tile.run::<S>(at.width);
+            }
+        }
+    }
+}
+
+/// Some pixels by one block of output channels.
+pub(super) struct Tile<'a> {
+    pub(super) x: *const f32,
+    /// Where each window starts.
+    pub(super) windows: &'a [usize],
+    /// Where each run starts in a window.
+    pub(super) runs: &'a [usize],
+    /// Elements of a run.
+    pub(super) steps: usize,
+    /// `[run][step][vector][lane]`.
+    pub(super) weights: *const f32,
+    /// `[vector][lane]`.
+    pub(super) bias: *const f32,
+    pub(super) y: *mut f32,
+    /// Where the first filter of the first pixel goes.
+    pub(super) place: usize,
+    /// From pixel to pixel.
+    pub(super) stride: usize,
+    pub(super) filters: usize,
+    pub(super) finish: Finish,
+}
+
+impl Tile<'_> {
+    /// Computes the tile, with a number of pixels and vectors that [`most_pixels`] allows.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; all runs of all windows lie in `x`, the weights and biases of `width` vectors exist, and `filters`
+    /// elements of `y` for each pixel.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Simd>(&self, width: usize) {
+        macro_rules! tiles {
+            ($($p:literal x $b:literal),*) => {
+                match (self.windows.len(), width) {
+                    // SAFETY: the caller's promise.
+                    $(($p, $b) => unsafe { self.tile::<S, $p, $b>() },)*
+                    _ => unreachable!("as many pixels and vectors as a tile can have"),
+                }
+            };
+        }
+        tiles!(1 x 1, 2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 7 x 1, 8 x 1, 9 x 1, 10 x 1, 11 x 1, 12 x 1,
+               1 x 2, 2 x 2, 3 x 2, 4 x 2, 5 x 2, 6 x 2, 7 x 2, 8 x 2, 9 x 2, 10 x 2, 11 x 2, 12 x 2,
+               1 x 3, 2 x 3, 3 x 3, 4 x 3, 5 x 3, 6 x 3, 7 x 3, 8 x 3,
+               1 x 4, 2 x 4, 3 x 4, 4 x 4, 5 x 4, 6 x 4);
+    }
+
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const P: usize, const B: usize>(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [[S::splat(0.0); B]; P];
+            for block in 0..B {
+                let bias = S::load(self.bias.add(block * S::LANES));
+                sums.iter_mut().for_each(|sums| sums[block] = bias);
+            }
+            let mut weights = self.weights;
+            for &run in self.runs {
+                let mut pixels = [self.x; P];
+                for (pixel, &window) in pixels.iter_mut().zip(self.windows) {
+                    *pixel = pixel.add(window + run);
+                }
+                for step in 0..self.steps {
+                    let mut vectors = [S::splat(0.0); B];
+                    for (block, vector) in vectors.iter_mut().enumerate() {
+                        *vector = S::load(weights.add(block * S::LANES));
+                    }
+                    weights = weights.add(B * S::LANES);
+                    for (pixel, sums) in pixels.iter().zip(&mut sums) {
+                        let x = S::splat(*pixel.add(step));
+                        for (sum, vector) in sums.iter_mut().zip(vectors) {
+                            *sum = S::multiply_add(x, vector, *sum);
+                        }
+                    }
+                }
+            }
+            for (pixel, sums) in sums.into_iter().enumerate() {
+                for (block, sum) in sums.into_iter().enumerate() {
+                    let first = block * S::LANES;
+                    let at = self.place + pixel * self.stride + first;
+                    self.finish.store::<S>(sum, self.y, at, self.filters - first);
+                }
+            }
+        }
+    }
+}
