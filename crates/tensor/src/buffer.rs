@@ -25,7 +25,9 @@ impl Buffer {
 
     /// Takes over the memory of `self` for `bytes` bytes; the contents are unspecified (old data or zeros).
     pub fn reuse(mut self, bytes: usize) -> Buffer {
-        self.lines.resize(bytes.div_ceil(64), Line([0; 64]));
+        // Lines beyond the bytes in use stay, so that they need not be written when they are used again.
+        let lines = bytes.div_ceil(64).max(self.lines.len());
+        self.lines.resize(lines, Line([0; 64]));
         self.bytes = bytes;
         self
     }

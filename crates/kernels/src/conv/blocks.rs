@@ -1,7 +1,5 @@
 //! [`Blocks`]: the order of weights when the channels come last.
 
-use std::ops::Range;
-
 /// Most vectors of output channels in a block.
 pub(crate) const WIDEST: usize = 4;
 
@@ -25,8 +23,8 @@ pub(crate) struct Blocks {
     pub(crate) merged: bool,
 }
 
-/// Some pixels by one block.
-pub(crate) struct TileAt {
+/// One block.
+pub(crate) struct Block {
     pub(crate) group: usize,
     /// The first vector, counted over all groups.
     pub(crate) vector: usize,
@@ -35,7 +33,6 @@ pub(crate) struct TileAt {
     /// The first filter within the group, and how many there are.
     pub(crate) filter: usize,
     pub(crate) filters: usize,
-    pub(crate) pixels: Range<usize>,
 }
 
 impl Blocks {
@@ -123,20 +120,18 @@ impl Blocks {
         lanes
     }
 
-    /// Every block with tiles of about the same number of pixels, at most so many for its width.
-    pub(crate) fn tiles(&self, pixels: usize, most: [usize; WIDEST]) -> impl Iterator<Item = TileAt> {
+    /// Every block of every group.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Block> {
         let groups = (0..self.groups).flat_map(|group| self.blocks().map(move |block| (group, block)));
-        groups.flat_map(move |(group, (first, width))| {
+        groups.map(|(group, (first, width))| {
             let filter = first * self.lanes;
-            let tiles = pixels.div_ceil(most[width - 1]);
-            (0..tiles).map(move |tile| TileAt {
+            Block {
                 group,
                 vector: group * self.vectors() + first,
                 width,
                 filter,
                 filters: (self.filters - filter).min(width * self.lanes),
-                pixels: pixels * tile / tiles..pixels * (tile + 1) / tiles,
-            })
+            }
         })
     }
 }

@@ -83,26 +83,31 @@ impl Kernel for Job<'_> {
                 && blocks.lanes == S::LANES,
             "windows within the source, and a sum per pixel and filter"
         );
-        for at in blocks.tiles(windows.len(), most_pixels(self.isa)) {
+        let most = most_pixels(self.isa);
+        for at in blocks.each() {
             let first = at.vector * blocks.vector_len();
-            let place = at.pixels.start * out_channels + at.group * blocks.filters + at.filter;
-            // SAFETY: the caller has the instruction set; windows lie in the source as asserted; `place` and the other
-            // pixels' filters lie in the output, as it has one element per pixel and filter.
-            unsafe {
-                let tile = Tile {
-                    x: x.as_ptr().add(at.group * blocks.channels),
-                    windows: &windows[at.pixels.clone()],
-                    runs: &self.source.runs,
-                    steps: blocks.steps,
-                    weights: self.dense.weights[first..].as_ptr(),
-                    bias: self.dense.bias[at.vector * S::LANES..].as_ptr(),
-                    y: self.y.as_mut_ptr(),
-                    place,
-                    stride: out_channels,
-                    filters: at.filters,
-                    finish: self.finish,
-                };
-                tile.run::<S>(at.width);
+            let filter = at.group * blocks.filters + at.filter;
+            let tiles = windows.len().div_ceil(most[at.width - 1]);
+            for tile in 0..tiles {
+                let (from, to) = (windows.len() * tile / tiles, windows.len() * (tile + 1) / tiles);
+                // SAFETY: the caller has the instruction set; windows lie in the source as asserted; `place` and the
+                // other pixels' filters lie in the output, as it has one element per pixel and filter.
+                unsafe {
+                    let tile = Tile {
+                        x: x.as_ptr().add(at.group * blocks.channels),
+                        windows: &windows[from..to],
+                        runs: &self.source.runs,
+                        steps: blocks.steps,
+                        weights: self.dense.weights[first..].as_ptr(),
+                        bias: self.dense.bias[at.vector * S::LANES..].as_ptr(),
+                        y: self.y.as_mut_ptr(),
+                        place: from * out_channels + filter,
+                        stride: out_channels,
+                        filters: at.filters,
+                        finish: self.finish,
+                    };
+                    tile.run::<S>(at.width);
+                }
             }
         }
     }

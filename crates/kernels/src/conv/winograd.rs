@@ -172,7 +172,7 @@ impl Kernel for Job<'_> {
         let nothing = vec![0.0f32; widest];
         let position_len = blocks.vectors() * blocks.vector_len();
         // All tiles of the unit by one block after the other.
-        for block in blocks.tiles(tiles, [tiles; super::blocks::WIDEST]) {
+        for block in blocks.each() {
             let most = most_pixels(self.isa)[block.width - 1];
             let parts = tiles.div_ceil(most);
             for position in 0..POSITIONS {

@@ -85,6 +85,9 @@ fn copy_rows<T: Clone>(x: &[T], dims: &[usize], steps: &[usize], row: usize, y: 
 /// A few rows, tile by tile.
 fn copy_tiles<T: Clone>(x: &[T], row_step: usize, step: usize, width: usize, y: &mut [T]) {
     let rows = y.len() / width;
+    if row_step == 1 && width < TILE {
+        return interleave(x, step, width, y);
+    }
     for start in (0..width).step_by(TILE) {
         let end = (start + TILE).min(width);
         if row_step == 1 && rows == TILE && end - start == TILE {
@@ -96,6 +99,17 @@ fn copy_tiles<T: Clone>(x: &[T], row_step: usize, step: usize, width: usize, y: 
             for (y, x) in y[start..end].iter_mut().zip(x.iter().step_by(step)) {
                 y.clone_from(x);
             }
+        }
+    }
+}
+
+/// Rows of a few elements, each from another run of `x`.
+fn interleave<T: Clone>(x: &[T], step: usize, width: usize, y: &mut [T]) {
+    let rows = y.len() / width;
+    for column in 0..width {
+        let run = &x[column * step..][..rows];
+        for (row, x) in y.chunks_exact_mut(width).zip(run) {
+            row[column].clone_from(x);
         }
     }
 }

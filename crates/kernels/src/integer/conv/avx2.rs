@@ -7,7 +7,7 @@ use std::arch::x86_64::{
     _mm256_storeu_si256,
 };
 
-use super::dense::{Kernel, Tile};
+use super::dense::Block;
 use crate::Isa;
 use crate::integer::{DEPTH, LANES};
 
@@ -19,53 +19,46 @@ pub(super) fn available() -> bool {
 /// Most pixels of a tile.
 const PIXELS: usize = 3;
 
-pub(super) const DENSE: Kernel = Kernel {
-    most_pixels: [PIXELS; 4],
-    run: dense,
-};
-
-fn dense(tile: Tile<'_, '_>) {
-    let pixels = tile.windows.len();
-    let reach = tile.windows.iter().max().unwrap_or(&0) + tile.runs.iter().max().unwrap_or(&0);
-    assert!(
-        available() && reach + tile.steps * DEPTH <= tile.bytes.len(),
-        "windows within the source, on a CPU with AVX2"
-    );
-    let lanes = tile.width * LANES;
-    assert!(
-        tile.codes.len() == tile.runs.len() * tile.steps * lanes * DEPTH && tile.starts.len() == lanes,
-        "codes and starts of a block"
-    );
-    let mut sums = [[0i32; 4 * LANES]; PIXELS];
-    for vector in 0..tile.width {
-        // SAFETY: the CPU has AVX2; all windows lie in `bytes` and there are codes for every step, as asserted.
-        let totals: [[i32; LANES]; PIXELS] = unsafe {
-            match pixels {
-                1 => dense_tile::<1>(&tile, vector),
-                2 => dense_tile::<2>(&tile, vector),
-                3 => dense_tile::<3>(&tile, vector),
-                _ => unreachable!("as many pixels as the kernel takes"),
-            }
-        };
-        let starts = &tile.starts[vector * LANES..][..LANES];
-        for (sums, totals) in sums.iter_mut().zip(totals) {
-            let sums = &mut sums[vector * LANES..][..LANES];
-            for ((sum, total), start) in sums.iter_mut().zip(totals).zip(starts) {
-                *sum = total.wrapping_add(*start);
+/// A block, a few pixels at a time.
+pub(super) fn dense(block: Block<'_, '_>) {
+    assert!(available(), "a CPU with AVX2");
+    block.check();
+    for first in (0..block.windows.len()).step_by(PIXELS) {
+        let pixels = PIXELS.min(block.windows.len() - first);
+        let mut sums = [[0i32; 4 * LANES]; PIXELS];
+        for vector in 0..block.width {
+            // SAFETY: the CPU has AVX2; all windows lie in `bytes` and there are codes for every step, as asserted.
+            let totals: [[i32; LANES]; PIXELS] = unsafe {
+                match pixels {
+                    1 => dense_tile::<1>(&block, first, vector),
+                    2 => dense_tile::<2>(&block, first, vector),
+                    _ => dense_tile::<3>(&block, first, vector),
+                }
+            };
+            let starts = &block.starts[vector * LANES..][..LANES];
+            for (sums, totals) in sums.iter_mut().zip(totals) {
+                let sums = &mut sums[vector * LANES..][..LANES];
+                for ((sum, total), start) in sums.iter_mut().zip(totals).zip(starts) {
+                    *sum = total.wrapping_add(*start);
+                }
             }
         }
-    }
-    for (pixel, sums) in sums[..pixels].iter().enumerate() {
-        tile.place.put(pixel, sums, tile.target);
+        for (pixel, sums) in sums[..pixels].iter().enumerate() {
+            block.place.put(first + pixel, sums, block.target);
+        }
     }
 }
 
 /// `P` pixels by one vector of output channels.
 ///
 /// # Safety
-/// The CPU must have AVX2; the tile must hold what [`dense`] asserts.
+/// The CPU must have AVX2; the block must hold what [`Block::check`] asserts, and `P` pixels from `first` on.
 #[target_feature(enable = "avx2")]
-unsafe fn dense_tile<const P: usize>(tile: &Tile<'_, '_>, vector: usize) -> [[i32; LANES]; PIXELS] {
+unsafe fn dense_tile<const P: usize>(
+    tile: &Block<'_, '_>,
+    first: usize,
+    vector: usize,
+) -> [[i32; LANES]; PIXELS] {
     /// Parts of a vector: four channels, two sums of each.
     const PARTS: usize = LANES / 4;
     let mut totals: [[__m256i; PARTS]; P] = [[_mm256_setzero_si256(); PARTS]; P];
@@ -80,7 +73,7 @@ unsafe fn dense_tile<const P: usize>(tile: &Tile<'_, '_>, vector: usize) -> [[i3
                 *weights = _mm256_cvtepi8_epi16(bytes);
             }
             codes = codes.wrapping_add(step_bytes);
-            for (&window, totals) in tile.windows.iter().zip(&mut totals) {
+            for (&window, totals) in tile.windows[first..].iter().zip(&mut totals) {
                 // SAFETY: four bytes of a run.
                 let bytes = unsafe {
                     let pixel = tile.bytes.as_ptr().add(window + run + step * DEPTH);

@@ -1,15 +1,16 @@
 //! AVX-512 VNNI: `vpdpbusd` adds four products of an unsigned and a signed byte to each of 16 sums, without saturation.
 
 use std::arch::x86_64::{
-    __m512i, _mm_mask_storeu_epi8, _mm512_add_epi32, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps,
-    _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_epi8,
-    _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi8, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
-    _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16, _mm512_set1_epi8, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
-    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16,
+    __m512i, _mm_mask_storeu_epi8, _mm_storeu_si128, _mm512_adds_epi16, _mm512_cvtepi32_ps,
+    _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_extracti32x4_epi32, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_storeu_epi8, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi8, _mm512_min_ps, _mm512_mul_ps,
+    _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16, _mm512_permutexvar_epi32, _mm512_set1_epi8,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_si512,
+    _mm512_storeu_si512, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16, _mm512_unpacklo_epi8,
+    _mm512_unpacklo_epi16,
 };
 
-use super::dense::{Kernel, Place, Tile};
+use super::dense::Block;
 use super::depthwise::{self, Columns, Row};
 use super::{Requantization, Target};
 use crate::Isa;
@@ -20,113 +21,102 @@ pub(super) fn available() -> bool {
     Isa::best() == Isa::Avx512 && std::arch::is_x86_feature_detected!("avx512vnni")
 }
 
-pub(super) const DENSE: Kernel = Kernel {
-    most_pixels: [12, 12, 8, 6],
-    run: dense,
-};
+/// Most pixels of a tile by the number of vectors less one.
+const PIXELS: [usize; 4] = [12, 12, 8, 6];
 
-/// From sums to codes in registers.
-#[derive(Clone, Copy)]
-struct Bounds {
-    low: f32,
-    high: f32,
-    zero_point: i32,
+/// Codes of four vectors of sums, the 16 codes of each one after the other; as `quantize::requantize_columns` has them.
+///
+/// # Safety
+/// The CPU has AVX-512; each of `scales` is valid for 16 numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn requantize(sums: [__m512i; 4], scales: [*const f32; 4], to: &Requantization) -> __m512i {
+    // Packing takes turns among quarters of the vectors; this undoes it.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    // SAFETY: the caller's promise.
+    _mm512_permutexvar_epi32(order, unsafe { requantize_in_quarters(sums, scales, to) })
 }
 
-impl Bounds {
-    fn of(to: &Requantization) -> Bounds {
-        let grid = to.grid();
-        Bounds {
-            low: (grid.min - grid.zero_point) as f32,
-            high: (grid.max - grid.zero_point) as f32,
-            zero_point: grid.zero_point,
-        }
+/// As [`requantize`], but in each quarter four codes of each vector after the other.
+///
+/// # Safety
+/// As for [`requantize`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn requantize_in_quarters(
+    sums: [__m512i; 4],
+    scales: [*const f32; 4],
+    to: &Requantization,
+) -> __m512i {
+    // Larger numbers saturate below all the same, but could not be converted. NaN passes, and NaN and very small numbers
+    // are converted to the smallest integer.
+    let high = _mm512_set1_ps(32767.0);
+    let mut codes = sums;
+    for (codes, scales) in codes.iter_mut().zip(scales) {
+        // SAFETY: the caller's promise.
+        let scales = unsafe { _mm512_loadu_ps(scales) };
+        let quotients = _mm512_mul_ps(_mm512_cvtepi32_ps(*codes), scales);
+        *codes = _mm512_cvtps_epi32(_mm512_min_ps(high, quotients));
+    }
+    let zero_point = _mm512_set1_epi16(to.zero_point as i16);
+    let low = _mm512_adds_epi16(_mm512_packs_epi32(codes[0], codes[1]), zero_point);
+    let high = _mm512_adds_epi16(_mm512_packs_epi32(codes[2], codes[3]), zero_point);
+    match to.signed {
+        true => _mm512_packs_epi16(low, high),
+        false => _mm512_packus_epi16(low, high),
     }
 }
 
-/// Codes of sums, one in each 32-bit lane; as `quantize::requantize_columns` has them.
-///
-/// # Safety
-/// The CPU has AVX-512; `scales` is valid for 16 numbers.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn requantize(sums: __m512i, scales: *const f32, bounds: Bounds) -> __m512i {
-    // SAFETY: the caller's promise.
-    let quotient = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), unsafe { _mm512_loadu_ps(scales) });
-    // Of NaN and a bound, these give the bound.
-    let above = _mm512_max_ps(quotient, _mm512_set1_ps(bounds.low));
-    let within = _mm512_min_ps(above, _mm512_set1_ps(bounds.high));
-    _mm512_add_epi32(_mm512_cvtps_epi32(within), _mm512_set1_epi32(bounds.zero_point))
-}
-
-fn dense(tile: Tile<'_, '_>) {
-    let pixels = tile.windows.len();
-    let reach = tile.windows.iter().max().unwrap_or(&0) + tile.runs.iter().max().unwrap_or(&0);
-    assert!(
-        available() && reach + tile.steps * DEPTH <= tile.bytes.len(),
-        "windows within the source, on a CPU with VNNI"
-    );
-    let lanes = tile.width * LANES;
-    assert!(
-        tile.codes.len() == tile.runs.len() * tile.steps * lanes * DEPTH && tile.starts.len() == lanes,
-        "codes and starts of a block"
-    );
-    tile.place.check(pixels, lanes, tile.target);
+/// A block, a few pixels at a time.
+pub(super) fn dense(mut block: Block<'_, '_>) {
+    assert!(available(), "a CPU with VNNI");
+    block.check();
+    let (pixels, width) = (block.windows.len(), block.width);
+    let tiles = pixels.div_ceil(PIXELS[width - 1]);
     macro_rules! tiles {
-        ($($p:literal x $b:literal),*) => {
-            match (pixels, tile.width) {
+        ($first:ident, $pixels:expr, $($p:literal x $b:literal),*) => {
+            match ($pixels, width) {
                 // SAFETY: the CPU has the instructions, and all places that are read and written lie in their slices,
-                // as asserted above.
-                $(($p, $b) => unsafe { dense_tile::<$p, $b>(tile) },)*
-                _ => unreachable!("as many pixels and vectors as the kernel takes"),
+                // as `check` asserts.
+                $(($p, $b) => unsafe { dense_tile::<$p, $b>(&mut block, $first) },)*
+                _ => unreachable!("as many pixels and vectors as a tile can have"),
             }
         };
     }
-    tiles!(1 x 1, 2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 7 x 1, 8 x 1, 9 x 1, 10 x 1, 11 x 1, 12 x 1,
-           1 x 2, 2 x 2, 3 x 2, 4 x 2, 5 x 2, 6 x 2, 7 x 2, 8 x 2, 9 x 2, 10 x 2, 11 x 2, 12 x 2,
-           1 x 3, 2 x 3, 3 x 3, 4 x 3, 5 x 3, 6 x 3, 7 x 3, 8 x 3,
-           1 x 4, 2 x 4, 3 x 4, 4 x 4, 5 x 4, 6 x 4);
-}
-
-impl Place {
-    /// Asserts that the results of so many pixels and lanes lie in the target.
-    fn check(&self, pixels: usize, lanes: usize, target: &Target<'_>) {
-        let end = self.first + pixels.saturating_sub(1) * self.stride + self.filters;
-        let scales = match target {
-            Target::Codes { scales, .. } => scales.len() >= self.lanes.end,
-            Target::Sums(_) => true,
-        };
-        assert!(
-            end <= target.len() && self.filters <= lanes && self.lanes.len() == lanes && scales,
-            "results within the output"
-        );
+    for tile in 0..tiles {
+        let (first, end) = (pixels * tile / tiles, pixels * (tile + 1) / tiles);
+        tiles!(first, end - first,
+               1 x 1, 2 x 1, 3 x 1, 4 x 1, 5 x 1, 6 x 1, 7 x 1, 8 x 1, 9 x 1, 10 x 1, 11 x 1, 12 x 1,
+               1 x 2, 2 x 2, 3 x 2, 4 x 2, 5 x 2, 6 x 2, 7 x 2, 8 x 2, 9 x 2, 10 x 2, 11 x 2, 12 x 2,
+               1 x 3, 2 x 3, 3 x 3, 4 x 3, 5 x 3, 6 x 3, 7 x 3, 8 x 3,
+               1 x 4, 2 x 4, 3 x 4, 4 x 4, 5 x 4, 6 x 4);
     }
 }
 
-/// `P` pixels by `B` vectors of output channels.
+/// `P` pixels from `first` on by `B` vectors of output channels.
 ///
 /// # Safety
-/// The CPU must have AVX-512 F, BW, VL and VNNI; the tile must hold what [`dense`] asserts.
+/// The CPU must have AVX-512 F, BW, VL and VNNI; the block must hold what [`Block::check`] asserts.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn dense_tile<const P: usize, const B: usize>(tile: Tile<'_, '_>) {
+unsafe fn dense_tile<const P: usize, const B: usize>(block: &mut Block<'_, '_>, first: usize) {
     let mut totals: [[__m512i; B]; P] = [[_mm512_setzero_si512(); B]; P];
-    for block in 0..B {
+    for vector in 0..B {
         // SAFETY: there are `B * LANES` starts.
-        let start = unsafe { _mm512_loadu_si512(tile.starts.as_ptr().add(block * LANES).cast()) };
-        totals.iter_mut().for_each(|totals| totals[block] = start);
+        let start = unsafe { _mm512_loadu_si512(block.starts.as_ptr().add(vector * LANES).cast()) };
+        totals.iter_mut().for_each(|totals| totals[vector] = start);
     }
-    let mut codes = tile.codes.as_ptr();
-    for &run in tile.runs {
-        let mut pixels = [tile.bytes.as_ptr(); P];
-        for (pixel, &window) in pixels.iter_mut().zip(tile.windows) {
+    let mut codes = block.codes.as_ptr();
+    for &run in block.runs {
+        let mut pixels = [block.bytes.as_ptr(); P];
+        for (pixel, &window) in pixels.iter_mut().zip(&block.windows[first..]) {
             // SAFETY: the first byte of a run, which lies in `bytes`.
             *pixel = unsafe { pixel.add(window + run) };
         }
-        for step in 0..tile.steps {
+        for step in 0..block.steps {
             let mut weights = [_mm512_setzero_si512(); B];
-            for (block, weights) in weights.iter_mut().enumerate() {
+            for (vector, weights) in weights.iter_mut().enumerate() {
                 // SAFETY: the codes of this step, as many as asserted.
-                *weights = unsafe { _mm512_loadu_si512(codes.add(block * LANES * DEPTH).cast()) };
+                *weights = unsafe { _mm512_loadu_si512(codes.add(vector * LANES * DEPTH).cast()) };
             }
             // SAFETY: at most one past the end.
             codes = unsafe { codes.add(B * LANES * DEPTH) };
@@ -140,31 +130,72 @@ unsafe fn dense_tile<const P: usize, const B: usize>(tile: Tile<'_, '_>) {
             }
         }
     }
-    let place = &tile.place;
-    let mask = |block: usize| mask_of((place.filters - (block * LANES).min(place.filters)).min(LANES)) as u16;
-    match tile.target {
+    // SAFETY: the caller's promise.
+    unsafe { store_tile::<P, B>(block, first, totals) };
+}
+
+/// Codes or sums of a tile.
+///
+/// # Safety
+/// As for [`dense_tile`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store_tile<const P: usize, const B: usize>(
+    block: &mut Block<'_, '_>,
+    first: usize,
+    totals: [[__m512i; B]; P],
+) {
+    let place = &block.place;
+    let at = |pixel: usize, vector: usize| place.first + (first + pixel) * place.stride + vector * LANES;
+    let left = |vector: usize| place.filters.saturating_sub(vector * LANES).min(LANES);
+    match block.target {
         Target::Codes { y, to, scales } => {
-            let bounds = Bounds::of(to);
-            for (pixel, totals) in totals.into_iter().enumerate() {
-                for (block, total) in totals.into_iter().enumerate() {
-                    let at = place.first + pixel * place.stride + block * LANES;
-                    // SAFETY: a scale for each lane; codes of existing filters within `y`, as `Place::check` asserts.
+            let (scales, y) = (scales.as_ptr().wrapping_add(place.lanes.start), y.as_mut_ptr());
+            if B > 2 {
+                for (pixel, totals) in totals.iter().enumerate() {
+                    // The last vector may come twice; its second codes are not stored.
+                    let vectors = [0, 1, 2, B - 1];
+                    let sums = vectors.map(|vector| totals[vector]);
+                    let scales = vectors.map(|vector| scales.wrapping_add(vector * LANES));
+                    // SAFETY: a scale for each lane; the filters of an existing pixel.
                     unsafe {
-                        let scales = scales.as_ptr().add(place.lanes.start + block * LANES);
-                        let codes = _mm512_cvtepi32_epi8(requantize(total, scales, bounds));
-                        _mm_mask_storeu_epi8(y.as_mut_ptr().wrapping_add(at).cast(), mask(block), codes);
+                        let codes = requantize(sums, scales, to);
+                        let mask = mask_of(place.filters.min(B * LANES));
+                        _mm512_mask_storeu_epi8(y.wrapping_add(at(pixel, 0)).cast(), mask, codes);
+                    }
+                }
+                return;
+            }
+            for group in (0..P * B).step_by(4) {
+                // The last one may come more than once.
+                let indices = [0, 1, 2, 3].map(|i| (group + i).min(P * B - 1));
+                let sums = indices.map(|i| totals[i / B][i % B]);
+                let scales = indices.map(|i| scales.wrapping_add(i % B * LANES));
+                // SAFETY: a scale for each lane.
+                let codes = unsafe { requantize(sums, scales, to) };
+                let parts = [
+                    _mm512_extracti32x4_epi32::<0>(codes),
+                    _mm512_extracti32x4_epi32::<1>(codes),
+                    _mm512_extracti32x4_epi32::<2>(codes),
+                    _mm512_extracti32x4_epi32::<3>(codes),
+                ];
+                for (part, i) in parts.into_iter().zip(group..P * B) {
+                    let to = y.wrapping_add(at(i / B, i % B));
+                    // SAFETY: existing filters of an existing pixel.
+                    match left(i % B) {
+                        LANES => unsafe { _mm_storeu_si128(to.cast(), part) },
+                        count => unsafe { _mm_mask_storeu_epi8(to.cast(), mask_of(count) as u16, part) },
                     }
                 }
             }
         }
         Target::Sums(y) => {
             for (pixel, totals) in totals.into_iter().enumerate() {
-                for (block, total) in totals.into_iter().enumerate() {
-                    let at = place.first + pixel * place.stride + block * LANES;
-                    // SAFETY: sums of existing filters within `y`, as `Place::check` asserts.
-                    unsafe {
-                        _mm512_mask_storeu_epi32(y.as_mut_ptr().wrapping_add(at), mask(block), total);
-                    }
+                for (vector, total) in totals.into_iter().enumerate() {
+                    let mask = mask_of(left(vector)) as u16;
+                    let to = y.as_mut_ptr().wrapping_add(at(pixel, vector));
+                    // SAFETY: sums of existing filters within `y`.
+                    unsafe { _mm512_mask_storeu_epi32(to, mask, total) };
                 }
             }
         }
@@ -283,21 +314,10 @@ unsafe fn depthwise_tile<const P: usize>(
         let at = row.first + (first + pixel) * row.out_stride;
         match target {
             Target::Codes { y, to, scales } => {
-                let bounds = Bounds::of(to);
-                let mut codes = totals;
-                for (vector, codes) in codes.iter_mut().enumerate() {
-                    // SAFETY: a scale for each channel of the block.
-                    *codes = unsafe {
-                        requantize(*codes, scales.as_ptr().add(row.lanes + vector * LANES), bounds)
-                    };
-                }
+                let of_vector = |vector: usize| scales.as_ptr().wrapping_add(row.lanes + vector * LANES);
                 // Packing undoes the order that unpacking made.
-                let low = _mm512_packs_epi32(codes[0], codes[1]);
-                let high = _mm512_packs_epi32(codes[2], codes[3]);
-                let bytes = match to.signed {
-                    true => _mm512_packs_epi16(low, high),
-                    false => _mm512_packus_epi16(low, high),
-                };
+                // SAFETY: a scale for each channel of the block.
+                let bytes = unsafe { requantize_in_quarters(totals, [0, 1, 2, 3].map(of_vector), to) };
                 // SAFETY: the codes of existing channels of an existing pixel.
                 unsafe {
                     _mm512_mask_storeu_epi8(y.as_mut_ptr().add(at).cast(), mask_of(row.channels), bytes)

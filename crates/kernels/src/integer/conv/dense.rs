@@ -37,19 +37,19 @@ impl Dense {
             "a sum per pixel and filter"
         );
         let kernel = kernel();
-        for at in blocks.tiles(windows.len(), kernel.most_pixels) {
+        for at in blocks.each() {
             let lanes = at.vector * LANES..(at.vector + at.width) * LANES;
             let codes = at.vector * blocks.vector_len()..(at.vector + at.width) * blocks.vector_len();
-            (kernel.run)(Tile {
+            kernel(Block {
                 bytes: &bytes[at.group * blocks.channels..],
-                windows: &windows[at.pixels.clone()],
+                windows: &windows,
                 runs: &source.runs,
                 steps: blocks.steps,
                 codes: &self.codes[codes],
                 width: at.width,
                 starts: &starts[lanes.clone()],
                 place: Place {
-                    first: at.pixels.start * out_channels + at.group * blocks.filters + at.filter,
+                    first: at.group * blocks.filters + at.filter,
                     filters: at.filters,
                     stride: out_channels,
                     lanes,
@@ -60,9 +60,9 @@ impl Dense {
     }
 }
 
-/// Some pixels by one block of output channels. Every run of every window lies in `bytes`; there are `LANES * width`
+/// All pixels of a unit by one block of output channels. Every run of every window lies in `bytes`; there are `LANES * width`
 /// starts, and `LANES * DEPTH * width` codes for each step of each run.
-pub(super) struct Tile<'a, 't> {
+pub(super) struct Block<'a, 't> {
     pub(super) bytes: &'a [u8],
     pub(super) windows: &'a [usize],
     pub(super) runs: &'a [usize],
@@ -75,7 +75,7 @@ pub(super) struct Tile<'a, 't> {
     pub(super) target: &'a mut Target<'t>,
 }
 
-/// Where the results of a tile go.
+/// Where the results of a block go.
 pub(super) struct Place {
     /// The first filter of the first pixel.
     pub(super) first: usize,
@@ -87,48 +87,62 @@ pub(super) struct Place {
     pub(super) lanes: std::ops::Range<usize>,
 }
 
-/// How tiles are computed.
-pub(super) struct Kernel {
-    /// Most pixels of a tile, by the number of vectors less one.
-    pub(super) most_pixels: [usize; WIDEST],
-    pub(super) run: fn(Tile<'_, '_>),
-}
+/// How blocks are computed.
+pub(super) type Kernel = fn(Block<'_, '_>);
 
 fn kernel() -> Kernel {
     #[cfg(target_arch = "x86_64")]
     {
         if super::avx512::available() {
-            return super::avx512::DENSE;
+            return super::avx512::dense;
         }
         if super::avx2::available() {
-            return super::avx2::DENSE;
+            return super::avx2::dense;
         }
     }
-    PLAIN
+    plain
 }
 
 /// The plain form: the oracle of the others.
-pub(super) const PLAIN: Kernel = Kernel {
-    most_pixels: [8; WIDEST],
-    run: plain,
-};
-
-fn plain(tile: Tile<'_, '_>) {
+fn plain(block: Block<'_, '_>) {
     let mut sums = [0; LANES * WIDEST];
-    let Tile { place, target, .. } = tile;
-    for (pixel, window) in tile.windows.iter().enumerate() {
-        let sums = &mut sums[..tile.starts.len()];
-        sums.copy_from_slice(tile.starts);
-        let step = LANES * DEPTH * tile.width;
-        let runs = tile
-            .runs
-            .iter()
-            .zip(tile.codes.chunks_exact((step * tile.steps).max(1)));
-        for (run, codes) in runs {
-            let bytes = &tile.bytes[window + run..][..tile.steps * DEPTH];
+    let Block { place, target, .. } = block;
+    let step = LANES * DEPTH * block.width;
+    for (pixel, window) in block.windows.iter().enumerate() {
+        let sums = &mut sums[..block.starts.len()];
+        sums.copy_from_slice(block.starts);
+        let codes = block.codes.chunks_exact((step * block.steps).max(1));
+        for (run, codes) in block.runs.iter().zip(codes) {
+            let bytes = &block.bytes[window + run..][..block.steps * DEPTH];
             add_products(bytes, codes, sums);
         }
         place.put(pixel, sums, target);
+    }
+}
+
+impl Block<'_, '_> {
+    /// Asserts that everything lies in its slice.
+    pub(super) fn check(&self) {
+        let reach = self.windows.iter().max().unwrap_or(&0) + self.runs.iter().max().unwrap_or(&0);
+        assert!(
+            reach + self.steps * DEPTH <= self.bytes.len(),
+            "windows within the source"
+        );
+        let lanes = self.width * LANES;
+        assert!(
+            self.codes.len() == self.runs.len() * self.steps * lanes * DEPTH && self.starts.len() == lanes,
+            "codes and starts of a block"
+        );
+        let place = &self.place;
+        let end = place.first + self.windows.len().saturating_sub(1) * place.stride + place.filters;
+        let scales = match &*self.target {
+            Target::Codes { scales, .. } => scales.len() >= place.lanes.end,
+            Target::Sums(_) => true,
+        };
+        assert!(
+            end <= self.target.len() && place.filters <= lanes && place.lanes.len() == lanes && scales,
+            "results within the output"
+        );
     }
 }
 
