@@ -44,11 +44,18 @@ const CHECKS: &[Task] = &[
 ];
 
 /// What is run by name only.
-const OTHERS: &[Task] = &[Task {
-    name: "fuzz",
-    summary: "ten minutes for each reader of untrusted files (needs cargo-fuzz)",
-    run: fuzz::fuzz,
-}];
+const OTHERS: &[Task] = &[
+    Task {
+        name: "fuzz",
+        summary: "ten minutes for each reader of untrusted files (needs cargo-fuzz)",
+        run: fuzz::fuzz,
+    },
+    Task {
+        name: "models",
+        summary: "writes benchmark networks with seeded random weights to target/models",
+        run: steps::models,
+    },
+];
 
 fn main() -> ExitCode {
     let wanted = std::env::args().nth(1).unwrap_or_default();
@@ -60,7 +67,7 @@ fn main() -> ExitCode {
     if tasks.is_empty() {
         let list = all().map(|task| format!("  {:8} {}\n", task.name, task.summary));
         steps::say(&format!(
-            "cargo xtask check   runs all of these but the last; each runs by its name\n{}",
+            "cargo xtask check   runs all of these but the last two; each runs by its name\n{}",
             list.collect::<String>()
         ));
         return ExitCode::FAILURE;

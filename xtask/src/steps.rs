@@ -59,3 +59,14 @@ pub(crate) fn test() -> Result<(), String> {
     let cases = python::onnx_cases()?;
     run(cargo(&["test", "--workspace"]).env("BANTAM_ONNX_TESTS", cases))
 }
+
+pub(crate) fn models() -> Result<(), String> {
+    run(&mut cargo(&[
+        "run",
+        "--release",
+        "--package",
+        "bantam",
+        "--example",
+        "models",
+    ]))
+}

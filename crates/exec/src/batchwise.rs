@@ -255,3 +255,65 @@ impl Samples<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bantam_graph::ops::{Binary, Reduce, Softmax, Unary};
+    use bantam_graph::{Dim, InferOptions, infer_shapes};
+    use bantam_tensor::DType;
+
+    use super::*;
+    use crate::{CompileOptions, Taps, compile};
+
+    /// x of samples of about 100 kB through a node.
+    fn graph(op: impl Into<Op>, second: Option<Tensor>) -> Graph {
+        let mut graph = Graph::default();
+        let dims = vec![Dim::Symbol("batch".into()), Dim::Known(26_000)];
+        let x = graph.add_input("x", DType::F32, dims);
+        let x = graph.add_node("negative", Unary::Neg, &[x]);
+        let mut inputs = vec![x];
+        inputs.extend(second.map(|tensor| graph.add_constant("second", tensor)));
+        let y = graph.add_node("y", op, &inputs);
+        graph.outputs.push(y);
+        infer_shapes(&mut graph, &InferOptions::default()).unwrap();
+        graph
+    }
+
+    fn reduce() -> Reduce {
+        Reduce {
+            kind: bantam_graph::ops::ReduceKind::Max,
+            keepdims: true,
+            noop_with_empty_axes: false,
+        }
+    }
+
+    #[test]
+    fn graphs_that_mix_samples_run_whole() {
+        let along = |axis: i64| Some(Tensor::from_vec1(&[axis]));
+        assert_eq!(parts(&graph(reduce(), along(1))), Some(Parts { samples: 10 }));
+        assert_eq!(parts(&graph(reduce(), along(0))), None);
+        assert_eq!(parts(&graph(Softmax { axis: 0 }, None)), None);
+        assert!(parts(&graph(Softmax { axis: -1 }, None)).is_some());
+        let row = |rows: usize| Some(Tensor::zeros(DType::F32, &[rows, 26_000]).unwrap());
+        assert!(parts(&graph(Binary::Add, row(1))).is_some());
+        assert_eq!(
+            parts(&graph(Binary::Add, row(32))),
+            None,
+            "an addend for each sample"
+        );
+    }
+
+    #[test]
+    fn parts_give_what_the_whole_gives() {
+        let graph = graph(reduce(), Some(Tensor::from_vec1(&[1i64])));
+        let program = compile(&graph, &CompileOptions::default()).unwrap();
+        let batch = 23;
+        let values: Vec<f32> = (0..batch * 26_000).map(|i| (i * 7919 % 10_007) as f32).collect();
+        let x = Tensor::from_slice(&[batch, 26_000], &values).unwrap();
+        let y = program.run(&[("x", x)], &mut Taps::none()).unwrap();
+        assert_eq!(y[0].shape(), [batch, 1]);
+        let least = |row: &[f32]| -row.iter().copied().fold(f32::INFINITY, f32::min);
+        let expected: Vec<f32> = values.chunks(26_000).map(least).collect();
+        assert_eq!(y[0].to_f32().unwrap(), expected);
+    }
+}

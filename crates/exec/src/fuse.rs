@@ -1,17 +1,19 @@
-//! Which nodes run in one step: convolutions with the addition of a residual and the clamp that follow them.
+//! Which nodes run in one step: convolutions with the addition of a residual and the clamp that follow them, products
+//! with their bias and activation.
 //!
 //! A chain is Conv, then optionally Add, then optionally Relu, a Clip by constants or a smooth activation. Values inside of a chain must have
 //! one reader only, and nobody may look at them.
 
 use std::collections::{HashMap, HashSet};
 
-use bantam_graph::ops::{Binary, Unary};
+use bantam_graph::ops::{Binary, GeluApproximation, Unary};
 use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
 use bantam_kernels::elementwise::activation;
-use bantam_tensor::DType;
+use bantam_tensor::{DType, Tensor};
 
 use crate::operator::{Operator, Site};
 use crate::ops::convolution::{Activation, Following, prepare};
+use crate::ops::packed_product;
 use crate::program::Step;
 
 /// The chains of a graph.
@@ -25,8 +27,9 @@ pub(crate) struct Fusions {
 
 #[derive(Clone, Debug)]
 struct Chain {
-    /// In order; the first is the Conv.
+    /// In order; the first is the Conv or MatMul.
     nodes: Vec<NodeId>,
+    /// What is added: to a product, a constant row.
     addend: Option<ValueId>,
     following: Following,
 }
@@ -41,12 +44,12 @@ pub(crate) fn find(graph: &Graph, observed: &HashSet<ValueId>) -> Fusions {
     let mut fusions = Fusions::default();
     // From the end, so that of two convolutions that are added the later one takes the other's result.
     for (id, node) in graph.node_ids().collect::<Vec<_>>().into_iter().rev() {
-        if !matches!(node.op, Op::Conv(_)) || !node.extra.is_empty() {
-            continue;
-        }
-        let chain = search.chain(id, |node| {
-            fusions.absorbed.contains(&node) || fusions.chains.contains_key(&node)
-        });
+        let taken = |node| fusions.absorbed.contains(&node) || fusions.chains.contains_key(&node);
+        let chain = match node.op {
+            Op::Conv(_) if node.extra.is_empty() => search.chain(id, taken),
+            Op::MatMul(_) if node.extra.is_empty() => search.product(id, taken),
+            _ => continue,
+        };
         if let Some((&last, others)) = chain.nodes.split_last().filter(|(_, others)| !others.is_empty()) {
             fusions.absorbed.extend(others);
             fusions.chains.insert(last, chain);
@@ -66,7 +69,23 @@ impl Fusions {
         let chain = self.chains.get(&last)?;
         let first = *chain.nodes.first()?;
         let node = graph.node(first);
-        let Op::Conv(conv) = &node.op else { return None };
+        let names: Vec<String> = chain
+            .nodes
+            .iter()
+            .map(|&id| graph.describe(graph.node(id)))
+            .collect();
+        let outputs = graph.node(last).outputs.clone();
+        let Op::Conv(conv) = &node.op else {
+            let bias = chain.addend.and_then(|id| graph.constant(id));
+            let matrix = graph.constant_input(node, 1)?;
+            return Some(Step {
+                node: names.join(" + "),
+                operator: packed_product::prepare(matrix, bias, chain.following.activation)?,
+                inputs: vec![node.input(0)],
+                outputs,
+                last_uses: Vec::new(),
+            });
+        };
         let operator: Box<dyn Operator> = prepare(
             &Site {
                 graph,
@@ -77,12 +96,6 @@ impl Fusions {
             chain.following,
         );
         let inputs = vec![node.input(0), node.input(1), node.input(2), chain.addend];
-        let names: Vec<String> = chain
-            .nodes
-            .iter()
-            .map(|&id| graph.describe(graph.node(id)))
-            .collect();
-        let outputs = graph.node(last).outputs.clone();
         Some(Step {
             node: names.join(" + "),
             operator,
@@ -131,6 +144,41 @@ impl Search<'_> {
         chain
     }
 
+    /// A product with a constant matrix, the constant row that is added to it, and an activation.
+    fn product(&self, product: NodeId, taken: impl Fn(NodeId) -> bool) -> Chain {
+        let mut chain = Chain {
+            nodes: vec![product],
+            addend: None,
+            following: Following::NOTHING,
+        };
+        let matrix = self.graph.constant_input(self.graph.node(product), 1);
+        let Some(&[_, columns]) = matrix
+            .filter(|matrix| matrix.dtype() == DType::F32 && !matrix.is_empty())
+            .map(Tensor::shape)
+        else {
+            return chain;
+        };
+        if let Some((add, position)) = self.only_reader(product).filter(|(add, _)| !taken(*add)) {
+            let node = self.graph.node(add);
+            let row = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.shape() == [columns];
+            let is_row = self
+                .graph
+                .constant_input(node, 1 - position.min(1))
+                .is_some_and(row);
+            if node.op == Op::Binary(Binary::Add) && is_row {
+                chain.nodes.push(add);
+                chain.addend = node.input(1 - position);
+            }
+        }
+        if let Some((nodes, activation)) = self.activation(&chain)
+            && nodes.iter().all(|node| !taken(*node))
+        {
+            chain.nodes.extend(nodes);
+            chain.following.activation = Some(activation);
+        }
+        chain
+    }
+
     /// The activation that follows a chain, if its weights and so its results are `f32`.
     fn activation(&self, chain: &Chain) -> Option<(Vec<NodeId>, Activation)> {
         let conv = self.graph.node(*chain.nodes.first()?);
@@ -143,6 +191,9 @@ impl Search<'_> {
                 Op::Unary(Unary::Sigmoid) => ("sigmoid", activation::sigmoid::<f32>),
                 Op::Unary(Unary::HardSwish) => ("hard swish", activation::hard_swish::<f32>),
                 Op::Swish(op) if op.alpha == 1.0 => ("swish", swish),
+                Op::Gelu(op) if op.approximate == GeluApproximation::None => {
+                    ("gelu", activation::gelu::<f32>)
+                }
                 _ => return None,
             };
             return Some((vec![reader], Activation { name, apply }));
@@ -231,7 +282,6 @@ fn swish(y: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use bantam_graph::ops::{AutoPad, Clip, Conv};
-    use bantam_tensor::Tensor;
 
     use super::*;
     use crate::{CompileOptions, Taps, compile};

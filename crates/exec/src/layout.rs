@@ -275,3 +275,100 @@ fn moved_axis(axis: i64, rank: usize) -> i64 {
         axis => axis,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bantam_graph::ops::{
+        AutoPad, Binary, Concat, Conv, GlobalAveragePool, MaxPool, Pad, PadMode, Slice, Unary,
+    };
+
+    use super::*;
+    use crate::{CompileOptions, Taps, compile};
+
+    fn pattern(shape: &[usize], step: usize) -> Tensor {
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count)
+            .map(|i: usize| (i * step % 37) as f32 / 37.0 - 0.4)
+            .collect();
+        Tensor::from_slice(shape, &values).unwrap()
+    }
+
+    fn conv() -> Conv {
+        Conv {
+            auto_pad: AutoPad::NotSet,
+            dilations: vec![],
+            group: 1,
+            kernel_shape: vec![],
+            pads: vec![1; 4],
+            strides: vec![],
+        }
+    }
+
+    /// Two convolutions with every kind of node between them, weights being constants or inputs.
+    fn network(constant: bool) -> Graph {
+        let mut graph = Graph::default();
+        let dims = |sizes: &[usize]| sizes.iter().map(|&size| size.into()).collect::<Vec<_>>();
+        let x = graph.add_input("x", DType::F32, dims(&[2, 3, 9, 7]));
+        let weights = |graph: &mut Graph, name: &str, shape: [usize; 4]| match constant {
+            true => graph.add_constant(name, pattern(&shape, 11)),
+            false => graph.add_input(name, DType::F32, dims(&shape)),
+        };
+        let first = weights(&mut graph, "first", [6, 3, 3, 3]);
+        let second = weights(&mut graph, "second", [5, 10, 3, 3]);
+        let integers = |graph: &mut Graph, values: &[i64]| graph.add_constant("i", Tensor::from_vec1(values));
+        let a = graph.add_node("a", conv(), &[x, first]);
+        let a = graph.add_node("relu", Unary::Relu, &[a]);
+        let bounds = [[1, 1], [5, 9], [1, -2]].map(|bounds: [i64; 2]| integers(&mut graph, &bounds));
+        let part = graph.add_node("part", Slice {}, &[a, bounds[0], bounds[1], bounds[2]]);
+        let pads = integers(&mut graph, &[0, 0, 1, 0, 0, 0, 0, 0]);
+        let mode = PadMode::Constant;
+        let padded = graph.add_node("padded", Pad { mode }, &[part, pads]);
+        let joined = graph.add_node("joined", Concat { axis: 1 }, &[a, padded]);
+        let half = graph.add_constant("half", Tensor::scalar(0.5f32));
+        let halved = graph.add_node("halved", Binary::Mul, &[joined, half]);
+        let pool = MaxPool {
+            auto_pad: AutoPad::NotSet,
+            ceil_mode: false,
+            dilations: vec![],
+            kernel_shape: vec![3, 2],
+            pads: vec![1, 0, 1, 1],
+            strides: vec![2, 1],
+            storage_order: 0,
+        };
+        let pooled = graph.add_node("pooled", pool, &[halved]);
+        let b = graph.add_node("b", conv(), &[pooled, second]);
+        let mean = graph.add_node("mean", GlobalAveragePool {}, &[b]);
+        graph.outputs = vec![mean, pooled];
+        graph
+    }
+
+    #[test]
+    fn a_region_gives_what_the_graph_gives() {
+        let x = pattern(&[2, 3, 9, 7], 5);
+        let (first, second) = (pattern(&[6, 3, 3, 3], 11), pattern(&[5, 10, 3, 3], 11));
+        let inputs = [("x", x), ("first", first), ("second", second)];
+        let run = |graph: &Graph, inputs: &[(&str, Tensor)]| {
+            let program = compile(graph, &CompileOptions::default()).unwrap();
+            let outputs = program.run(inputs, &mut Taps::none()).unwrap();
+            let steps = program.steps();
+            let transposes = steps
+                .iter()
+                .filter(|step| step.node.contains("(Transpose)"))
+                .count();
+            (transposes, outputs)
+        };
+        let (transposes, got) = run(&network(true), &inputs[..1]);
+        assert_eq!(transposes, 3, "at the input and before both outputs");
+        let (none, expected) = run(&network(false), &inputs);
+        assert_eq!(none, 0, "weights that are not known have no layout of their own");
+        for (got, expected) in got.iter().zip(&expected) {
+            assert_eq!(got.shape(), expected.shape());
+            let pairs = got.to_f32().unwrap().into_iter().zip(expected.to_f32().unwrap());
+            assert!(
+                pairs
+                    .into_iter()
+                    .all(|(got, expected)| (got - expected).abs() < 1e-5)
+            );
+        }
+    }
+}

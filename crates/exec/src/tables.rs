@@ -236,3 +236,70 @@ impl Operator for ByTable {
         "table of codes".to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bantam_graph::ops::{Binary, DequantizeLinear, QuantizeLinear};
+
+    use super::*;
+    use crate::{CompileOptions, Taps, compile};
+
+    /// Codes of x * sigmoid(x), from codes of x.
+    fn silu() -> Graph {
+        let mut graph = Graph::default();
+        let codes = graph.add_input("codes", DType::U8, vec![256.into()]);
+        let [scale, other] = [0.05f32, 0.02].map(|scale| graph.add_constant("scale", Tensor::scalar(scale)));
+        let [zero, middle] = [100u8, 40].map(|zero| graph.add_constant("zero", Tensor::scalar(zero)));
+        let dequantize = DequantizeLinear {
+            axis: 1,
+            block_size: 0,
+            output_dtype: None,
+        };
+        let quantize = QuantizeLinear {
+            axis: 1,
+            block_size: 0,
+            output_dtype: None,
+            precision: None,
+            saturate: true,
+        };
+        let x = graph.add_node("x", dequantize, &[codes, scale, zero]);
+        let gate = graph.add_node("gate", Unary::Sigmoid, &[x]);
+        let y = graph.add_node("y", Binary::Mul, &[x, gate]);
+        let y = graph.add_node("y_codes", quantize, &[y, other, middle]);
+        graph.outputs.push(y);
+        graph
+    }
+
+    fn run(graph: &Graph, observed: HashSet<ValueId>) -> (Vec<String>, Vec<i64>) {
+        let program = compile(graph, &CompileOptions { observed }).unwrap();
+        let all: Vec<u8> = (0..=255).collect();
+        let inputs = [("codes", Tensor::from_vec1(&all))];
+        let y = program.run(&inputs, &mut Taps::none()).unwrap();
+        let kernels = program.steps().into_iter().map(|step| step.kernel);
+        (kernels.collect(), y[0].to_i64().unwrap())
+    }
+
+    #[test]
+    fn a_function_of_one_code_is_a_table_of_what_its_nodes_give() {
+        let graph = silu();
+        let (kernels, codes) = run(&graph, HashSet::new());
+        assert_eq!(kernels, ["table of codes"]);
+        let gate = graph.value_by_name("gate").unwrap();
+        let (kernels, expected) = run(&graph, HashSet::from([gate]));
+        assert!(kernels.len() > 1, "an observed value is kept");
+        assert_eq!(codes, expected);
+        assert!(
+            codes.iter().any(|&code| code > 200),
+            "the function does something"
+        );
+    }
+
+    #[test]
+    fn a_function_of_two_values_is_none() {
+        let mut graph = silu();
+        let other = graph.add_input("other", DType::F32, vec![256.into()]);
+        let product = graph.nodes.iter().position(|node| node.name == "y").unwrap();
+        graph.nodes[product].inputs[1] = Some(other);
+        assert!(find(&graph, &HashSet::new()).is_empty());
+    }
+}

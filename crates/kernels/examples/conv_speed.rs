@@ -118,12 +118,12 @@ fn shape(geometry: &Geometry) -> [usize; 4] {
 fn time_float(geometry: &Geometry) -> f64 {
     let [x, weights, y] = sizes(geometry).map(|count| vec![0.25f32; count]);
     let mut y = y;
-    let packed = PackedConvolution::new(Isa::best(), &weights, &shape(geometry), geometry.groups, 1, None);
+    let packed = PackedConvolution::new(Isa::best(), &shape(geometry), geometry.groups, 1, None);
     let epilogue = Epilogue {
         low: 0.0,
         ..Epilogue::default()
     };
-    least(|| packed.run(geometry, &x, epilogue, &mut y))
+    least(|| packed.run(geometry, &x, &weights, epilogue, &mut y))
 }
 
 fn time_codes(geometry: &Geometry) -> f64 {

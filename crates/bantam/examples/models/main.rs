@@ -1,6 +1,6 @@
 //! Writes benchmark networks with seeded random weights, float and quantized.
 //!
-//!     cargo xtask models [FOLDER]
+//!     cargo xtask models
 //!
 //! Their layers are those of the papers; their outputs mean nothing. The quantized form is what `bantam quantize` writes
 //! with its defaults: static for convolutional networks (8 random samples), dynamic for transformers.
@@ -61,9 +61,7 @@ static NETWORKS: &[Network] = &[
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder: PathBuf = std::env::args()
-        .nth(1)
-        .map_or_else(|| "target/models".into(), PathBuf::from);
+    let folder = PathBuf::from("target/models");
     std::fs::create_dir_all(&folder)?;
     let images = folder.join("images.npy");
     write_npy(&images, &random_images())?;

@@ -83,14 +83,11 @@ fn pack(op: &Conv, weights: &Tensor, bias: Option<&Tensor>) -> Option<PackedConv
         && out_channels.is_multiple_of(groups)
         && group_channels > 0
         && taps > 0;
-    let values = Some(weights)
-        .filter(wide_enough)
-        .filter(|_| sound)?
-        .to_f32()
-        .ok()?;
+    if !sound || !wide_enough(&weights) {
+        return None;
+    }
     Some(PackedConvolution::new(
         Isa::best(),
-        &values,
         weights.shape(),
         groups,
         dilation,
@@ -215,10 +212,10 @@ fn convolution(
     let packed = match how.packed {
         Some(packed) => packed,
         None => {
-            let (values, bias) = (read::<f32>(inputs, 1)?, read_optional::<f32>(inputs, 2)?);
+            let bias = read_optional::<f32>(inputs, 2)?;
             let (shape, groups) = (weights.shape(), geometry.groups);
             let dilation = last_dilation(&op.dilations).unwrap_or(1);
-            new = PackedConvolution::new(Isa::best(), &values, shape, groups, dilation, bias.as_deref());
+            new = PackedConvolution::new(Isa::best(), shape, groups, dilation, bias.as_deref());
             &new
         }
     };
@@ -297,19 +294,25 @@ fn fast(
     let fits = |tensor: &Tensor| tensor.shape() == shape && tensor.dtype() == DType::F32;
     let addend_fits = dtype == DType::F32 && inputs.optional(3).is_some_and(fits);
     if inputs.optional(3).is_some() && !addend_fits {
-        let x = read::<f32>(inputs, 0)?;
+        let (x, weights) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
         let y = fill(context, dtype, shape, |y| {
-            packed.run(geometry, &x, Epilogue::default(), y)
+            packed.run(geometry, &x, &weights, Epilogue::default(), y)
         })?;
         return follow(y, following, inputs, context);
     }
     if let Some(mut y) = if addend_fits { inputs.take_last(3) } else { None } {
-        let x = read::<f32>(inputs, 0)?;
+        let (x, weights) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
         let residual = Residual::Output;
-        packed.run(geometry, &x, Epilogue { residual, ..epilogue }, y.values_mut()?);
+        packed.run(
+            geometry,
+            &x,
+            &weights,
+            Epilogue { residual, ..epilogue },
+            y.values_mut()?,
+        );
         return Ok(y);
     }
-    let x = read::<f32>(inputs, 0)?;
+    let (x, weights) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
     let addend = if addend_fits {
         read_optional::<f32>(inputs, 3)?
     } else {
@@ -317,7 +320,7 @@ fn fast(
     };
     let residual = addend.as_deref().map_or(Residual::None, Residual::Values);
     fill(context, dtype, shape, |y| {
-        packed.run(geometry, &x, Epilogue { residual, ..epilogue }, y)
+        packed.run(geometry, &x, &weights, Epilogue { residual, ..epilogue }, y)
     })
 }
 

@@ -22,6 +22,7 @@ mod losses;
 mod matmul;
 mod movement;
 mod normalization;
+pub(crate) mod packed_product;
 mod pooling;
 mod quantization;
 mod recurrent;
@@ -65,6 +66,12 @@ pub(crate) fn prepare(site: &Site<'_>) -> Result<Option<Box<dyn Operator>>, Comp
         }
         Op::MatMulIntegerToFloat(_) | Op::DynamicQuantizeMatMul(_) => {
             quantization::product(site).map_err(fail)
+        }
+        Op::MatMul(_) => {
+            let packed = site
+                .constant(1)
+                .and_then(|matrix| packed_product::prepare(matrix, None, None));
+            Ok(packed)
         }
         Op::MaxPool(op) if site.channels_last => Ok(Some(pooling::max_pool_channels_last(op))),
         Op::GlobalAveragePool(_) if site.channels_last => Ok(Some(pooling::global_average_channels_last())),

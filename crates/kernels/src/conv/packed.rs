@@ -63,7 +63,6 @@ pub struct PackedConvolution {
     shape: Vec<usize>,
     groups: usize,
     dilation: usize,
-    weights: Vec<f32>,
     bias: Vec<f32>,
     dense: OnceLock<Dense>,
     depthwise: OnceLock<Depthwise>,
@@ -71,23 +70,19 @@ pub struct PackedConvolution {
 }
 
 impl PackedConvolution {
-    /// For `weights` of shape `[out_channels, channels of a group, kernel...]`, the dilation of the last dimension, and
+    /// For weights of shape `[out_channels, channels of a group, kernel...]`, the dilation of the last dimension, and
     /// an instruction set (or the widest narrower one that the CPU has).
     ///
     /// # Panics
     /// When the lengths do not fit.
     pub fn new(
         isa: Isa,
-        weights: &[f32],
         shape: &[usize],
         groups: usize,
         dilation: usize,
         bias: Option<&[f32]>,
     ) -> PackedConvolution {
-        assert!(
-            shape.len() > 2 && weights.len() == shape.iter().product(),
-            "as many weights as the shape says"
-        );
+        assert!(shape.len() > 2, "a shape of filters");
         assert!(groups > 0 && shape[0].is_multiple_of(groups), "whole groups");
         assert!(
             bias.is_none_or(|bias| bias.len() == shape[0]),
@@ -98,7 +93,6 @@ impl PackedConvolution {
             shape: shape.to_vec(),
             groups,
             dilation,
-            weights: weights.to_vec(),
             bias: bias.map_or_else(|| vec![0.0; shape[0]], <[f32]>::to_vec),
             dense: OnceLock::new(),
             depthwise: OnceLock::new(),
@@ -106,18 +100,50 @@ impl PackedConvolution {
         }
     }
 
+    /// As [`PackedConvolution::new`] for windows of one element, arranged at once: [`PackedConvolution::run`] does not
+    /// need the weights any more.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn pointwise(
+        isa: Isa,
+        weights: &[f32],
+        shape: &[usize; 3],
+        bias: Option<&[f32]>,
+    ) -> PackedConvolution {
+        assert_eq!(
+            weights.len(),
+            shape.iter().product(),
+            "as many weights as the shape says"
+        );
+        let packed = PackedConvolution::new(isa, shape, 1, 1, bias);
+        packed
+            .dense
+            .get_or_init(|| Dense::new(packed.isa, weights, shape, 1, 1, &packed.bias));
+        packed
+    }
+
     /// The instruction set that the weights are arranged for.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// `y = activation(clamp(x * weights + bias + residual))`.
+    /// `y = activation(clamp(x * weights + bias + residual))`. The weights are always the same ones; they are looked at
+    /// when a form is used for the first time.
     ///
     /// # Panics
     /// When the slices or the weights do not fit `geometry`.
-    pub fn run(&self, geometry: &Geometry, x: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
+    pub fn run(
+        &self,
+        geometry: &Geometry,
+        x: &[f32],
+        weights: &[f32],
+        epilogue: Epilogue<'_>,
+        y: &mut [f32],
+    ) {
+        let count = self.shape.iter().product();
         assert!(
-            geometry.fits(x.len(), self.weights.len(), y.len()),
+            geometry.fits(x.len(), count, y.len()),
             "slices do not fit {geometry:?}"
         );
         let dilation = geometry.dilations[geometry.dilations.len() - 1];
@@ -131,22 +157,26 @@ impl PackedConvolution {
         if let Residual::Values(values) = epilogue.residual {
             assert_eq!(values.len(), y.len(), "a residual for each output");
         }
-        let (isa, weights, shape) = (self.isa, &self.weights, &self.shape);
+        let (isa, shape) = (self.isa, &self.shape);
+        let whole = || assert_eq!(weights.len(), count, "as many weights as the shape says");
         let depthwise = self.groups > 1 && self.groups == shape[0] && shape[1] == 1 && shape.len() == 4;
         if depthwise {
-            let arranged = self
-                .depthwise
-                .get_or_init(|| Depthwise::new(weights, shape, &self.bias));
+            let arranged = self.depthwise.get_or_init(|| {
+                whole();
+                Depthwise::new(weights, shape, &self.bias)
+            });
             arranged.run(isa, &Source::new(geometry, x, 0.0, false, 1), epilogue, y);
         } else if winograd::pays_off(geometry) {
-            let arranged = self
-                .winograd
-                .get_or_init(|| Winograd::new(isa, weights, shape, &self.bias));
+            let arranged = self.winograd.get_or_init(|| {
+                whole();
+                Winograd::new(isa, weights, shape, &self.bias)
+            });
             arranged.run(isa, geometry, x, epilogue, y);
         } else {
-            let arranged = self
-                .dense
-                .get_or_init(|| Dense::new(isa, weights, shape, self.groups, self.dilation, &self.bias));
+            let arranged = self.dense.get_or_init(|| {
+                whole();
+                Dense::new(isa, weights, shape, self.groups, self.dilation, &self.bias)
+            });
             let source = Source::new(geometry, x, 0.0, arranged.blocks.merged, 1);
             arranged.run(isa, &source, epilogue, y);
         }

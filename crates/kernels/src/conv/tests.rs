@@ -54,9 +54,9 @@ fn check(geometry: &Geometry, random: &mut Random) {
     .concat();
     let dilation = geometry.dilations[geometry.dilations.len() - 1];
     for isa in Isa::available() {
-        let packed = PackedConvolution::new(isa, &weights, &shape, geometry.groups, dilation, Some(&bias));
+        let packed = PackedConvolution::new(isa, &shape, geometry.groups, dilation, Some(&bias));
         let mut y = vec![f32::NAN; expected.len()];
-        packed.run(geometry, &x, Epilogue::default(), &mut y);
+        packed.run(geometry, &x, &weights, Epilogue::default(), &mut y);
         compare(&y, &expected, isa.name());
 
         let clamped: Vec<f32> = expected
@@ -70,12 +70,13 @@ fn check(geometry: &Geometry, random: &mut Random) {
             high: 0.75,
             activation: None,
         };
-        packed.run(geometry, &x, epilogue, &mut y);
+        packed.run(geometry, &x, &weights, epilogue, &mut y);
         compare(&y, &clamped, "with a residual");
         y.copy_from_slice(&residual);
         packed.run(
             geometry,
             &x,
+            &weights,
             Epilogue {
                 residual: Residual::Output,
                 ..epilogue
@@ -87,6 +88,7 @@ fn check(geometry: &Geometry, random: &mut Random) {
         packed.run(
             geometry,
             &x,
+            &weights,
             Epilogue {
                 activation: Some(negate),
                 ..epilogue

@@ -1,0 +1,92 @@
+//! Products with a constant matrix, packed once, with the bias and the activation that follow.
+
+use bantam_kernels::Isa;
+use bantam_kernels::conv::{Epilogue, Geometry, PackedConvolution};
+use bantam_tensor::{DType, Tensor};
+
+use super::convolution::Activation;
+use crate::inputs::Inputs;
+use crate::operator::{Operator, Outputs};
+use crate::{Context, OpError};
+
+/// A product of rows with a matrix: a convolution with windows of one element.
+struct PackedProduct {
+    packed: PackedConvolution,
+    depth: usize,
+    columns: usize,
+    activation: Option<Activation>,
+}
+
+/// The product of input 0 with a constant `matrix` `[depth, columns]` of `f32`, plus `bias` `[columns]`; `None` where the
+/// tensors are others.
+pub(crate) fn prepare(
+    matrix: &Tensor,
+    bias: Option<&Tensor>,
+    activation: Option<Activation>,
+) -> Option<Box<dyn Operator>> {
+    let &[depth, columns] = matrix.shape() else {
+        return None;
+    };
+    if matrix.dtype() != DType::F32 || matrix.is_empty() {
+        return None;
+    }
+    let values = matrix.to_f32().ok()?;
+    let bias = match bias {
+        Some(bias) => Some(bias.to_f32().ok().filter(|values| values.len() == columns)?),
+        None => None,
+    };
+    let mut filters = vec![0.0; values.len()];
+    bantam_kernels::copy::permute(&values, &[depth, columns], &[1, 0], &mut filters);
+    Some(Box::new(PackedProduct {
+        packed: PackedConvolution::pointwise(Isa::best(), &filters, &[columns, depth, 1], bias.as_deref()),
+        depth,
+        columns,
+        activation,
+    }))
+}
+
+impl Operator for PackedProduct {
+    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+        let x = inputs.required(0)?;
+        let Some((&depth, outer)) = x.shape().split_last() else {
+            return Err(OpError::shape("a matrix product of a scalar"));
+        };
+        if depth != self.depth {
+            return Err(OpError::shape(format!(
+                "rows of {depth} elements times columns of {}",
+                self.depth
+            )));
+        }
+        let shape = [outer, &[self.columns]].concat();
+        let rows = vec![outer.iter().product()];
+        let geometry = Geometry {
+            batch: 1,
+            channels: depth,
+            out_channels: self.columns,
+            groups: 1,
+            input: rows.clone(),
+            kernel: vec![1],
+            strides: vec![1],
+            dilations: vec![1],
+            pads: vec![0],
+            output: rows,
+        };
+        let epilogue = Epilogue {
+            activation: self.activation.map(|activation| activation.apply),
+            ..Epilogue::default()
+        };
+        let values = inputs.values::<f32>(0)?;
+        let y = context.fill(&shape, |y: &mut [f32]| {
+            self.packed.run(&geometry, &values, &[], epilogue, y);
+        })?;
+        Ok(vec![Some(y)])
+    }
+
+    fn kernel(&self) -> String {
+        let mut kernel = format!("product, packed for {}", self.packed.isa().name());
+        if let Some(activation) = self.activation {
+            kernel += &format!(", {}", activation.name);
+        }
+        kernel
+    }
+}
