@@ -72,6 +72,7 @@ fn values(
         graph,
         &CompileOptions {
             observed: wanted.clone(),
+            ..CompileOptions::default()
         },
     )?;
     let seen = Mutex::new(BTreeMap::new());

@@ -13,6 +13,8 @@ use crate::{CompileError, batchwise, fuse, fuse_quantized, layout, tables};
 pub struct CompileOptions {
     /// Values that taps will look at; fusion keeps them.
     pub observed: HashSet<ValueId>,
+    /// Those of them whose dimensions may come in another order, which saves moving their elements.
+    pub in_any_order: HashSet<ValueId>,
 }
 
 /// Compiles a graph, whose functions are inlined and whose nodes are in topological order.
@@ -31,10 +33,16 @@ pub(crate) fn compile_with_captures(
 ) -> Result<Program, CompileError> {
     let parts = batchwise::parts(graph).filter(|_| captures.is_empty() && options.observed.is_empty());
     let fused = fuse_quantized::fuse(graph, &options.observed);
-    let (laid_out, channels_last) = layout::choose(fused, &options.observed);
-    let graph = laid_out.as_ref();
-    let fusions = fuse::find(graph, &options.observed);
-    let tables = tables::find(graph, &options.observed);
+    let laid_out = layout::choose(fused, &options.observed, &options.in_any_order);
+    let (graph, channels_last) = (laid_out.graph.as_ref(), &laid_out.channels_last);
+    let observed: HashSet<ValueId> = options
+        .observed
+        .iter()
+        .chain(laid_out.stands_for.keys())
+        .copied()
+        .collect();
+    let fusions = fuse::find(graph, &observed);
+    let tables = tables::find(graph, &observed);
     let in_tables: HashSet<NodeId> = tables
         .iter()
         .flat_map(|table| table.absorbed())
@@ -50,7 +58,7 @@ pub(crate) fn compile_with_captures(
             steps.push(tables::step(graph, table));
             continue;
         }
-        if let Some(step) = fusions.step(graph, &channels_last, id) {
+        if let Some(step) = fusions.step(graph, channels_last, id) {
             steps.push(step);
             continue;
         }
@@ -85,7 +93,14 @@ pub(crate) fn compile_with_captures(
     let constants = (0..graph.values.len())
         .map(|index| graph.values[index].initializer.clone().map(aligned))
         .collect();
-    Ok(Program::new(graph, steps, constants, captured, parts))
+    Ok(Program::new(
+        graph,
+        steps,
+        constants,
+        captured,
+        parts,
+        laid_out.stands_for,
+    ))
 }
 
 /// Finds for each step which of its inputs nobody reads afterwards.

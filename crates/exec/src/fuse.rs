@@ -327,6 +327,7 @@ mod tests {
     fn run(graph: &Graph, observed: &[ValueId]) -> (usize, Vec<f32>, Vec<Vec<f32>>) {
         let options = CompileOptions {
             observed: observed.iter().copied().collect(),
+            ..CompileOptions::default()
         };
         let program = compile(graph, &options).unwrap();
         let x = Tensor::from_slice(&[1, 1, 4], &[-1f32, 0.5, 1.0, 3.0]).unwrap();

@@ -33,17 +33,31 @@ pub(crate) fn permuted(shape: &[usize], order: &[usize]) -> Vec<usize> {
     order.iter().map(|&axis| shape[axis]).collect()
 }
 
-/// The graph with the channels last where that pays off, and the nodes that run so. Values keep their ids; observed ones
-/// exist in the graph's own order.
+/// A graph with the channels last where that pays off.
+pub(crate) struct Layout<'g> {
+    pub(crate) graph: Cow<'g, Graph>,
+    /// The nodes that run so.
+    pub(crate) channels_last: HashSet<NodeId>,
+    /// Observed values that exist with their channels last only, by the value that stands for them.
+    pub(crate) stands_for: HashMap<ValueId, ValueId>,
+}
+
+/// The graph with the channels last where that pays off. Values keep their ids; observed ones exist in the graph's own
+/// order, but for those that may be seen `in_any_order`.
 pub(crate) fn choose<'g>(
     graph: Cow<'g, Graph>,
     observed: &HashSet<ValueId>,
-) -> (Cow<'g, Graph>, HashSet<NodeId>) {
+    in_any_order: &HashSet<ValueId>,
+) -> Layout<'g> {
     if !graph
         .node_ids()
         .any(|(_, node)| rank_of_convolution(&graph, node).is_some())
     {
-        return (graph, HashSet::new());
+        return Layout {
+            graph,
+            channels_last: HashSet::new(),
+            stands_for: HashMap::new(),
+        };
     }
     let mut graph = graph.into_owned();
     let nodes = std::mem::take(&mut graph.nodes);
@@ -54,9 +68,15 @@ pub(crate) fn choose<'g>(
         channels_last: HashSet::new(),
     };
     nodes.into_iter().for_each(|node| regions.add(node));
-    let seen: Vec<ValueId> = regions.graph.outputs.iter().chain(observed).copied().collect();
+    let ordered = observed.difference(in_any_order);
+    let seen: Vec<ValueId> = regions.graph.outputs.iter().chain(ordered).copied().collect();
     seen.into_iter().for_each(|value| regions.restore(value));
-    (Cow::Owned(regions.graph), regions.channels_last)
+    let absent = observed.intersection(&regions.absent);
+    Layout {
+        stands_for: absent.map(|value| (regions.forms[value].value, *value)).collect(),
+        graph: Cow::Owned(regions.graph),
+        channels_last: regions.channels_last,
+    }
 }
 
 /// The rank of what a convolution with constant filters reads, if it is to run with the channels last.
@@ -370,5 +390,36 @@ mod tests {
                     .all(|(got, expected)| (got - expected).abs() < 1e-5)
             );
         }
+    }
+
+    #[test]
+    fn observed_values_are_seen_in_their_order_or_in_any() {
+        let graph = network(true);
+        let value = graph.value_by_name("halved").unwrap();
+        let seen = |in_any_order: HashSet<ValueId>| {
+            let observed = HashSet::from([value]);
+            let options = CompileOptions {
+                observed,
+                in_any_order,
+            };
+            let program = compile(&graph, &options).unwrap();
+            let mut seen = Vec::new();
+            let mut taps = Taps::none();
+            taps.add(value, |tensor| seen.push(tensor.clone()));
+            let x = pattern(&[2, 3, 9, 7], 5);
+            program.run(&[("x", x)], &mut taps).unwrap();
+            drop(taps);
+            assert_eq!(seen.len(), 1, "a value is seen once");
+            seen.remove(0)
+        };
+        let (ordered, other) = (seen(HashSet::new()), seen(HashSet::from([value])));
+        assert_eq!(ordered.shape(), [2, 10, 9, 7]);
+        assert_eq!(other.shape(), [2, 9, 7, 10]);
+        let sorted = |tensor: &Tensor| {
+            let mut values = tensor.to_f32().unwrap();
+            values.sort_by(f32::total_cmp);
+            values
+        };
+        assert_eq!(sorted(&ordered), sorted(&other));
     }
 }

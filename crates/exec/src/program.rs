@@ -1,5 +1,6 @@
 //! [`Program`]: steps in order.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub struct Program {
     context: Context,
     /// How a large batch runs, if its samples do not depend on each other.
     parts: Option<Parts>,
+    /// Values that taps know under another id.
+    stands_for: HashMap<ValueId, ValueId>,
 }
 
 impl Program {
@@ -59,6 +62,7 @@ impl Program {
         constants: Vec<Option<Tensor>>,
         captured: Vec<Option<ValueId>>,
         parts: Option<Parts>,
+        stands_for: HashMap<ValueId, ValueId>,
     ) -> Program {
         let inputs = graph.inputs.iter().map(|&value| {
             let facts = graph.value(value);
@@ -85,6 +89,7 @@ impl Program {
             outputs: outputs.collect(),
             context: Context::default(),
             parts,
+            stands_for,
         }
     }
 
@@ -289,7 +294,7 @@ impl Program {
         inputs.into_last().for_each(|tensor| self.context.recycle(tensor));
         for (id, tensor) in step.outputs.iter().zip(outputs) {
             if let (Some(id), Some(tensor)) = (id, tensor) {
-                taps.see(*id, &tensor);
+                taps.see(self.stands_for.get(id).copied().unwrap_or(*id), &tensor);
                 values[id.index()] = Some(tensor);
             }
         }

@@ -271,7 +271,14 @@ mod tests {
     }
 
     fn run(graph: &Graph, observed: HashSet<ValueId>) -> (Vec<String>, Vec<i64>) {
-        let program = compile(graph, &CompileOptions { observed }).unwrap();
+        let program = compile(
+            graph,
+            &CompileOptions {
+                observed,
+                ..CompileOptions::default()
+            },
+        )
+        .unwrap();
         let all: Vec<u8> = (0..=255).collect();
         let inputs = [("codes", Tensor::from_vec1(&all))];
         let y = program.run(&inputs, &mut Taps::none()).unwrap();

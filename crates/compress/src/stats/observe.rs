@@ -80,10 +80,13 @@ pub fn observe(
             .entry(request.stat)
             .or_insert_with(|| Observed::new(request.stat));
     }
+    let means = |stat: &Stat| matches!(stat, Stat::ChannelMeans | Stat::FeatureMeans);
+    let in_any_order = found.iter().filter(|(_, stats)| !stats.keys().any(means));
     let program = compile(
         graph,
         &CompileOptions {
             observed: found.keys().copied().collect(),
+            in_any_order: in_any_order.map(|(value, _)| *value).collect(),
         },
     )?;
     let empty = found.clone();

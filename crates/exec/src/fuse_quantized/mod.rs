@@ -233,7 +233,14 @@ mod tests {
     }
 
     fn run(graph: &Graph, observed: HashSet<ValueId>) -> (Vec<String>, Vec<f32>) {
-        let program = compile(graph, &CompileOptions { observed }).unwrap();
+        let program = compile(
+            graph,
+            &CompileOptions {
+                observed,
+                ..CompileOptions::default()
+            },
+        )
+        .unwrap();
         let x: Vec<f32> = (0..90).map(|i| (i * 37 % 101) as f32 / 25.0 - 2.0).collect();
         let x = Tensor::from_slice(&[1, 3, 6, 5], &x).unwrap();
         let y = program.run(&[("x", x)], &mut Taps::none()).unwrap()[0]
@@ -300,6 +307,7 @@ mod tests {
             &graph,
             &CompileOptions {
                 observed: HashSet::from([value]),
+                ..CompileOptions::default()
             },
         )
         .unwrap();
