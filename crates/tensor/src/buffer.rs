@@ -18,7 +18,8 @@ impl Buffer {
     /// `bytes` zero bytes.
     pub fn zeroed(bytes: usize) -> Buffer {
         Buffer {
-            lines: vec![Line([0; 64]); bytes.div_ceil(64)],
+            // The system's zeros, which are not touched before they are used.
+            lines: bytemuck::zeroed_vec(bytes.div_ceil(64)),
             bytes,
         }
     }
