@@ -164,7 +164,7 @@ fn is_elementwise(graph: &Graph, node: &Node) -> bool {
     elementwise && node.extra.is_empty() && constants && node.outputs.iter().flatten().count() == 1
 }
 
-/// A function of one code. Its table is made when the first codes tell their type.
+/// A function of one code. Its table, 256 results, is made at each run, when the codes tell their type.
 struct ByTable {
     nodes: Vec<Node>,
     constants: Vec<(ValueId, Tensor)>,
@@ -246,10 +246,21 @@ mod tests {
 
     /// Codes of x * sigmoid(x), from codes of x.
     fn silu() -> Graph {
+        silu_with(&[])
+    }
+
+    /// As [`silu`], with scales and zero points of this shape.
+    fn silu_with(shape: &[usize]) -> Graph {
         let mut graph = Graph::default();
         let codes = graph.add_input("codes", DType::U8, vec![256.into()]);
-        let [scale, other] = [0.05f32, 0.02].map(|scale| graph.add_constant("scale", Tensor::scalar(scale)));
-        let [zero, middle] = [100u8, 40].map(|zero| graph.add_constant("zero", Tensor::scalar(zero)));
+        let [scale, other] = [0.05f32, 0.02].map(|scale| {
+            let scale = Tensor::from_slice(shape, &[scale]).unwrap();
+            graph.add_constant("scale", scale)
+        });
+        let [zero, middle] = [100u8, 40].map(|zero| {
+            let zero = Tensor::from_slice(shape, &[zero]).unwrap();
+            graph.add_constant("zero", zero)
+        });
         let dequantize = DequantizeLinear {
             axis: 1,
             block_size: 0,
@@ -298,6 +309,14 @@ mod tests {
         assert!(
             codes.iter().any(|&code| code > 200),
             "the function does something"
+        );
+    }
+
+    #[test]
+    fn scales_of_one_element_are_scalars() {
+        assert_eq!(
+            run(&silu_with(&[1]), HashSet::new()),
+            run(&silu(), HashSet::new())
         );
     }
 
