@@ -13,7 +13,8 @@ use crate::{CompileError, batchwise, fuse, fuse_quantized, layout, tables};
 pub struct CompileOptions {
     /// Values that taps will look at; fusion keeps them.
     pub observed: HashSet<ValueId>,
-    /// Those of them whose dimensions may come in another order, which saves moving their elements.
+    /// Those of them whose dimension 1 may come behind the others, which saves moving their elements:
+    /// [`Program::has_channels_last`] tells which do.
     pub in_any_order: HashSet<ValueId>,
 }
 

@@ -102,6 +102,12 @@ impl Program {
         self.steps.iter().map(info).collect()
     }
 
+    /// Whether taps see this value with its dimension 1 behind the others: one of
+    /// [`crate::CompileOptions::in_any_order`] that no node needs in the graph's own order.
+    pub fn has_channels_last(&self, value: ValueId) -> bool {
+        self.stands_for.values().any(|seen| *seen == value)
+    }
+
     /// Names of the outputs, in the order of [`Program::run`]'s result.
     pub fn output_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.outputs.iter().map(|(name, _)| name.as_str())

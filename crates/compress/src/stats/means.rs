@@ -34,22 +34,33 @@ impl Means {
     /// Adds the elements of a tensor of this shape. A shape without the axis, or with another size of it than before,
     /// is left out.
     pub fn add(&mut self, values: &[f32], shape: &[usize]) {
-        let Some(axis) = self
-            .axis
-            .or(shape.len().checked_sub(1))
-            .filter(|axis| *axis < shape.len())
-        else {
+        self.add_along(self.axis, values, shape);
+    }
+
+    /// As [`Means::add`], of a tensor whose axis 1 was moved behind the others.
+    pub fn add_channels_last(&mut self, values: &[f32], shape: &[usize]) {
+        self.add_along(None, values, shape);
+    }
+
+    fn add_along(&mut self, axis: Option<usize>, values: &[f32], shape: &[usize]) {
+        let axis = axis.or(shape.len().checked_sub(1));
+        let Some(axis) = axis.filter(|axis| *axis < shape.len()) else {
             return;
         };
         let (channels, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
         if channels == 0 || inner == 0 || (!self.sums.is_empty() && self.sums.len() != channels) {
             return;
         }
-        // One sum per outer index, added up in order: the result does not depend on the number of threads.
-        let outer: Vec<Vec<f64>> = values
-            .par_chunks(channels * inner)
-            .map(|block| sums(block, inner))
-            .collect();
+        // One sum per outer index, or per some rows, added up in order: the result does not depend on the number of
+        // threads.
+        let outer: Vec<Vec<f64>> = match inner {
+            1 => (values.par_chunks(channels * ROWS))
+                .map(|rows| sums_of_columns(rows, channels))
+                .collect(),
+            _ => (values.par_chunks(channels * inner))
+                .map(|block| sums(block, inner))
+                .collect(),
+        };
         self.sums.resize(channels, 0.0);
         for block in &outer {
             self.sums
@@ -57,7 +68,7 @@ impl Means {
                 .zip(block)
                 .for_each(|(sum, part)| *sum += part);
         }
-        self.count += (outer.len() * inner) as u64;
+        self.count += (values.len() / channels) as u64;
     }
 
     /// Adds what another one saw.
@@ -84,6 +95,26 @@ impl Means {
     }
 }
 
+/// Rows that are summed together.
+const ROWS: usize = 1024;
+/// Rows that are summed in `f32`.
+const FEW_ROWS: usize = 32;
+
+/// Sum of each column of rows of `channels` elements.
+fn sums_of_columns(rows: &[f32], channels: usize) -> Vec<f64> {
+    let (mut sums, mut part) = (vec![0f64; channels], vec![0f32; channels]);
+    for rows in rows.chunks(channels * FEW_ROWS) {
+        part.fill(0.0);
+        for row in rows.chunks_exact(channels) {
+            part.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+        sums.iter_mut()
+            .zip(&part)
+            .for_each(|(sum, part)| *sum += f64::from(*part));
+    }
+    sums
+}
+
 /// Sum of each run of `inner` elements.
 fn sums(block: &[f32], inner: usize) -> Vec<f64> {
     let sum_of = |run: &[f32]| {
@@ -108,6 +139,11 @@ mod tests {
         let mut channels = Means::of_axis(1);
         channels.add(&values, &[2, 3, 17]);
         assert_eq!(channels.means(), [33.5, 50.5, 67.5]);
+        let last = |index: usize| values[index / 51 * 51 + index % 3 * 17 + index / 3 % 17];
+        let moved: Vec<f32> = (0..values.len()).map(last).collect();
+        let mut moved_channels = Means::of_axis(1);
+        moved_channels.add_channels_last(&moved, &[2, 17, 3]);
+        assert_eq!(moved_channels.means(), channels.means());
         let mut features = Means::of_last_axis();
         features.add(&[1.0, 2.0, 3.0, 6.0], &[2, 2]);
         features.add(&[5.0, 1.0], &[1, 2]);

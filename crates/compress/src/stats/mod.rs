@@ -72,6 +72,14 @@ impl Observed {
         }
     }
 
+    /// As [`Observed::add`], of a tensor whose axis 1 was moved behind the others; not for means of the last axis.
+    pub(crate) fn add_channels_last(&mut self, values: &[f32], shape: &[usize]) {
+        match self {
+            Observed::Means(means) => means.add_channels_last(values, shape),
+            other => other.add(values, shape),
+        }
+    }
+
     /// Adds what was found out from the next batch.
     ///
     /// # Panics

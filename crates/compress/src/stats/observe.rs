@@ -80,8 +80,7 @@ pub fn observe(
             .entry(request.stat)
             .or_insert_with(|| Observed::new(request.stat));
     }
-    let means = |stat: &Stat| matches!(stat, Stat::ChannelMeans | Stat::FeatureMeans);
-    let in_any_order = found.iter().filter(|(_, stats)| !stats.keys().any(means));
+    let in_any_order = (found.iter()).filter(|(_, stats)| !stats.contains_key(&Stat::FeatureMeans));
     let program = compile(
         graph,
         &CompileOptions {
@@ -119,7 +118,8 @@ fn observe_batch(
         .collect();
     let mut taps = Taps::none();
     for (value, observed) in &mut found {
-        taps.add(*value, |tensor| add(observed, tensor));
+        let channels_last = program.has_channels_last(*value);
+        taps.add(*value, move |tensor| add(observed, tensor, channels_last));
     }
     program.run(&inputs, &mut taps)?;
     drop(taps);
@@ -135,11 +135,12 @@ fn append(found: &mut Found, next: Found) {
     }
 }
 
-fn add(observed: &mut BTreeMap<Stat, Observed>, tensor: &Tensor) {
+fn add(observed: &mut BTreeMap<Stat, Observed>, tensor: &Tensor, channels_last: bool) {
     let mut add = |values: &[f32]| {
-        observed
-            .values_mut()
-            .for_each(|observed| observed.add(values, tensor.shape()));
+        observed.values_mut().for_each(|observed| match channels_last {
+            true => observed.add_channels_last(values, tensor.shape()),
+            false => observed.add(values, tensor.shape()),
+        });
     };
     match tensor.values::<f32>() {
         Ok(values) => add(&values),
