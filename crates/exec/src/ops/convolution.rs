@@ -1,5 +1,7 @@
 //! Conv, FusedConv and ConvTranspose.
 
+mod sizes;
+
 use bantam_graph::Op;
 use bantam_graph::ops::{Binary, Clip, Conv, ConvTranspose, FusedConv};
 use bantam_kernels::conv::{Epilogue, Geometry, PackedConvolution, Residual, convolve, convolve_transposed};
@@ -9,11 +11,13 @@ use half::{bf16, f16};
 
 use super::floats::{fill, in_real, read, read_optional};
 use super::fused_activation::FusedActivation;
-use super::windows::{LastWindow, Window, WindowAttributes, window_attributes};
+use super::windows::window_attributes;
 use crate::inputs::{Argument, Inputs};
 use crate::layout::{permuted, to_channels_first, to_channels_last};
 use crate::operator::{Operator, Outputs, Site};
 use crate::{Context, OpError};
+use sizes::with_windows;
+pub(super) use sizes::{check_padding, geometry, groups, last_dilation, output_shape};
 
 /// What follows a convolution in the same step.
 #[derive(Clone, Copy, Debug)]
@@ -93,13 +97,6 @@ fn pack(op: &Conv, weights: &Tensor, bias: Option<&Tensor>) -> Option<PackedConv
         dilation,
         bias.as_deref(),
     ))
-}
-
-/// The dilation of the last dimension.
-pub(super) fn last_dilation(dilations: &[i64]) -> Option<usize> {
-    dilations
-        .last()
-        .map_or(Some(1), |&last| usize::try_from(last).ok())
 }
 
 /// How a Conv runs.
@@ -249,32 +246,6 @@ fn to_last<'a>(inputs: &Inputs<'_>, context: &Context) -> Result<Inputs<'a>, OpE
     Ok(Inputs::new(arguments))
 }
 
-/// Elements of padding that are allowed for each element of input and output, so that a small file cannot ask for much
-/// memory.
-const MOST_PADDING: usize = 64;
-/// And beyond those.
-const SOME_PADDING: usize = 1 << 26;
-
-/// Refuses padding that is far larger than input and output: some of it is written out.
-pub(super) fn check_padding(geometry: &Geometry) -> Result<(), OpError> {
-    let padded = (0..geometry.input.len()).try_fold(geometry.channels, |elements, axis| {
-        let reach = geometry.kernel[axis].saturating_sub(1);
-        let reach = reach.checked_mul(geometry.dilations[axis])?;
-        let last = geometry.output[axis].saturating_sub(1);
-        let size = last.checked_mul(geometry.strides[axis])?.checked_add(reach)?;
-        elements.checked_mul(size.checked_add(1)?)
-    });
-    let inputs = geometry.channels.saturating_mul(geometry.input_plane());
-    let outputs = geometry.out_channels.saturating_mul(geometry.output_plane());
-    let allowed = (inputs.saturating_add(outputs))
-        .saturating_mul(MOST_PADDING)
-        .saturating_add(SOME_PADDING);
-    match padded.is_some_and(|padded| padded <= allowed) {
-        true => Ok(()),
-        false => Err(OpError::shape("far more padding than input and output")),
-    }
-}
-
 /// By the packed kernel, in `f32`; data have their channels last.
 fn fast(
     geometry: &Geometry,
@@ -397,70 +368,6 @@ fn scalar(value: f32, dtype: DType) -> Tensor {
         DType::BF16 => Tensor::scalar(bf16::from_f32(value)),
         _ => Tensor::scalar(value),
     }
-}
-
-/// The sizes of a convolution of `x` by `weights`.
-pub(super) fn geometry(
-    attributes: WindowAttributes<'_>,
-    group: i64,
-    x: &[usize],
-    weights: &[usize],
-) -> Result<Geometry, OpError> {
-    let (&[batch, channels, ref input @ ..], &[out_channels, group_channels, ref kernel @ ..]) = (x, weights)
-    else {
-        return Err(OpError::shape(format!(
-            "a convolution of {x:?} by {weights:?}: at least 3 dimensions are needed"
-        )));
-    };
-    let groups = groups(group)?;
-    if group_channels.checked_mul(groups) != Some(channels) || !out_channels.is_multiple_of(groups) {
-        return Err(OpError::shape(format!(
-            "weights {weights:?} in {groups} groups do not fit an input of {channels} channels"
-        )));
-    }
-    if x.len() != weights.len() {
-        return Err(OpError::shape(format!(
-            "an input of rank {} and weights of rank {}",
-            x.len(),
-            weights.len()
-        )));
-    }
-    let windows = attributes.windows(input, Some(kernel), LastWindow::Dropped)?;
-    Ok(with_windows(batch, channels, out_channels, groups, &windows))
-}
-
-fn with_windows(
-    batch: usize,
-    channels: usize,
-    out_channels: usize,
-    groups: usize,
-    windows: &[Window],
-) -> Geometry {
-    Geometry {
-        batch,
-        channels,
-        out_channels,
-        groups,
-        input: Window::each(windows, |window| window.input),
-        kernel: Window::each(windows, |window| window.kernel),
-        strides: Window::each(windows, |window| window.stride),
-        dilations: Window::each(windows, |window| window.dilation),
-        pads: Window::each(windows, |window| window.before),
-        output: Window::each(windows, |window| window.output),
-    }
-}
-
-pub(super) fn groups(group: i64) -> Result<usize, OpError> {
-    let groups = usize::try_from(group).ok().filter(|&groups| groups > 0);
-    groups.ok_or_else(|| OpError::value(format!("group of {group} is not positive")))
-}
-
-pub(super) fn output_shape(geometry: &Geometry) -> Vec<usize> {
-    [
-        &[geometry.batch, geometry.out_channels],
-        geometry.output.as_slice(),
-    ]
-    .concat()
 }
 
 /// Fails unless the bias, input `index`, is left out or has one value for each output channel.

@@ -44,14 +44,16 @@ impl Dense {
         let image = source.geometry.output_plane() * source.geometry.out_channels;
         let row = image / source.geometry.output[0].max(1);
         source.for_units(y, |unit, y| {
-            let finish = Finish::new(epilogue, y, unit.image * image + unit.first * row);
+            let (to, len) = (y.as_mut_ptr(), y.len());
+            let finish = Finish::new(epilogue, to, len, unit.image * image + unit.first * row);
             let job = Job {
                 dense: self,
                 isa,
                 source,
                 unit,
                 finish,
-                y: &mut *y,
+                y: to,
+                len,
             };
             run(isa, job);
             epilogue.activate(y);
@@ -65,7 +67,9 @@ struct Job<'a> {
     source: &'a Source<'a, f32>,
     unit: Unit,
     finish: Finish,
-    y: &'a mut [f32],
+    /// The unit's part of the output.
+    y: *mut f32,
+    len: usize,
 }
 
 impl Kernel for Job<'_> {
@@ -77,7 +81,7 @@ impl Kernel for Job<'_> {
         let reach = windows.iter().max().unwrap_or(&0) + self.source.runs.iter().max().unwrap_or(&0);
         let last_group = (blocks.groups - 1) * blocks.channels;
         assert!(
-            self.y.len() == windows.len() * out_channels
+            self.len == windows.len() * out_channels
                 && self.source.runs.len() == blocks.runs
                 && reach + last_group + blocks.steps <= x.len()
                 && blocks.lanes == S::LANES,
@@ -100,7 +104,7 @@ impl Kernel for Job<'_> {
                         steps: blocks.steps,
                         weights: self.dense.weights[first..].as_ptr(),
                         bias: self.dense.bias[at.vector * S::LANES..].as_ptr(),
-                        y: self.y.as_mut_ptr(),
+                        y: self.y,
                         place: from * out_channels + filter,
                         stride: out_channels,
                         filters: at.filters,

@@ -39,7 +39,8 @@ impl Depthwise {
         let row = source.geometry.output[1..].iter().product::<usize>() * self.bias.len();
         let image = row * source.geometry.output[0];
         source.for_units(y, |unit, y| {
-            let finish = Finish::new(epilogue, y, unit.image * image + unit.first * row);
+            let (to, len) = (y.as_mut_ptr(), y.len());
+            let finish = Finish::new(epilogue, to, len, unit.image * image + unit.first * row);
             let (depthwise, geometry, x) = (self, &source.geometry, source.x);
             run(
                 isa,
@@ -49,7 +50,7 @@ impl Depthwise {
                     x,
                     unit,
                     finish,
-                    y: &mut *y,
+                    y: to,
                 },
             );
             epilogue.activate(y);
@@ -63,13 +64,13 @@ struct Job<'a> {
     x: &'a [f32],
     unit: Unit,
     finish: Finish,
-    y: &'a mut [f32],
+    /// The unit's part of the output.
+    y: *mut f32,
 }
 
 /// One row of output pixels.
 struct Row<'a> {
     job: &'a Job<'a>,
-    y: *mut f32,
     /// For each row of the kernel that lies in the input, its weights and the input's row.
     rows: Vec<(*const f32, *const f32)>,
     /// Where the first channel of the first pixel goes.
@@ -89,7 +90,6 @@ impl Kernel for Job<'_> {
         };
         let channels = self.depthwise.bias.len();
         let image = self.unit.image * geometry.input_plane() * channels;
-        let y = self.y.as_mut_ptr();
         let units = if rank == 2 { self.unit.rows } else { 1 };
         for index in 0..units {
             let of_kernel = |tap: usize| {
@@ -106,7 +106,6 @@ impl Kernel for Job<'_> {
             };
             let row = Row {
                 job: &self,
-                y,
                 rows: (0..kernel).filter_map(of_kernel).collect(),
                 first: index * pixels * channels,
             };
@@ -234,7 +233,7 @@ impl Row<'_> {
                     let first = self.first + (at + pixel) * channels + channel + vector * S::LANES;
                     self.job
                         .finish
-                        .store::<S>(sum, self.y, first, left - vector * S::LANES);
+                        .store::<S>(sum, self.job.y, first, left - vector * S::LANES);
                 }
             }
         }

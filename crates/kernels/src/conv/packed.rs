@@ -193,13 +193,13 @@ pub(super) struct Finish {
 }
 
 impl Finish {
-    /// For the elements `y`, `at` in the whole output.
-    pub(super) fn new(epilogue: Epilogue<'_>, y: &mut [f32], at: usize) -> Finish {
+    /// For `len` elements at `y`, which are `at` in the whole output. They are written through `y` only.
+    pub(super) fn new(epilogue: Epilogue<'_>, y: *mut f32, len: usize, at: usize) -> Finish {
         Finish {
             residual: match epilogue.residual {
                 Residual::None => std::ptr::null(),
-                Residual::Values(values) => values[at..at + y.len()].as_ptr(),
-                Residual::Output => y.as_ptr(),
+                Residual::Values(values) => values[at..at + len].as_ptr(),
+                Residual::Output => y.cast_const(),
             },
             low: epilogue.low,
             high: epilogue.high,

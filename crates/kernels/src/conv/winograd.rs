@@ -111,7 +111,8 @@ impl Winograd {
                     first: part * at_a_time * OUT,
                     rows: y.len() / row,
                 };
-                let finish = Finish::new(epilogue, y, index * image + unit.first * row);
+                let (to, len) = (y.as_mut_ptr(), y.len());
+                let finish = Finish::new(epilogue, to, len, index * image + unit.first * row);
                 let winograd = self;
                 run(
                     isa,
@@ -122,7 +123,7 @@ impl Winograd {
                         x,
                         unit,
                         finish,
-                        y: y.as_mut_ptr(),
+                        y: to,
                     },
                 );
                 epilogue.activate(y);
