@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "bantam", version, arg_required_else_help = true, max_term_width = 110)]
 pub(crate) struct Arguments {
+    /// Say on standard error what compilation did, and why it left nodes as they are
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -17,6 +20,7 @@ pub(crate) enum Command {
     /// The main job on a small real data set that ships inside
     Demo(Demo),
     /// Layers, shapes, parameters, MACs, bytes and number formats of a model
+    #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
     /// Quantize a model
     #[command(after_help = QUANTIZE_EXAMPLES)]
@@ -36,6 +40,11 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  bantam completions bash > /etc/bash_completion.d/bantam")]
     Completions(Completions),
 }
+
+const INSPECT_EXAMPLES: &str = "Examples:
+  bantam inspect model.onnx --batch 32
+  bantam inspect model.onnx --program --profile --batch 32
+  bantam --verbose inspect model.onnx --program";
 
 const QUANTIZE_EXAMPLES: &str = "Examples:
   bantam quantize model.onnx --data data.toml -o model-int8.onnx
@@ -75,9 +84,12 @@ pub(crate) struct Inspect {
     /// The graph as text, one line for each node
     #[arg(long)]
     pub(crate) text: bool,
-    /// The steps that our executor runs, with the kernel of each
+    /// The steps that our executor runs, with the kernel and the bytes of each
     #[arg(long, conflicts_with = "text")]
     pub(crate) program: bool,
+    /// With --program: the time of each step too, on random inputs
+    #[arg(long, requires = "program")]
+    pub(crate) profile: bool,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod commands;
+mod logger;
 mod output;
 mod progress;
 
@@ -16,6 +17,9 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return misused(&error),
     };
+    if arguments.verbose {
+        logger::start();
+    }
     let done = match &arguments.command {
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::Quantize(arguments) => commands::quantize::run(arguments),

@@ -27,6 +27,7 @@ pub(crate) fn parts(graph: &Graph) -> Option<Parts> {
         shape.is_some_and(|shape| shape.first().is_some_and(|first| first.known().is_none()))
     };
     if batched.is_empty() || !batched.iter().all(open) {
+        log::debug!("batchwise: there is an input whose first dimension is not open");
         return None;
     }
     for node in &graph.nodes {
@@ -40,6 +41,7 @@ pub(crate) fn parts(graph: &Graph) -> Option<Parts> {
             continue;
         }
         if !mixes.are_apart() {
+            log::debug!("batchwise: {} may mix samples", graph.describe(node));
             return None;
         }
         batched.extend(node.outputs.iter().flatten());
@@ -233,8 +235,10 @@ impl Samples<'_> {
 
     /// An optional constant addend that is the same for all rows.
     fn rows_are_alike(&self, index: usize) -> bool {
-        let alike = |addend: &Tensor| addend.rank() < 2 || addend.shape()[0] == 1;
-        self.node.input(index).is_none() || self.constant(index).is_some_and(alike)
+        let alike = |shape: &[bantam_graph::Dim]| shape.len() < 2 || shape[0].known() == Some(1);
+        let shape = |id| self.graph.value(id).ty.shape();
+        let apart = |id| !self.batched.contains(&id) && shape(id).is_some_and(alike);
+        self.node.input(index).is_none_or(apart)
     }
 
     /// A new shape whose dimension 0 is still that of the samples.

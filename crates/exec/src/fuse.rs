@@ -14,7 +14,7 @@ use bantam_tensor::{DType, Tensor};
 use crate::operator::{Operator, Site};
 use crate::ops::convolution::{Activation, Following, prepare};
 use crate::ops::packed_product;
-use crate::program::Step;
+use crate::step::Step;
 
 /// The chains of a graph.
 #[derive(Debug, Default)]
@@ -50,7 +50,13 @@ pub(crate) fn find(graph: &Graph, observed: &HashSet<ValueId>) -> Fusions {
             Op::MatMul(_) if node.extra.is_empty() => search.product(id, taken),
             _ => continue,
         };
-        if let Some((&last, others)) = chain.nodes.split_last().filter(|(_, others)| !others.is_empty()) {
+        let Some((&last, others)) = chain.nodes.split_last() else {
+            continue;
+        };
+        if chain.following.is_nothing() {
+            search.explain(id, last);
+        }
+        if !others.is_empty() {
             fusions.absorbed.extend(others);
             fusions.chains.insert(last, chain);
         }
@@ -78,13 +84,9 @@ impl Fusions {
         let Op::Conv(conv) = &node.op else {
             let bias = chain.addend.and_then(|id| graph.constant(id));
             let matrix = graph.constant_input(node, 1)?;
-            return Some(Step {
-                node: names.join(" + "),
-                operator: packed_product::prepare(matrix, bias, chain.following.activation)?,
-                inputs: vec![node.input(0)],
-                outputs,
-                last_uses: Vec::new(),
-            });
+            let operator = packed_product::prepare(matrix, bias, chain.following.activation)?;
+            let inputs = vec![node.input(0), node.input(1), chain.addend];
+            return Some(Step::new(names.join(" + "), operator, inputs, outputs));
         };
         let operator: Box<dyn Operator> = prepare(
             &Site {
@@ -96,13 +98,7 @@ impl Fusions {
             chain.following,
         );
         let inputs = vec![node.input(0), node.input(1), node.input(2), chain.addend];
-        Some(Step {
-            node: names.join(" + "),
-            operator,
-            inputs,
-            outputs,
-            last_uses: Vec::new(),
-        })
+        Some(Step::new(names.join(" + "), operator, inputs, outputs))
     }
 }
 
@@ -210,6 +206,21 @@ impl Search<'_> {
         let found = gate.0 == product && node.op == Op::Binary(Binary::Mul) && node.extra.is_empty();
         let apply = swish;
         found.then_some((vec![sigmoid, product], Activation { name: "swish", apply }))
+    }
+
+    /// Says why the step of `first` ends with `last`, without bounds or an activation.
+    fn explain(&self, first: NodeId, last: NodeId) {
+        let reason = match self.only_reader(last) {
+            Some((reader, _)) => {
+                let reader = self.graph.describe(self.graph.node(reader));
+                format!("{reader} does not run in its step, or runs in another's")
+            }
+            None => {
+                "its result is observed, an output of the graph, or read by more than one node".to_owned()
+            }
+        };
+        let first = self.graph.describe(self.graph.node(first));
+        log::debug!("fuse: nothing is joined to {first}: {reason}");
     }
 
     /// A node's only output, if nobody sees it but its readers.

@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use bantam_graph::ops::Transpose;
-use bantam_graph::{Graph, Node, NodeId, Op, Value, ValueId};
+use bantam_graph::ops::{Transpose, Unary};
+use bantam_graph::{Graph, Node, NodeId, Op, Value, ValueId, ValueType};
 use bantam_tensor::{DType, Tensor};
 
 /// The order of dimensions that moves the channels from second to last.
@@ -65,6 +65,7 @@ pub(crate) fn choose<'g>(
         graph,
         forms: HashMap::new(),
         absent: HashSet::new(),
+        moved_to_second: HashMap::new(),
         channels_last: HashSet::new(),
     };
     nodes.into_iter().for_each(|node| regions.add(node));
@@ -107,6 +108,8 @@ struct Regions {
     forms: HashMap<ValueId, Form>,
     /// Values that exist with their channels last only.
     absent: HashSet<ValueId>,
+    /// Values that a node of the graph has moved their channels to second place of, by the results.
+    moved_to_second: HashMap<ValueId, Form>,
     channels_last: HashSet<NodeId>,
 }
 
@@ -125,15 +128,50 @@ impl Regions {
                 self.absent.insert(output);
             }
             self.channels_last.insert(NodeId::new(self.graph.nodes.len()));
+        } else if let Some(form) = self.moved_to_last(&node) {
+            node.op = Unary::Identity.into();
+            node.inputs = vec![Some(form)];
         } else {
+            self.note_moved_to_second(&node);
             let captured = node.op.subgraphs().into_iter().flat_map(Graph::captured_names);
             let captured: Vec<ValueId> = captured
                 .filter_map(|name| self.graph.value_by_name(&name))
                 .collect();
+            if node
+                .inputs
+                .iter()
+                .flatten()
+                .any(|input| self.absent.contains(input))
+            {
+                log::debug!(
+                    "layout: {} needs the graph's own order, or its inputs differ in theirs",
+                    self.graph.describe(&node)
+                );
+            }
             let read: Vec<ValueId> = node.inputs.iter().flatten().copied().chain(captured).collect();
             read.into_iter().for_each(|value| self.restore(value));
         }
         self.graph.nodes.push(node);
+    }
+
+    /// For a Transpose that moves the channels of a value to the end: the value that has them there already.
+    fn moved_to_last(&self, node: &Node) -> Option<ValueId> {
+        let form = self.forms.get(&node.input(0)?)?;
+        moves(node, &to_channels_last(form.rank)).then_some(form.value)
+    }
+
+    /// Remembers what a Transpose that moves the channels to second place read.
+    fn note_moved_to_second(&mut self, node: &Node) {
+        let (Some(value), Some(output)) = (node.input(0), node.output(0)) else {
+            return;
+        };
+        let rank = match &node.op {
+            Op::Transpose(op) => op.perm.as_ref().map_or(0, Vec::len),
+            _ => return,
+        };
+        if moves(node, &to_channels_first(rank)) {
+            self.moved_to_second.insert(output, Form { value, rank });
+        }
     }
 
     /// The rank of a node's data when it is to run with the channels last.
@@ -232,6 +270,10 @@ impl Regions {
         {
             return value;
         }
+        if let Some(form) = self.moved_to_second.get(&value).filter(|form| form.rank == rank) {
+            self.forms.insert(value, *form);
+            return form.value;
+        }
         let form = self.new_value(value, "channels_last");
         self.transpose(value, form, &to_channels_last(rank));
         self.forms.insert(value, Form { value: form, rank });
@@ -242,14 +284,28 @@ impl Regions {
     fn restore(&mut self, value: ValueId) {
         if self.absent.remove(&value) {
             let form = self.forms[&value];
+            log::debug!(
+                "layout: `{}` goes back to the graph's order",
+                self.graph.value(value).name
+            );
             self.transpose(form.value, value, &to_channels_first(form.rank));
         }
     }
 
     fn new_value(&mut self, of: ValueId, suffix: &str) -> ValueId {
-        let name = format!("{}_{suffix}", self.graph.value(of).name);
+        let facts = self.graph.value(of);
+        let name = format!("{}_{suffix}", facts.name);
+        let mut ty = facts.ty.clone();
+        if let ValueType::Tensor {
+            shape: Some(dims), ..
+        } = &mut ty
+            && dims.len() > 1
+        {
+            dims[1..].rotate_left(1);
+        }
         self.graph.add_value(Value {
             name,
+            ty,
             ..Value::default()
         })
     }
@@ -260,6 +316,18 @@ impl Regions {
         let node = Node::new(name, Transpose { perm }.into(), &[from], &[to]);
         self.graph.nodes.push(node);
     }
+}
+
+/// Whether a node does nothing but bring dimensions into this order.
+fn moves(node: &Node, order: &[usize]) -> bool {
+    let Op::Transpose(op) = &node.op else {
+        return false;
+    };
+    let same = |perm: &Vec<i64>| {
+        perm.iter()
+            .eq(order.iter().map(|&axis| axis as i64).collect::<Vec<_>>().iter())
+    };
+    node.extra.is_empty() && op.perm.as_ref().is_some_and(same)
 }
 
 /// Which inputs of an op have channels, if the op can run with the channels last.
@@ -297,129 +365,4 @@ fn moved_axis(axis: i64, rank: usize) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use bantam_graph::ops::{
-        AutoPad, Binary, Concat, Conv, GlobalAveragePool, MaxPool, Pad, PadMode, Slice, Unary,
-    };
-
-    use super::*;
-    use crate::{CompileOptions, Taps, compile};
-
-    fn pattern(shape: &[usize], step: usize) -> Tensor {
-        let count = shape.iter().product();
-        let values: Vec<f32> = (0..count)
-            .map(|i: usize| (i * step % 37) as f32 / 37.0 - 0.4)
-            .collect();
-        Tensor::from_slice(shape, &values).unwrap()
-    }
-
-    fn conv() -> Conv {
-        Conv {
-            auto_pad: AutoPad::NotSet,
-            dilations: vec![],
-            group: 1,
-            kernel_shape: vec![],
-            pads: vec![1; 4],
-            strides: vec![],
-        }
-    }
-
-    /// Two convolutions with every kind of node between them, weights being constants or inputs.
-    fn network(constant: bool) -> Graph {
-        let mut graph = Graph::default();
-        let dims = |sizes: &[usize]| sizes.iter().map(|&size| size.into()).collect::<Vec<_>>();
-        let x = graph.add_input("x", DType::F32, dims(&[2, 3, 9, 7]));
-        let weights = |graph: &mut Graph, name: &str, shape: [usize; 4]| match constant {
-            true => graph.add_constant(name, pattern(&shape, 11)),
-            false => graph.add_input(name, DType::F32, dims(&shape)),
-        };
-        let first = weights(&mut graph, "first", [6, 3, 3, 3]);
-        let second = weights(&mut graph, "second", [5, 10, 3, 3]);
-        let integers = |graph: &mut Graph, values: &[i64]| graph.add_constant("i", Tensor::from_vec1(values));
-        let a = graph.add_node("a", conv(), &[x, first]);
-        let a = graph.add_node("relu", Unary::Relu, &[a]);
-        let bounds = [[1, 1], [5, 9], [1, -2]].map(|bounds: [i64; 2]| integers(&mut graph, &bounds));
-        let part = graph.add_node("part", Slice {}, &[a, bounds[0], bounds[1], bounds[2]]);
-        let pads = integers(&mut graph, &[0, 0, 1, 0, 0, 0, 0, 0]);
-        let mode = PadMode::Constant;
-        let padded = graph.add_node("padded", Pad { mode }, &[part, pads]);
-        let joined = graph.add_node("joined", Concat { axis: 1 }, &[a, padded]);
-        let half = graph.add_constant("half", Tensor::scalar(0.5f32));
-        let halved = graph.add_node("halved", Binary::Mul, &[joined, half]);
-        let pool = MaxPool {
-            auto_pad: AutoPad::NotSet,
-            ceil_mode: false,
-            dilations: vec![],
-            kernel_shape: vec![3, 2],
-            pads: vec![1, 0, 1, 1],
-            strides: vec![2, 1],
-            storage_order: 0,
-        };
-        let pooled = graph.add_node("pooled", pool, &[halved]);
-        let b = graph.add_node("b", conv(), &[pooled, second]);
-        let mean = graph.add_node("mean", GlobalAveragePool {}, &[b]);
-        graph.outputs = vec![mean, pooled];
-        graph
-    }
-
-    #[test]
-    fn a_region_gives_what_the_graph_gives() {
-        let x = pattern(&[2, 3, 9, 7], 5);
-        let (first, second) = (pattern(&[6, 3, 3, 3], 11), pattern(&[5, 10, 3, 3], 11));
-        let inputs = [("x", x), ("first", first), ("second", second)];
-        let run = |graph: &Graph, inputs: &[(&str, Tensor)]| {
-            let program = compile(graph, &CompileOptions::default()).unwrap();
-            let outputs = program.run(inputs, &mut Taps::none()).unwrap();
-            let steps = program.steps();
-            let transposes = steps
-                .iter()
-                .filter(|step| step.node.contains("(Transpose)"))
-                .count();
-            (transposes, outputs)
-        };
-        let (transposes, got) = run(&network(true), &inputs[..1]);
-        assert_eq!(transposes, 3, "at the input and before both outputs");
-        let (none, expected) = run(&network(false), &inputs);
-        assert_eq!(none, 0, "weights that are not known have no layout of their own");
-        for (got, expected) in got.iter().zip(&expected) {
-            assert_eq!(got.shape(), expected.shape());
-            let pairs = got.to_f32().unwrap().into_iter().zip(expected.to_f32().unwrap());
-            assert!(
-                pairs
-                    .into_iter()
-                    .all(|(got, expected)| (got - expected).abs() < 1e-5)
-            );
-        }
-    }
-
-    #[test]
-    fn observed_values_are_seen_in_their_order_or_in_any() {
-        let graph = network(true);
-        let value = graph.value_by_name("halved").unwrap();
-        let seen = |in_any_order: HashSet<ValueId>| {
-            let observed = HashSet::from([value]);
-            let options = CompileOptions {
-                observed,
-                in_any_order,
-            };
-            let program = compile(&graph, &options).unwrap();
-            let mut seen = Vec::new();
-            let mut taps = Taps::none();
-            taps.add(value, |tensor| seen.push(tensor.clone()));
-            let x = pattern(&[2, 3, 9, 7], 5);
-            program.run(&[("x", x)], &mut taps).unwrap();
-            drop(taps);
-            assert_eq!(seen.len(), 1, "a value is seen once");
-            seen.remove(0)
-        };
-        let (ordered, other) = (seen(HashSet::new()), seen(HashSet::from([value])));
-        assert_eq!(ordered.shape(), [2, 10, 9, 7]);
-        assert_eq!(other.shape(), [2, 9, 7, 10]);
-        let sorted = |tensor: &Tensor| {
-            let mut values = tensor.to_f32().unwrap();
-            values.sort_by(f32::total_cmp);
-            values
-        };
-        assert_eq!(sorted(&ordered), sorted(&other));
-    }
-}
+mod tests;

@@ -16,6 +16,22 @@ pub(crate) trait Operator: Send + Sync {
 
     /// The kernel, for people to read.
     fn kernel(&self) -> String;
+
+    /// What is done with a constant that is input `index`.
+    fn reads(&self, _index: usize) -> Reads {
+        Reads::Always
+    }
+}
+
+/// When an operator reads an input that is a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reads {
+    /// Not at all: what it needs was taken when it was prepared.
+    Never,
+    /// Until it has been arranged in another form.
+    AtFirst,
+    /// In each run.
+    Always,
 }
 
 /// What an operator knows of its node when it is prepared.

@@ -10,27 +10,8 @@ use rayon::prelude::*;
 
 use crate::batchwise::Parts;
 use crate::inputs::{Argument, Inputs};
-use crate::operator::Operator;
+use crate::step::{Step, StepInfo};
 use crate::{Context, OpError, RunError, Taps};
-
-/// One operator with the values it reads and writes.
-pub(crate) struct Step {
-    pub(crate) node: String,
-    pub(crate) operator: Box<dyn Operator>,
-    pub(crate) inputs: Vec<Option<ValueId>>,
-    pub(crate) outputs: Vec<Option<ValueId>>,
-    /// For each input, whether this is the last step that reads it.
-    pub(crate) last_uses: Vec<bool>,
-}
-
-/// What a step of a program is, for people to read.
-#[derive(Clone, Debug)]
-pub struct StepInfo {
-    /// The node.
-    pub node: String,
-    /// The kernel that was chosen.
-    pub kernel: String,
-}
 
 /// An input of a program.
 struct Input {
@@ -95,11 +76,7 @@ impl Program {
 
     /// The steps in order.
     pub fn steps(&self) -> Vec<StepInfo> {
-        let info = |step: &Step| StepInfo {
-            node: step.node.clone(),
-            kernel: step.operator.kernel(),
-        };
-        self.steps.iter().map(info).collect()
+        self.steps.iter().map(Step::info).collect()
     }
 
     /// Whether taps see this value with its dimension 1 behind the others: one of

@@ -12,7 +12,7 @@ use bantam_tensor::{DType, Element, Tensor};
 use crate::inputs::{Argument, Inputs};
 use crate::operator::{Operator, Outputs};
 use crate::ops::evaluate;
-use crate::program::Step;
+use crate::step::Step;
 use crate::{Context, OpError};
 
 /// A function of one code.
@@ -92,17 +92,17 @@ pub(crate) fn step(graph: &Graph, table: &Table) -> Step {
         .filter_map(|id| Some((*id, graph.constant(*id)?.clone())))
         .collect();
     let outputs = graph.node(table.last()).outputs.clone();
-    Step {
-        node: names.join(" + "),
-        operator: Box::new(ByTable {
-            nodes,
-            constants,
-            source: table.source,
-        }),
-        inputs: vec![Some(table.source)],
+    let by_table = ByTable {
+        nodes,
+        constants,
+        source: table.source,
+    };
+    Step::new(
+        names.join(" + "),
+        Box::new(by_table),
+        vec![Some(table.source)],
         outputs,
-        last_uses: Vec::new(),
-    }
+    )
 }
 
 /// Values that nodes read from outside, constants left out.

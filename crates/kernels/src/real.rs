@@ -52,6 +52,8 @@ pub trait Real:
     fn abs(self) -> Self;
     /// True for not-a-number.
     fn is_nan(self) -> bool;
+    /// The same elements if they are `f32`, for kernels that have a form of their own for these.
+    fn as_single(values: &mut [Self]) -> Option<&mut [f32]>;
 
     /// The larger of two; `other` when `self` is not a number.
     #[inline(always)]
@@ -135,6 +137,9 @@ impl Real for f32 {
     fn erf(self) -> f32 {
         erf_f32(self)
     }
+    fn as_single(values: &mut [f32]) -> Option<&mut [f32]> {
+        Some(values)
+    }
 }
 
 impl Real for f64 {
@@ -151,6 +156,9 @@ impl Real for f64 {
     #[inline(always)]
     fn erf(self) -> f64 {
         libm::erf(self)
+    }
+    fn as_single(_: &mut [f64]) -> Option<&mut [f32]> {
+        None
     }
 }
 

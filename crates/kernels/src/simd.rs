@@ -35,6 +35,18 @@ pub(crate) trait Simd: Copy {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`.
     unsafe fn subtract(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`.
+    unsafe fn multiply(a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`.
+    unsafe fn divide(a: Self::V, b: Self::V) -> Self::V;
+    /// `value * 2^exponent` for whole exponents of -152 to 128, rounded once where the CPU can.
+    unsafe fn scale(value: Self::V, exponent: Self::V) -> Self::V;
+    /// `value` without its sign.
+    unsafe fn magnitude(value: Self::V) -> Self::V;
+    /// `magnitude`, which has no sign, with the sign of `sign`.
+    unsafe fn with_sign(magnitude: Self::V, sign: Self::V) -> Self::V;
+    /// `then` where `a < b`, else `other`.
+    unsafe fn if_less(a: Self::V, b: Self::V, then: Self::V, other: Self::V) -> Self::V;
     /// `low` where `value < low`, else `value`; so NaN stays.
     unsafe fn at_least(value: Self::V, low: Self::V) -> Self::V;
     /// `high` where `value > high`, else `value`; so NaN stays.
@@ -119,6 +131,42 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn subtract(a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|lane| a[lane] - b[lane])
+    }
+    #[inline(always)]
+    unsafe fn multiply(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+    #[inline(always)]
+    unsafe fn divide(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|lane| a[lane] / b[lane])
+    }
+    #[inline(always)]
+    unsafe fn scale(value: Self::V, exponent: Self::V) -> Self::V {
+        // Two factors, as one could be too small or too large for a normal number.
+        let power = |exponent: i32| f32::from_bits((exponent.wrapping_add(127) as u32) << 23);
+        std::array::from_fn(|lane| {
+            let exponent = exponent[lane] as i32;
+            let half = exponent >> 1;
+            value[lane] * power(half) * power(exponent.wrapping_sub(half))
+        })
+    }
+    #[inline(always)]
+    unsafe fn magnitude(value: Self::V) -> Self::V {
+        value.map(f32::abs)
+    }
+    #[inline(always)]
+    unsafe fn with_sign(magnitude: Self::V, sign: Self::V) -> Self::V {
+        std::array::from_fn(|lane| magnitude[lane].copysign(sign[lane]))
+    }
+    #[inline(always)]
+    unsafe fn if_less(a: Self::V, b: Self::V, then: Self::V, other: Self::V) -> Self::V {
+        std::array::from_fn(|lane| {
+            if a[lane] < b[lane] {
+                then[lane]
+            } else {
+                other[lane]
+            }
+        })
     }
     #[inline(always)]
     unsafe fn at_least(value: Self::V, low: Self::V) -> Self::V {

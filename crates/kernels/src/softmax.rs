@@ -1,6 +1,7 @@
 //! Softmax, its logarithm, and the position of the maximum, along one axis.
 
 use crate::chunks::for_rows;
+use crate::elementwise::function::exp;
 use crate::real::Real;
 use crate::rows::{maximum, sum_of};
 use crate::vectorize::vectorized;
@@ -40,8 +41,9 @@ vectorized! {
     fn softmax_row<T: Real>(x: &[T], y: &mut [T]) {
         let largest = maximum(x);
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = (x - largest).exp();
+            *y = x - largest;
         }
+        exp(y);
         let scale = T::from_f64(1.0 / sum_of(y, |value| value));
         for y in y.iter_mut() {
             *y *= scale;
@@ -52,8 +54,9 @@ vectorized! {
     pub fn softmax_row_in_place<T: Real>(x: &mut [T]) {
         let largest = maximum(x);
         for x in x.iter_mut() {
-            *x = (*x - largest).exp();
+            *x = *x - largest;
         }
+        exp(x);
         let scale = T::from_f64(1.0 / sum_of(x, |value| value));
         for x in x.iter_mut() {
             *x *= scale;

@@ -6,7 +6,7 @@ mod eval;
 mod inspect;
 mod quantize;
 
-pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench};
+pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
 pub use eval::{EvalJob, EvalReport, eval};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};

@@ -3,6 +3,7 @@
 use bantam::Error;
 use bantam::jobs::{self, BenchJob, BenchReport, RuntimeChoice};
 
+use super::steps;
 use crate::arguments::Bench;
 use crate::output;
 use crate::progress::Bars;
@@ -15,20 +16,22 @@ pub(crate) fn run(arguments: &Bench) -> Result<(), Error> {
     output::talk(&summary(&report));
     output::data(&runtimes(&report))?;
     if arguments.profile {
-        output::data(&format!("\n{}", steps(&report)))?;
+        output::data(&format!("\n{}", steps::table(&report.steps, report.batch)))?;
     }
     Ok(())
 }
 
 fn job(arguments: &Bench) -> Result<BenchJob, Error> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let default = BenchJob::default();
     let runtimes = arguments.runtime.iter().map(|name| RuntimeChoice::by_name(name));
     Ok(BenchJob {
         model: arguments.model.clone(),
         data: arguments.data.clone(),
         split: arguments.split.clone(),
         batch: arguments.batch as usize,
-        threads: arguments.threads.map_or_else(cores, |threads| threads as usize),
+        threads: arguments
+            .threads
+            .map_or(default.threads, |threads| threads as usize),
         runtimes: runtimes.collect::<Result<_, Error>>()?,
         rounds: arguments.rounds as usize,
         warm_up: arguments.warm_up as usize,
@@ -74,20 +77,6 @@ fn runtimes(report: &BenchReport) -> String {
             format!("{:.1}", runtime.throughput),
             format!("{:.1}", runtime.gflops),
             format!("{:.1}", runtime.share_of_peak * 100.0),
-        ]
-    }));
-    output::table(&rows)
-}
-
-fn steps(report: &BenchReport) -> String {
-    let total: f64 = report.steps.iter().map(|step| step.milliseconds).sum();
-    let mut rows = vec![["node", "kernel", "ms", "share %"].map(str::to_owned).to_vec()];
-    rows.extend(report.steps.iter().map(|step| {
-        vec![
-            step.node.clone(),
-            step.kernel.clone(),
-            format!("{:.3}", step.milliseconds),
-            format!("{:.1}", step.milliseconds / total * 100.0),
         ]
     }));
     output::table(&rows)

@@ -1,13 +1,16 @@
 //! `bantam inspect`.
 
 use bantam::Error;
-use bantam::jobs::{self, InspectReport};
-use bantam::pipeline;
+use bantam::jobs::{self, BenchJob, InspectReport};
 
+use super::steps;
 use crate::arguments::Inspect;
 use crate::output;
 
 pub(crate) fn run(arguments: &Inspect) -> Result<(), Error> {
+    if arguments.program {
+        return program(arguments);
+    }
     let (report, graph) = jobs::inspect(&arguments.model, arguments.batch)?;
     if arguments.json {
         return output::json(&report);
@@ -15,16 +18,21 @@ pub(crate) fn run(arguments: &Inspect) -> Result<(), Error> {
     if arguments.text {
         return output::data(&graph.to_string());
     }
-    if arguments.program {
-        let program = pipeline::compile(&pipeline::load(&arguments.model)?)?;
-        let step = |step: bantam::exec::StepInfo| vec![step.node, step.kernel];
-        let heading = vec!["node".to_owned(), "kernel".to_owned()];
-        let rows: Vec<Vec<String>> = std::iter::once(heading)
-            .chain(program.steps().into_iter().map(step))
-            .collect();
-        return output::data(&output::table(&rows));
-    }
     output::data(&text(&report))
+}
+
+/// The steps of our executor.
+fn program(arguments: &Inspect) -> Result<(), Error> {
+    let steps = jobs::program(&BenchJob {
+        model: arguments.model.clone(),
+        batch: arguments.batch,
+        profile: arguments.profile,
+        ..BenchJob::default()
+    })?;
+    match arguments.json {
+        true => output::json(&steps),
+        false => output::data(&steps::table(&steps, arguments.batch)),
+    }
 }
 
 fn text(report: &InspectReport) -> String {

@@ -8,6 +8,7 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod quantize;
+mod steps;
 
 use std::path::PathBuf;
 

@@ -15,8 +15,7 @@ use std::collections::HashSet;
 use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
 use bantam_tensor::Tensor;
 
-use crate::Context;
-use crate::inputs::{Argument, Inputs};
+use crate::fold_constants;
 use search::Search;
 
 /// An input of a new node.
@@ -46,13 +45,25 @@ pub(crate) fn fuse<'g>(graph: &'g Graph, observed: &HashSet<ValueId>) -> Cow<'g,
     let search = Search::new(graph, observed);
     let mut fused = graph.clone();
     for (id, node) in graph.node_ids().filter(|(_, node)| node.extra.is_empty()) {
-        if let Some(replacement) = rules::replacement(&search, id, node) {
-            replace(&mut fused, replacement);
+        match rules::replacement(&search, id, node) {
+            Some(replacement) => replace(&mut fused, replacement),
+            None => explain(&search, node),
         }
     }
     remove_unread(&mut fused, observed);
-    fold_constants(&mut fused);
+    fold_constants::fold(&mut fused, |op| matches!(op, Op::DequantizeLinear(_)));
     Cow::Owned(fused)
+}
+
+/// Says of a float operator on dequantized values that no pattern covers it.
+fn explain(search: &Search<'_>, node: &Node) {
+    let has_codes = |index| search.dequantized(node, index).is_some();
+    if !matches!(node.op, Op::DequantizeLinear(_) | Op::QuantizeLinear(_)) && has_codes(0) {
+        let node = search.graph.describe(node);
+        log::debug!(
+            "fuse-quantized: {node} reads dequantized values, and no operator on codes does what it and the nodes after it do"
+        );
+    }
 }
 
 fn replace(graph: &mut Graph, replacement: Replacement) {
@@ -89,41 +100,6 @@ fn remove_unread(graph: &mut Graph, observed: &HashSet<ValueId>) {
     }
     let mut keep = keep.into_iter();
     graph.nodes.retain(|_| keep.next().unwrap_or(true));
-}
-
-/// Dequantizes constants.
-fn fold_constants(graph: &mut Graph) {
-    let context = Context::default();
-    let mut folded = Vec::new();
-    for node in &graph.nodes {
-        let arguments: Vec<Option<&Tensor>> = (0..node.inputs.len())
-            .map(|i| graph.constant_input(node, i))
-            .collect();
-        let (Op::DequantizeLinear(op), Some(output)) = (&node.op, node.output(0)) else {
-            continue;
-        };
-        let constant = arguments
-            .iter()
-            .zip(&node.inputs)
-            .all(|(argument, input)| argument.is_some() || input.is_none());
-        if !constant || !node.extra.is_empty() {
-            continue;
-        }
-        let inputs = Inputs::new(
-            arguments
-                .into_iter()
-                .map(|argument| argument.map(Argument::Shared))
-                .collect(),
-        );
-        // What fails here fails again, with the node's name, when the program runs.
-        if let Ok(reals) = crate::ops::dequantize(op, &inputs, &context) {
-            folded.push((output, reals));
-        }
-    }
-    for (output, reals) in folded {
-        graph.value_mut(output).initializer = Some(reals);
-        graph.nodes.retain(|node| node.output(0) != Some(output));
-    }
 }
 
 #[cfg(test)]

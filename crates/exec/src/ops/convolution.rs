@@ -2,8 +2,10 @@
 
 mod sizes;
 
-use bantam_graph::Op;
+use std::borrow::Cow;
+
 use bantam_graph::ops::{Binary, Clip, Conv, ConvTranspose, FusedConv};
+use bantam_graph::{Dim, Op};
 use bantam_kernels::conv::{Epilogue, Geometry, PackedConvolution, Residual, convolve, convolve_transposed};
 use bantam_kernels::{Isa, Real};
 use bantam_tensor::{DType, Tensor};
@@ -14,7 +16,7 @@ use super::fused_activation::FusedActivation;
 use super::windows::window_attributes;
 use crate::inputs::{Argument, Inputs};
 use crate::layout::{permuted, to_channels_first, to_channels_last};
-use crate::operator::{Operator, Outputs, Site};
+use crate::operator::{Operator, Outputs, Reads, Site};
 use crate::{Context, OpError};
 use sizes::with_windows;
 pub(super) use sizes::{check_padding, geometry, groups, last_dilation, output_shape};
@@ -43,12 +45,19 @@ impl Following {
         high: f32::INFINITY,
         activation: None,
     };
+
+    /// Whether results stay what they are.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.low == f32::NEG_INFINITY && self.high == f32::INFINITY && self.activation.is_none()
+    }
 }
 
 /// A Conv with the inputs x, weights, optional bias, optional addend, whose constant weights are packed.
 struct Convolution {
     op: Conv,
     packed: Option<PackedConvolution>,
+    /// They are arranged for whatever the input can be.
+    arranged: bool,
     following: Following,
     /// Input, addend and output have their channels last.
     channels_last: bool,
@@ -61,9 +70,13 @@ pub(crate) fn prepare(site: &Site<'_>, op: &Conv, following: Following) -> Box<d
         .constant(1)
         .filter(|_| bias_is_constant)
         .and_then(|weights| pack(op, weights, site.constant(2)));
+    let arranged = packed
+        .as_ref()
+        .is_some_and(|packed| arrange(site, op, packed).unwrap_or(false));
     Box::new(Convolution {
         op: op.clone(),
         packed,
+        arranged,
         following,
         channels_last: site.channels_last,
     })
@@ -99,6 +112,21 @@ fn pack(op: &Conv, weights: &Tensor, bias: Option<&Tensor>) -> Option<PackedConv
     ))
 }
 
+/// Arranges constant weights beforehand, if the sizes of the input that are known tell how.
+fn arrange(site: &Site<'_>, op: &Conv, packed: &PackedConvolution) -> Option<bool> {
+    let dims = site.graph.value(site.node.input(0)?).ty.shape()?;
+    let (_, sizes) = dims.split_first()?;
+    let sizes: Option<Vec<usize>> = sizes.iter().map(Dim::known).collect();
+    let shape = [vec![1], sizes?].concat();
+    let first = match site.channels_last {
+        true => permuted(&shape, &to_channels_first(shape.len())),
+        false => shape,
+    };
+    let geometry = geometry(window_attributes!(op), op.group, &first, packed.shape()).ok()?;
+    check_padding(&geometry).ok()?;
+    Some(packed.arrange(&geometry, &site.constant(1)?.to_f32().ok()?))
+}
+
 /// How a Conv runs.
 struct How<'a> {
     packed: Option<&'a PackedConvolution>,
@@ -131,6 +159,15 @@ impl Operator for Convolution {
             kernel += &format!(", {}", activation.name);
         }
         kernel
+    }
+
+    fn reads(&self, index: usize) -> Reads {
+        match index {
+            1 if self.arranged => Reads::Never,
+            1 if self.packed.is_some() => Reads::AtFirst,
+            2 if self.packed.is_some() => Reads::Never,
+            _ => Reads::Always,
+        }
     }
 }
 
@@ -186,15 +223,19 @@ fn convolution(
     inputs: &mut Inputs<'_>,
     context: &Context,
 ) -> Result<Tensor, OpError> {
-    let (x, weights) = (inputs.required(0)?, inputs.required(1)?);
+    let x = inputs.required(0)?;
+    let filters = match how.packed {
+        Some(packed) => packed.shape(),
+        None => inputs.required(1)?.shape(),
+    };
     let first = match how.channels_last {
         true => permuted(x.shape(), &to_channels_first(x.rank())),
         false => x.shape().to_vec(),
     };
-    let geometry = geometry(window_attributes!(op), op.group, &first, weights.shape())?;
+    let geometry = geometry(window_attributes!(op), op.group, &first, filters)?;
     check_bias(inputs, 2, geometry.out_channels)?;
     let shape = output_shape(&geometry);
-    if !how.channels_last && (x.dtype() == DType::F64 || geometry.taps() == 0) {
+    if how.packed.is_none() && !how.channels_last && (x.dtype() == DType::F64 || geometry.taps() == 0) {
         let y = in_real!(x.dtype(), 0, T => generic::<T>(&geometry, &shape, inputs, context))?;
         return follow(y, how.following, inputs, context);
     }
@@ -210,9 +251,8 @@ fn convolution(
         Some(packed) => packed,
         None => {
             let bias = read_optional::<f32>(inputs, 2)?;
-            let (shape, groups) = (weights.shape(), geometry.groups);
             let dilation = last_dilation(&op.dilations).unwrap_or(1);
-            new = PackedConvolution::new(Isa::best(), shape, groups, dilation, bias.as_deref());
+            new = PackedConvolution::new(Isa::best(), filters, geometry.groups, dilation, bias.as_deref());
             &new
         }
     };
@@ -265,14 +305,14 @@ fn fast(
     let fits = |tensor: &Tensor| tensor.shape() == shape && tensor.dtype() == DType::F32;
     let addend_fits = dtype == DType::F32 && inputs.optional(3).is_some_and(fits);
     if inputs.optional(3).is_some() && !addend_fits {
-        let (x, weights) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
+        let (x, weights) = (read::<f32>(inputs, 0)?, weights(geometry, packed, inputs)?);
         let y = fill(context, dtype, shape, |y| {
             packed.run(geometry, &x, &weights, Epilogue::default(), y)
         })?;
         return follow(y, following, inputs, context);
     }
     if let Some(mut y) = if addend_fits { inputs.take_last(3) } else { None } {
-        let (x, weights) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
+        let (x, weights) = (read::<f32>(inputs, 0)?, weights(geometry, packed, inputs)?);
         let residual = Residual::Output;
         packed.run(
             geometry,
@@ -283,7 +323,7 @@ fn fast(
         );
         return Ok(y);
     }
-    let (x, weights) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
+    let (x, weights) = (read::<f32>(inputs, 0)?, weights(geometry, packed, inputs)?);
     let addend = if addend_fits {
         read_optional::<f32>(inputs, 3)?
     } else {
@@ -293,6 +333,18 @@ fn fast(
     fill(context, dtype, shape, |y| {
         packed.run(geometry, &x, &weights, Epilogue { residual, ..epilogue }, y)
     })
+}
+
+/// The weights in the graph's own order, as long as they are needed.
+fn weights<'a>(
+    geometry: &Geometry,
+    packed: &PackedConvolution,
+    inputs: &'a Inputs<'_>,
+) -> Result<Cow<'a, [f32]>, OpError> {
+    if packed.is_arranged_for(geometry) {
+        return Ok(Cow::Borrowed(&[]));
+    }
+    read::<f32>(inputs, 1)
 }
 
 /// By the definition.

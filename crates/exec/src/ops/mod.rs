@@ -236,12 +236,3 @@ pub(crate) fn transposed(
 ) -> Result<bantam_tensor::Tensor, OpError> {
     movement::permuted(x, order, context)
 }
-
-/// DequantizeLinear, for constants.
-pub(crate) fn dequantize(
-    op: &bantam_graph::ops::DequantizeLinear,
-    inputs: &Inputs<'_>,
-    context: &Context,
-) -> Result<bantam_tensor::Tensor, OpError> {
-    quantization::dequantize(&op.into(), inputs, context)
-}

@@ -6,7 +6,7 @@ use bantam_tensor::{DType, Tensor};
 
 use super::convolution::Activation;
 use crate::inputs::Inputs;
-use crate::operator::{Operator, Outputs};
+use crate::operator::{Operator, Outputs, Reads};
 use crate::{Context, OpError};
 
 /// A product of rows with a matrix: a convolution with windows of one element.
@@ -88,5 +88,9 @@ impl Operator for PackedProduct {
             kernel += &format!(", {}", activation.name);
         }
         kernel
+    }
+
+    fn reads(&self, index: usize) -> Reads {
+        if index == 0 { Reads::Always } else { Reads::Never }
     }
 }

@@ -6,16 +6,20 @@
 //!
 //! Passes work on the outermost graph; subgraphs are left as they are.
 
+mod common_subexpressions;
 mod dead_nodes;
 mod fold_batch_normalization;
 mod identity;
 mod merge_bias;
+mod merge_transposes;
 mod runner;
 
+pub use common_subexpressions::eliminate_common_subexpressions;
 pub use dead_nodes::eliminate_dead_nodes;
 pub use fold_batch_normalization::fold_batch_normalization;
 pub use identity::eliminate_identity;
 pub use merge_bias::merge_bias;
+pub use merge_transposes::merge_transposes;
 pub use runner::{PassError, PassReport, run_passes};
 
 use crate::{Graph, Patch};
@@ -100,6 +104,8 @@ pub enum Reason {
     Variance { channel: usize },
     #[error("its output is an output of the graph, and its input is a constant, an input or another output")]
     NamesBothEnds,
+    #[error("`{value}` is computed elsewhere too, but both are outputs of the graph")]
+    BothOutputs { value: String },
 }
 
 /// Merges BatchNormalization into the weights before it.
@@ -114,6 +120,20 @@ pub const MERGE_BIAS: Pass = Pass {
     name: "merge-bias",
     summary: "makes one Gemm of a product of matrices and an added row, and merges factors of a Gemm into its constants",
     find: merge_bias,
+};
+
+/// Lets one node do what several do.
+pub const ELIMINATE_COMMON_SUBEXPRESSIONS: Pass = Pass {
+    name: "eliminate-common-subexpressions",
+    summary: "keeps one of the nodes that compute the same from the same",
+    find: eliminate_common_subexpressions,
+};
+
+/// Lets one transposition do what two do.
+pub const MERGE_TRANSPOSES: Pass = Pass {
+    name: "merge-transposes",
+    summary: "makes one Transpose of two in a row",
+    find: merge_transposes,
 };
 
 /// Removes nodes that return their input.
@@ -132,7 +152,9 @@ pub const ELIMINATE_DEAD_NODES: Pass = Pass {
 
 /// Every pass, in the order in which they help each other.
 pub static PASSES: &[Pass] = &[
+    MERGE_TRANSPOSES,
     ELIMINATE_IDENTITY,
+    ELIMINATE_COMMON_SUBEXPRESSIONS,
     MERGE_BIAS,
     FOLD_BATCH_NORMALIZATION,
     ELIMINATE_DEAD_NODES,

@@ -58,6 +58,8 @@ fn run_pass(graph: &mut Graph, pass: &Pass) -> Result<PassReport, PassError> {
     for round in 1..=MAX_ROUNDS {
         let outcome = (pass.find)(graph);
         if outcome.patch.is_empty() || round == MAX_ROUNDS {
+            let left = &outcome.not_applied;
+            left.iter().for_each(|left| log::debug!("{}: {left}", pass.name));
             return Ok(PassReport {
                 pass: pass.name,
                 applied,

@@ -117,9 +117,7 @@ impl PackedConvolution {
             "as many weights as the shape says"
         );
         let packed = PackedConvolution::new(isa, shape, 1, 1, bias);
-        packed
-            .dense
-            .get_or_init(|| Dense::new(packed.isa, weights, shape, 1, 1, &packed.bias));
+        packed.dense(weights);
         packed
     }
 
@@ -128,8 +126,78 @@ impl PackedConvolution {
         self.isa
     }
 
+    /// The shape of the weights.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Whether [`PackedConvolution::run`] needs the weights no more for such a geometry.
+    pub fn is_arranged_for(&self, geometry: &Geometry) -> bool {
+        match self.form(geometry) {
+            Form::Depthwise => self.depthwise.get().is_some(),
+            Form::Winograd => self.winograd.get().is_some(),
+            Form::Dense => self.dense.get().is_some(),
+        }
+    }
+
+    /// Arranges the weights now if all batches of such a geometry use the same form; [`PackedConvolution::run`] does not
+    /// need them any more then, and the answer is true.
+    ///
+    /// # Panics
+    /// When there are not as many weights as the shape says.
+    pub fn arrange(&self, geometry: &Geometry, weights: &[f32]) -> bool {
+        assert_eq!(
+            weights.len(),
+            self.shape.iter().product(),
+            "as many weights as the shape says"
+        );
+        let [one, many] = [1, usize::MAX].map(|batch| {
+            let geometry = Geometry {
+                batch,
+                ..geometry.clone()
+            };
+            self.form(&geometry)
+        });
+        if one != many {
+            return false;
+        }
+        match one {
+            Form::Depthwise => _ = self.depthwise(weights),
+            Form::Winograd => _ = self.winograd(weights),
+            Form::Dense => _ = self.dense(weights),
+        }
+        true
+    }
+
+    fn form(&self, geometry: &Geometry) -> Form {
+        let shape = &self.shape;
+        if self.groups > 1 && self.groups == shape[0] && shape[1] == 1 && shape.len() == 4 {
+            Form::Depthwise
+        } else if winograd::pays_off(geometry) {
+            Form::Winograd
+        } else {
+            Form::Dense
+        }
+    }
+
+    fn depthwise(&self, weights: &[f32]) -> &Depthwise {
+        self.depthwise
+            .get_or_init(|| Depthwise::new(weights, &self.shape, &self.bias))
+    }
+
+    fn winograd(&self, weights: &[f32]) -> &Winograd {
+        self.winograd
+            .get_or_init(|| Winograd::new(self.isa, weights, &self.shape, &self.bias))
+    }
+
+    fn dense(&self, weights: &[f32]) -> &Dense {
+        let (shape, groups) = (&self.shape, self.groups);
+        self.dense
+            .get_or_init(|| Dense::new(self.isa, weights, shape, groups, self.dilation, &self.bias))
+    }
+
     /// `y = activation(clamp(x * weights + bias + residual))`. The weights are always the same ones; they are looked at
-    /// when a form is used for the first time.
+    /// when a form is used for the first time, and may be empty when [`PackedConvolution::is_arranged_for`] is true.
     ///
     /// # Panics
     /// When the slices or the weights do not fit `geometry`.
@@ -146,6 +214,10 @@ impl PackedConvolution {
             geometry.fits(x.len(), count, y.len()),
             "slices do not fit {geometry:?}"
         );
+        assert!(
+            weights.len() == count || self.is_arranged_for(geometry),
+            "as many weights as the shape says"
+        );
         let dilation = geometry.dilations[geometry.dilations.len() - 1];
         assert!(
             geometry.groups == self.groups
@@ -157,30 +229,28 @@ impl PackedConvolution {
         if let Residual::Values(values) = epilogue.residual {
             assert_eq!(values.len(), y.len(), "a residual for each output");
         }
-        let (isa, shape) = (self.isa, &self.shape);
-        let whole = || assert_eq!(weights.len(), count, "as many weights as the shape says");
-        let depthwise = self.groups > 1 && self.groups == shape[0] && shape[1] == 1 && shape.len() == 4;
-        if depthwise {
-            let arranged = self.depthwise.get_or_init(|| {
-                whole();
-                Depthwise::new(weights, shape, &self.bias)
-            });
-            arranged.run(isa, &Source::new(geometry, x, 0.0, false, 1), epilogue, y);
-        } else if winograd::pays_off(geometry) {
-            let arranged = self.winograd.get_or_init(|| {
-                whole();
-                Winograd::new(isa, weights, shape, &self.bias)
-            });
-            arranged.run(isa, geometry, x, epilogue, y);
-        } else {
-            let arranged = self.dense.get_or_init(|| {
-                whole();
-                Dense::new(isa, weights, shape, self.groups, self.dilation, &self.bias)
-            });
-            let source = Source::new(geometry, x, 0.0, arranged.blocks.merged, 1);
-            arranged.run(isa, &source, epilogue, y);
+        let isa = self.isa;
+        match self.form(geometry) {
+            Form::Depthwise => {
+                let source = Source::new(geometry, x, 0.0, false, 1);
+                self.depthwise(weights).run(isa, &source, epilogue, y);
+            }
+            Form::Winograd => self.winograd(weights).run(isa, geometry, x, epilogue, y),
+            Form::Dense => {
+                let arranged = self.dense(weights);
+                let source = Source::new(geometry, x, 0.0, arranged.blocks.merged, 1);
+                arranged.run(isa, &source, epilogue, y);
+            }
         }
     }
+}
+
+/// The ways to compute a convolution.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Depthwise,
+    Winograd,
+    Dense,
 }
 
 /// The part of an epilogue that belongs to some elements of the output.

@@ -1,9 +1,70 @@
 //! Activation functions, as the ONNX specification defines them. `NaN` stays `NaN`.
 
+use super::fast;
 use crate::real::Real;
 use crate::vectorize::vectorized;
 
+/// `1 / (1 + exp(-x))`; `f32` within 4 units in the last place.
+pub fn sigmoid<T: Real>(y: &mut [T]) {
+    match T::as_single(y) {
+        Some(single) => fast::sigmoid(single),
+        None => sigmoid_plain(y),
+    }
+}
+
+/// `x * sigmoid(alpha * x)`.
+pub fn swish<T: Real>(y: &mut [T], alpha: T) {
+    match T::as_single(y) {
+        Some(single) => fast::swish(single, alpha.to_f64() as f32),
+        None => swish_plain(y, alpha),
+    }
+}
+
+/// `x / 2 * (1 + erf(x / sqrt(2)))`.
+pub fn gelu<T: Real>(y: &mut [T]) {
+    match T::as_single(y) {
+        Some(single) => fast::gelu(single),
+        None => gelu_plain(y),
+    }
+}
+
+/// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
+pub fn gelu_tanh<T: Real>(y: &mut [T]) {
+    match T::as_single(y) {
+        Some(single) => fast::gelu_tanh(single),
+        None => gelu_tanh_plain(y),
+    }
+}
+
 vectorized! {
+    fn gelu_tanh_plain<T: Real>(y: &mut [T]) {
+        let scale = T::from_f64((2.0 / std::f64::consts::PI).sqrt());
+        let (half, cubic) = (T::from_f64(0.5), T::from_f64(0.044_715));
+        for y in y.iter_mut() {
+            let x = *y;
+            *y = half * x * (T::ONE + (scale * (x + cubic * x * x * x)).tanh());
+        }
+    }
+
+    fn gelu_plain<T: Real>(y: &mut [T]) {
+        let (half, scale) = (T::from_f64(0.5), T::from_f64(std::f64::consts::FRAC_1_SQRT_2));
+        for y in y.iter_mut() {
+            *y = half * *y * (T::ONE + (*y * scale).erf());
+        }
+    }
+
+    fn swish_plain<T: Real>(y: &mut [T], alpha: T) {
+        for y in y.iter_mut() {
+            *y = *y * (alpha * *y).sigmoid();
+        }
+    }
+
+    fn sigmoid_plain<T: Real>(y: &mut [T]) {
+        for y in y.iter_mut() {
+            *y = y.sigmoid();
+        }
+    }
+
     /// `max(x, 0)`.
     pub fn relu<T: Real>(y: &mut [T]) {
         for y in y.iter_mut() {
@@ -16,20 +77,6 @@ vectorized! {
         for y in y.iter_mut() {
             let raised = if *y < low { low } else { *y };
             *y = if raised > high { high } else { raised };
-        }
-    }
-
-    /// `1 / (1 + exp(-x))`; `f32` within 4 units in the last place.
-    pub fn sigmoid<T: Real>(y: &mut [T]) {
-        for y in y.iter_mut() {
-            *y = y.sigmoid();
-        }
-    }
-
-    /// `x * sigmoid(alpha * x)`.
-    pub fn swish<T: Real>(y: &mut [T], alpha: T) {
-        for y in y.iter_mut() {
-            *y = *y * (alpha * *y).sigmoid();
         }
     }
 
@@ -98,23 +145,6 @@ vectorized! {
         }
     }
 
-    /// `x / 2 * (1 + erf(x / sqrt(2)))`.
-    pub fn gelu<T: Real>(y: &mut [T]) {
-        let (half, scale) = (T::from_f64(0.5), T::from_f64(std::f64::consts::FRAC_1_SQRT_2));
-        for y in y.iter_mut() {
-            *y = half * *y * (T::ONE + (*y * scale).erf());
-        }
-    }
-
-    /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
-    pub fn gelu_tanh<T: Real>(y: &mut [T]) {
-        let scale = T::from_f64((2.0 / std::f64::consts::PI).sqrt());
-        let (half, cubic) = (T::from_f64(0.5), T::from_f64(0.044_715));
-        for y in y.iter_mut() {
-            let x = *y;
-            *y = half * x * (T::ONE + (scale * (x + cubic * x * x * x)).tanh());
-        }
-    }
 }
 
 #[inline(always)]

@@ -1,9 +1,52 @@
 //! Elementary functions that the compiler vectorizes. The others (trigonometry, logarithms) are the standard library's.
 
+use super::fast;
 use crate::real::Real;
 use crate::vectorize::vectorized;
 
+/// e to the power of x; `f32` within 2 units in the last place.
+pub fn exp<T: Real>(y: &mut [T]) {
+    match T::as_single(y) {
+        Some(single) => fast::exp(single),
+        None => exp_plain(y),
+    }
+}
+
+/// Hyperbolic tangent; `f32` within 3 units in the last place.
+pub fn tanh<T: Real>(y: &mut [T]) {
+    match T::as_single(y) {
+        Some(single) => fast::tanh(single),
+        None => tanh_plain(y),
+    }
+}
+
+/// The error function; `f32` within 3 units in the last place.
+pub fn erf<T: Real>(y: &mut [T]) {
+    match T::as_single(y) {
+        Some(single) => fast::erf(single),
+        None => erf_plain(y),
+    }
+}
+
 vectorized! {
+    fn erf_plain<T: Real>(y: &mut [T]) {
+        for y in y.iter_mut() {
+            *y = y.erf();
+        }
+    }
+
+    fn tanh_plain<T: Real>(y: &mut [T]) {
+        for y in y.iter_mut() {
+            *y = y.tanh();
+        }
+    }
+
+    fn exp_plain<T: Real>(y: &mut [T]) {
+        for y in y.iter_mut() {
+            *y = y.exp();
+        }
+    }
+
     /// Magnitude.
     pub fn abs<T: Real>(y: &mut [T]) {
         for y in y.iter_mut() {
@@ -61,26 +104,6 @@ vectorized! {
         }
     }
 
-    /// e to the power of x; `f32` within 2 units in the last place.
-    pub fn exp<T: Real>(y: &mut [T]) {
-        for y in y.iter_mut() {
-            *y = y.exp();
-        }
-    }
-
-    /// Hyperbolic tangent; `f32` within 3 units in the last place.
-    pub fn tanh<T: Real>(y: &mut [T]) {
-        for y in y.iter_mut() {
-            *y = y.tanh();
-        }
-    }
-
-    /// The error function; `f32` within 3 units in the last place.
-    pub fn erf<T: Real>(y: &mut [T]) {
-        for y in y.iter_mut() {
-            *y = y.erf();
-        }
-    }
 }
 
 #[cfg(test)]

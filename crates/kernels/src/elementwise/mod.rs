@@ -4,6 +4,7 @@
 
 pub mod activation;
 pub mod arithmetic;
+mod fast;
 pub mod function;
 mod special;
 

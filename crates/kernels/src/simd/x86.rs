@@ -66,6 +66,30 @@ impl Simd for Avx512 {
         unsafe { _mm512_sub_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn multiply(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn divide(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn scale(value: __m512, exponent: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(value, exponent) }
+    }
+    #[inline(always)]
+    unsafe fn magnitude(value: __m512) -> __m512 {
+        unsafe { _mm512_abs_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn with_sign(magnitude: __m512, sign: __m512) -> __m512 {
+        unsafe { _mm512_or_ps(magnitude, _mm512_and_ps(sign, _mm512_set1_ps(-0.0))) }
+    }
+    #[inline(always)]
+    unsafe fn if_less(a: __m512, b: __m512, then: __m512, other: __m512) -> __m512 {
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), other, then) }
+    }
+    #[inline(always)]
     unsafe fn at_least(value: __m512, low: __m512) -> __m512 {
         // The second operand is the result when one of them is NaN.
         unsafe { _mm512_max_ps(low, value) }
@@ -128,6 +152,36 @@ impl Simd for Avx2 {
         unsafe { _mm256_sub_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn multiply(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn divide(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn scale(value: __m256, exponent: __m256) -> __m256 {
+        // Two factors, as one could be too small or too large for a normal number.
+        unsafe {
+            let exponent = _mm256_cvtps_epi32(exponent);
+            let half = _mm256_srai_epi32::<1>(exponent);
+            let rest = _mm256_sub_epi32(exponent, half);
+            _mm256_mul_ps(_mm256_mul_ps(value, power_of_two(half)), power_of_two(rest))
+        }
+    }
+    #[inline(always)]
+    unsafe fn magnitude(value: __m256) -> __m256 {
+        unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), value) }
+    }
+    #[inline(always)]
+    unsafe fn with_sign(magnitude: __m256, sign: __m256) -> __m256 {
+        unsafe { _mm256_or_ps(magnitude, _mm256_and_ps(sign, _mm256_set1_ps(-0.0))) }
+    }
+    #[inline(always)]
+    unsafe fn if_less(a: __m256, b: __m256, then: __m256, other: __m256) -> __m256 {
+        unsafe { _mm256_blendv_ps(other, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
+    }
+    #[inline(always)]
     unsafe fn at_least(value: __m256, low: __m256) -> __m256 {
         unsafe { _mm256_max_ps(low, value) }
     }
@@ -144,5 +198,15 @@ unsafe fn first_of_8(count: usize) -> __m256i {
     unsafe {
         let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         _mm256_cmpgt_epi32(_mm256_set1_epi32(count.min(8) as i32), lanes)
+    }
+}
+
+/// `2^exponent` for exponents of normal numbers.
+#[inline(always)]
+unsafe fn power_of_two(exponent: __m256i) -> __m256 {
+    // SAFETY: as for `Avx2`.
+    unsafe {
+        let bits = _mm256_slli_epi32::<23>(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)));
+        _mm256_castsi256_ps(bits)
     }
 }

@@ -3,6 +3,7 @@
 mod inputs;
 mod latency;
 mod peak;
+mod steps;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,6 +17,7 @@ use super::RuntimeChoice;
 use crate::{Error, Progress, pipeline};
 pub use latency::Latency;
 pub use peak::Peak;
+pub use steps::{StepReport, program};
 
 /// What to time and how.
 #[derive(Clone, Debug)]
@@ -40,6 +42,24 @@ pub struct BenchJob {
     pub seed: u64,
     /// Time each step of our own executor as well.
     pub profile: bool,
+}
+
+impl Default for BenchJob {
+    /// One sample of random numbers, on every core, in our own executor.
+    fn default() -> Self {
+        BenchJob {
+            model: PathBuf::new(),
+            data: None,
+            split: "test".to_owned(),
+            batch: 1,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            runtimes: vec![RuntimeChoice::Bantam],
+            rounds: 20,
+            warm_up: 2,
+            seed: 0,
+            profile: false,
+        }
+    }
 }
 
 /// What was measured.
@@ -82,27 +102,18 @@ pub struct RuntimeReport {
     pub ratio: f64,
 }
 
-/// One step of our executor.
-#[derive(Clone, Debug, Serialize)]
-pub struct StepReport {
-    /// The node.
-    pub node: String,
-    /// Its kernel.
-    pub kernel: String,
-    /// Median time in milliseconds.
-    pub milliseconds: f64,
-}
-
 /// Times a model.
 pub fn bench(job: &BenchJob, progress: &dyn Progress) -> Result<BenchReport, Error> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(job.threads)
-        .build()
-        .map_err(|error| Error::Usage {
-            message: format!("{} threads cannot be started: {error}", job.threads),
-            hint: "choose fewer --threads".to_owned(),
-        })?;
-    pool.install(|| measure(job, progress))
+    pool(job)?.install(|| measure(job, progress))
+}
+
+/// The threads of our own executor.
+fn pool(job: &BenchJob) -> Result<rayon::ThreadPool, Error> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build();
+    pool.map_err(|error| Error::Usage {
+        message: format!("{} threads cannot be started: {error}", job.threads),
+        hint: "choose fewer --threads".to_owned(),
+    })
 }
 
 fn measure(job: &BenchJob, progress: &dyn Progress) -> Result<BenchReport, Error> {
@@ -114,10 +125,9 @@ fn measure(job: &BenchJob, progress: &dyn Progress) -> Result<BenchReport, Error
         .collect();
     let batch = inputs.first().and_then(|(_, tensor)| tensor.shape().first());
     let times = take_turns(job, &inputs, progress)?;
-    let steps = if job.profile {
-        profile(&model, &inputs, job)?
-    } else {
-        vec![]
+    let steps = match job.profile {
+        true => steps::profile(&model, &inputs, job.rounds)?,
+        false => vec![],
     };
     // Read before the machine's limits are measured: that takes buffers larger than its caches.
     let peak_memory = latency::peak_memory();
@@ -201,27 +211,4 @@ fn take_turns(
     }
     progress.finish();
     Ok(times)
-}
-
-/// Median time of each step of our executor.
-fn profile(
-    model: &bantam_graph::Model,
-    inputs: &[(&str, Tensor)],
-    job: &BenchJob,
-) -> Result<Vec<StepReport>, Error> {
-    let program = pipeline::compile(model)?;
-    let mut times = vec![Vec::with_capacity(job.rounds); program.steps().len()];
-    for _ in 0..job.rounds {
-        let run = program.profile(inputs)?;
-        times
-            .iter_mut()
-            .zip(run)
-            .for_each(|(times, time)| times.push(time.as_secs_f64() * 1e3));
-    }
-    let report = |(step, times): (bantam_exec::StepInfo, Vec<f64>)| StepReport {
-        node: step.node,
-        kernel: step.kernel,
-        milliseconds: Latency::of(times).median,
-    };
-    Ok(program.steps().into_iter().zip(times).map(report).collect())
 }

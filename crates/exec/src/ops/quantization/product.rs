@@ -9,7 +9,7 @@ use bantam_tensor::Tensor;
 use super::codes::{scale, scales, zero_point, zero_points};
 use super::sums::{Right, Scales, Sums, product, reals, requantized};
 use crate::inputs::Inputs;
-use crate::operator::{Operator, Outputs, Site};
+use crate::operator::{Operator, Outputs, Reads, Site};
 use crate::ops::broadcast::{broadcast_shape, broadcast_strides};
 use crate::{Context, OpError};
 
@@ -72,6 +72,13 @@ impl Operator for Product {
     fn kernel(&self) -> String {
         let packed = if self.right.is_some() { ", packed" } else { "" };
         format!("integer product{packed}")
+    }
+
+    fn reads(&self, index: usize) -> Reads {
+        match right_input(&self.op) {
+            Some(right) if right == index && self.right.is_some() => Reads::Never,
+            _ => Reads::Always,
+        }
     }
 }
 
