@@ -163,18 +163,27 @@ impl<'a, T: scratch::Element + Send + Sync> Source<'a, T> {
                 Elements::Shared(&self.x[unit.image * image..][start..image])
             }
         };
-        let sizes: Vec<usize> = std::iter::once(unit.rows)
+        (elements, self.starts(unit))
+    }
+
+    /// The offset of each window of a unit.
+    fn starts(&self, unit: Unit) -> Vec<usize> {
+        let mut sizes: Vec<usize> = std::iter::once(unit.rows)
             .chain(self.geometry.output[1..].iter().copied())
             .collect();
         let mut starts = Vec::with_capacity(sizes.iter().product());
         let mut position = vec![0; sizes.len()];
+        let last = sizes.len() - 1;
+        let row = std::mem::replace(&mut sizes[last], 1);
+        let step = self.geometry.strides[last] * self.geometry.channels;
         while !sizes.contains(&0) {
-            starts.push(self.offset(&position, &self.geometry.strides));
+            let first = self.offset(&position, &self.geometry.strides);
+            starts.extend((0..row).map(|index| first + index * step));
             if !advance(&mut position, &sizes) {
                 break;
             }
         }
-        (elements, starts)
+        starts
     }
 
     /// The padded rows that a unit's windows see, with some slack.

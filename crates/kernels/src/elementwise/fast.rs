@@ -88,7 +88,7 @@ functions! {
     /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`.
     gelu_tanh / GeluTanh<S>(x) {
         let cubic = S::multiply(S::multiply(x, x), S::splat(0.044_715));
-        let inner = S::multiply(S::multiply_add(cubic, x, x), S::splat(0.797_884_56));
+        let inner = S::multiply(S::multiply_add(cubic, x, x), S::splat(0.797_884_6));
         let half = S::multiply(x, S::splat(0.5));
         S::multiply_add(half, tanh_of::<S>(inner), half)
     }

@@ -1,18 +1,19 @@
 //! AVX-512 VNNI: `vpdpbusd` adds four products of an unsigned and a signed byte to each of 16 sums, without saturation.
 
 use std::arch::x86_64::{
-    __m512i, _mm_mask_storeu_epi8, _mm_storeu_si128, _mm512_adds_epi16, _mm512_cvtepi32_ps,
-    _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_extracti32x4_epi32, _mm512_loadu_ps, _mm512_loadu_si512,
+    __m512i, _mm_mask_storeu_epi8, _mm_storeu_si128, _mm256_storeu_si256, _mm512_adds_epi16,
+    _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32,
+    _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_loadu_si512,
     _mm512_mask_storeu_epi8, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi8, _mm512_min_ps, _mm512_mul_ps,
     _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16, _mm512_permutexvar_epi32, _mm512_set1_epi8,
-    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_si512,
-    _mm512_storeu_si512, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16, _mm512_unpacklo_epi8,
-    _mm512_unpacklo_epi16,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_storeu_si512, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
+    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16,
 };
 
 use super::dense::Block;
 use super::depthwise::{self, Columns, Row};
-use super::{Requantization, Target};
+use super::{Scaling, Target};
 use crate::Isa;
 use crate::integer::{DEPTH, LANES};
 
@@ -30,7 +31,7 @@ const PIXELS: [usize; 4] = [12, 12, 8, 6];
 /// The CPU has AVX-512; each of `scales` is valid for 16 numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn requantize(sums: [__m512i; 4], scales: [*const f32; 4], to: &Requantization) -> __m512i {
+unsafe fn requantize(sums: [__m512i; 4], scales: [*const f32; 4], to: Scaling<'_>) -> __m512i {
     // Packing takes turns among quarters of the vectors; this undoes it.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     // SAFETY: the caller's promise.
@@ -43,21 +44,25 @@ unsafe fn requantize(sums: [__m512i; 4], scales: [*const f32; 4], to: &Requantiz
 /// As for [`requantize`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn requantize_in_quarters(
-    sums: [__m512i; 4],
-    scales: [*const f32; 4],
-    to: &Requantization,
-) -> __m512i {
-    // Larger numbers saturate below all the same, but could not be converted. NaN passes, and NaN and very small numbers
-    // are converted to the smallest integer.
-    let high = _mm512_set1_ps(32767.0);
-    let mut codes = sums;
-    for (codes, scales) in codes.iter_mut().zip(scales) {
+unsafe fn requantize_in_quarters(sums: [__m512i; 4], scales: [*const f32; 4], to: Scaling<'_>) -> __m512i {
+    let mut quotients = [_mm512_setzero_ps(); 4];
+    for ((quotient, sums), scales) in quotients.iter_mut().zip(sums).zip(scales) {
         // SAFETY: the caller's promise.
-        let scales = unsafe { _mm512_loadu_ps(scales) };
-        let quotients = _mm512_mul_ps(_mm512_cvtepi32_ps(*codes), scales);
-        *codes = _mm512_cvtps_epi32(_mm512_min_ps(high, quotients));
+        *quotient = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), unsafe { _mm512_loadu_ps(scales) });
     }
+    if !to.fits {
+        // Larger numbers saturate below all the same, but could not be converted. NaN passes, and NaN and very small
+        // numbers are converted to the smallest integer.
+        let high = _mm512_set1_ps(32767.0);
+        for quotient in &mut quotients {
+            *quotient = _mm512_min_ps(high, *quotient);
+        }
+    }
+    let mut codes = sums;
+    for (codes, quotient) in codes.iter_mut().zip(quotients) {
+        *codes = _mm512_cvtps_epi32(quotient);
+    }
+    let to = to.to;
     let zero_point = _mm512_set1_epi16(to.zero_point as i16);
     let low = _mm512_adds_epi16(_mm512_packs_epi32(codes[0], codes[1]), zero_point);
     let high = _mm512_adds_epi16(_mm512_packs_epi32(codes[2], codes[3]), zero_point);
@@ -149,8 +154,9 @@ unsafe fn store_tile<const P: usize, const B: usize>(
     let at = |pixel: usize, vector: usize| place.first + (first + pixel) * place.stride + vector * LANES;
     let left = |vector: usize| place.filters.saturating_sub(vector * LANES).min(LANES);
     match block.target {
-        Target::Codes { y, to, scales } => {
-            let (scales, y) = (scales.as_ptr().wrapping_add(place.lanes.start), y.as_mut_ptr());
+        Target::Codes { y, to } => {
+            let (to, y) = (*to, y.as_mut_ptr());
+            let scales = to.scales.as_ptr().wrapping_add(place.lanes.start);
             if B > 2 {
                 for (pixel, totals) in totals.iter().enumerate() {
                     // The last vector may come twice; its second codes are not stored.
@@ -160,8 +166,7 @@ unsafe fn store_tile<const P: usize, const B: usize>(
                     // SAFETY: a scale for each lane; the filters of an existing pixel.
                     unsafe {
                         let codes = requantize(sums, scales, to);
-                        let mask = mask_of(place.filters.min(B * LANES));
-                        _mm512_mask_storeu_epi8(y.wrapping_add(at(pixel, 0)).cast(), mask, codes);
+                        store_codes(y.wrapping_add(at(pixel, 0)), codes, place.filters.min(B * LANES));
                     }
                 }
                 return;
@@ -173,6 +178,24 @@ unsafe fn store_tile<const P: usize, const B: usize>(
                 let scales = indices.map(|i| scales.wrapping_add(i % B * LANES));
                 // SAFETY: a scale for each lane.
                 let codes = unsafe { requantize(sums, scales, to) };
+                let whole = group + 4 <= P * B && place.filters == B * LANES;
+                if whole && place.stride == B * LANES {
+                    // SAFETY: the filters of existing pixels that lie side by side.
+                    unsafe { _mm512_storeu_si512(y.wrapping_add(at(group / B, 0)).cast(), codes) };
+                    continue;
+                }
+                if whole && B == 2 {
+                    let parts = (
+                        _mm512_castsi512_si256(codes),
+                        _mm512_extracti64x4_epi64::<1>(codes),
+                    );
+                    // SAFETY: the filters of two existing pixels.
+                    unsafe {
+                        _mm256_storeu_si256(y.wrapping_add(at(group / B, 0)).cast(), parts.0);
+                        _mm256_storeu_si256(y.wrapping_add(at(group / B + 1, 0)).cast(), parts.1);
+                    }
+                    continue;
+                }
                 let parts = [
                     _mm512_extracti32x4_epi32::<0>(codes),
                     _mm512_extracti32x4_epi32::<1>(codes),
@@ -198,6 +221,26 @@ unsafe fn store_tile<const P: usize, const B: usize>(
                     unsafe { _mm512_mask_storeu_epi32(to, mask, total) };
                 }
             }
+        }
+    }
+}
+
+/// Writes the first `count` codes, of 64. Stores by a mask are slower than whole ones.
+///
+/// # Safety
+/// The CPU has AVX-512; `to` is valid for `count` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store_codes(to: *mut u8, codes: __m512i, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match count {
+            64 => _mm512_storeu_si512(to.cast(), codes),
+            48 => {
+                _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(codes));
+                _mm_storeu_si128(to.add(32).cast(), _mm512_extracti32x4_epi32::<2>(codes));
+            }
+            _ => _mm512_mask_storeu_epi8(to.cast(), mask_of(count), codes),
         }
     }
 }
@@ -313,15 +356,13 @@ unsafe fn depthwise_tile<const P: usize>(
     for (pixel, totals) in totals.into_iter().enumerate() {
         let at = row.first + (first + pixel) * row.out_stride;
         match target {
-            Target::Codes { y, to, scales } => {
-                let of_vector = |vector: usize| scales.as_ptr().wrapping_add(row.lanes + vector * LANES);
+            Target::Codes { y, to } => {
+                let of_vector = |vector: usize| to.scales.as_ptr().wrapping_add(row.lanes + vector * LANES);
                 // Packing undoes the order that unpacking made.
                 // SAFETY: a scale for each channel of the block.
-                let bytes = unsafe { requantize_in_quarters(totals, [0, 1, 2, 3].map(of_vector), to) };
+                let bytes = unsafe { requantize_in_quarters(totals, [0, 1, 2, 3].map(of_vector), *to) };
                 // SAFETY: the codes of existing channels of an existing pixel.
-                unsafe {
-                    _mm512_mask_storeu_epi8(y.as_mut_ptr().add(at).cast(), mask_of(row.channels), bytes)
-                };
+                unsafe { store_codes(y.as_mut_ptr().add(at), bytes, row.channels) };
             }
             Target::Sums(y) => {
                 let mut lanes = [0i32; depthwise::CHANNELS];

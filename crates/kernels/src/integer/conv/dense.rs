@@ -136,7 +136,7 @@ impl Block<'_, '_> {
         let place = &self.place;
         let end = place.first + self.windows.len().saturating_sub(1) * place.stride + place.filters;
         let scales = match &*self.target {
-            Target::Codes { scales, .. } => scales.len() >= place.lanes.end,
+            Target::Codes { to, .. } => to.scales.len() >= place.lanes.end,
             Target::Sums(_) => true,
         };
         assert!(
@@ -152,8 +152,9 @@ impl Place {
         let first = self.first + pixel * self.stride;
         let (sums, range) = (&sums[..self.filters], first..first + self.filters);
         match target {
-            Target::Codes { y, to, scales } => {
-                to.apply(sums, &scales[self.lanes.clone()][..self.filters], &mut y[range]);
+            Target::Codes { y, to } => {
+                let scales = &to.scales[self.lanes.clone()][..self.filters];
+                to.to.apply(sums, scales, &mut y[range]);
             }
             Target::Sums(y) => y[range].copy_from_slice(sums),
         }

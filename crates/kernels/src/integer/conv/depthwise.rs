@@ -105,7 +105,7 @@ impl Depthwise {
             }
             let range = pixel * channels..(pixel + 1) * channels;
             match target {
-                Target::Codes { y, to, scales } => to.apply(&sums, scales, &mut y[range]),
+                Target::Codes { y, to } => to.to.apply(&sums, to.scales, &mut y[range]),
                 Target::Sums(y) => y[range].copy_from_slice(&sums),
             }
         });
@@ -215,7 +215,7 @@ impl Row<'_> {
         );
         let end = self.first + self.pixels.saturating_sub(1) * self.out_stride + self.channels;
         let scales = match target {
-            Target::Codes { scales, .. } => scales.len() >= self.lanes + CHANNELS,
+            Target::Codes { to, .. } => to.scales.len() >= self.lanes + CHANNELS,
             Target::Sums(_) => true,
         };
         assert!(

@@ -101,7 +101,12 @@ pub fn convolve(
     assert_eq!(to.scales.len(), geometry.out_channels, "a scale per filter");
     let job = Job::new(geometry, x, y.len(), filters, zeros, bias);
     let scales = job.arrange(&to.scales);
-    job.source.for_units(y, |unit, y| job.codes(unit, to, &scales, y));
+    let scaling = Scaling {
+        to,
+        scales: &scales,
+        fits: job.fits(&scales),
+    };
+    job.source.for_units(y, |unit, y| job.codes(unit, scaling, y));
 }
 
 /// The exact sums of `(x - zero) * (weight - zero)`, with the channels last; they wrap around beyond 32 bits.
@@ -121,13 +126,22 @@ pub fn convolve_exact(
 
 /// What becomes of the sums of a tile.
 enum Target<'a> {
-    /// Codes, by the scales in the order of the filters.
+    /// Codes.
     Codes {
         y: &'a mut [u8],
-        to: &'a Requantization,
-        scales: &'a [f32],
+        to: Scaling<'a>,
     },
     Sums(&'a mut [i32]),
+}
+
+/// How sums become codes.
+#[derive(Clone, Copy)]
+struct Scaling<'a> {
+    to: &'a Requantization,
+    /// Its scales in the order of the filters.
+    scales: &'a [f32],
+    /// No sum times its scale is beyond what 32 bits can hold.
+    fits: bool,
 }
 
 impl Target<'_> {
@@ -200,10 +214,19 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn codes(&self, unit: Unit, to: &Requantization, scales: &[f32], y: &mut [u8]) {
+    /// Whether every sum times its scale is within 32 bits, whatever the input; NaN is not.
+    fn fits(&self, scales: &[f32]) -> bool {
+        let products = self.filters.taps as f64 * (255.0 * 128.0);
+        let largest = |(start, scale): (&i32, &f32)| (f64::from(*start).abs() + products) * f64::from(*scale);
+        let mut each = self.starts.iter().zip(scales).map(largest);
+        each.all(|largest| largest.abs() < f64::from(1 << 30))
+    }
+
+    fn codes(&self, unit: Unit, to: Scaling<'_>, y: &mut [u8]) {
         if self.zeros.weights.iter().all(|&zero| zero == 0) {
-            return self.multiply(unit, Target::Codes { y, to, scales });
+            return self.multiply(unit, Target::Codes { y, to });
         }
+        let to = to.to;
         let mut sums = vec![0; y.len()];
         self.sums(unit, &mut sums);
         for (y, sums) in y
