@@ -3,11 +3,12 @@
 //!     [BANTAM_ISA=avx2] cargo run --release -p bantam-kernels --example conv_speed [PART OF A NAME] [THREADS]
 #![allow(clippy::print_stdout)]
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_kernels::Isa;
 use bantam_kernels::conv::{Epilogue, Geometry, PackedConvolution};
-use bantam_kernels::integer::{self, Filters, Requantization, ZeroPoints};
+use bantam_kernels::integer::{Filters, QuantizedConvolution, Requantization, ZeroPoints};
 
 /// Name, batch, groups, channels and filters of a group, size, kernel, stride.
 type Case = (&'static str, usize, usize, usize, usize, usize, usize, usize);
@@ -137,7 +138,8 @@ fn time_codes(geometry: &Geometry) -> f64 {
     };
     let bias = vec![11; geometry.out_channels];
     let zeros = ZeroPoints { x: 3, weights: &[0] };
-    least(|| integer::convolve(geometry, &x, &filters, zeros, &bias, &to, &mut y))
+    let convolution = QuantizedConvolution::new(Arc::new(filters), zeros, &bias, to);
+    least(|| convolution.run(geometry, &x, &mut y))
 }
 
 /// The least time of some calls.

@@ -11,7 +11,7 @@ mod panel;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-pub use conv::{Filters, Requantization, ZeroPoints, convolve, convolve_exact};
+pub use conv::{Filters, QuantizedConvolution, Requantization, ZeroPoints, convolve_exact};
 pub use panel::Panels;
 
 use rayon::prelude::*;

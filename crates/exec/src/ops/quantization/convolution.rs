@@ -1,11 +1,12 @@
 //! Convolutions of codes: ConvInteger and QLinearConv.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use bantam_graph::ops::{ConvInteger, QLinearConv};
 use bantam_kernels::conv::Geometry;
 use bantam_kernels::copy::permute;
-use bantam_kernels::integer::{self, Filters, Requantization, ZeroPoints};
+use bantam_kernels::integer::{self, Filters, QuantizedConvolution, Requantization, ZeroPoints};
 use bantam_tensor::{DType, Tensor};
 
 use super::codes::{scale, scales, signed, unsigned, zero_point, zero_points};
@@ -18,7 +19,7 @@ use crate::{Context, OpError};
 
 /// Filters, and how far the weights were moved to make them signed.
 struct Weights {
-    filters: Filters,
+    filters: Arc<Filters>,
     moved: i32,
 }
 
@@ -35,69 +36,47 @@ impl Weights {
         let (codes, moved) = signed(tensor, index)?;
         let dilation = last_dilation(dilations).unwrap_or(1);
         Ok(Weights {
-            filters: Filters::new(&codes, shape, groups, dilation),
+            filters: Arc::new(Filters::new(&codes, shape, groups, dilation)),
             moved,
         })
     }
 }
 
-/// The sizes, the input with its channels last, and the zero points.
-struct Problem<'a> {
-    geometry: Geometry,
-    x: Cow<'a, [u8]>,
-    x_zero: u8,
-    weight_zeros: Vec<i32>,
+/// The codes of an input with its channels last, unsigned, and how far they were moved for that.
+fn codes<'a>(x: &'a Tensor, channels_last: bool) -> Result<(Cow<'a, [u8]>, i32), OpError> {
+    let (mut codes, moved) = unsigned(x, 0)?;
+    if !channels_last {
+        let mut last = vec![0; codes.len()];
+        permute(&codes, x.shape(), &to_channels_last(x.rank()), &mut last);
+        codes = Cow::Owned(last);
+    }
+    Ok((codes, moved))
 }
 
-impl<'a> Problem<'a> {
-    fn new(
-        geometry: Geometry,
-        x: &'a Tensor,
-        channels_last: bool,
-        x_zero: i32,
-        weights: &Weights,
-        weight_zeros: &[i32],
-    ) -> Result<Problem<'a>, OpError> {
-        let (mut codes, moved) = unsigned(x, 0)?;
-        if !channels_last {
-            let mut last = vec![0; codes.len()];
-            permute(&codes, x.shape(), &to_channels_last(x.rank()), &mut last);
-            codes = Cow::Owned(last);
-        }
-        let x_zero = u8::try_from(x_zero + moved)
-            .map_err(|_| OpError::value(format!("{x_zero} is no zero point for the type of x")))?;
-        if weight_zeros.len() != 1 && weight_zeros.len() != geometry.out_channels {
-            let counts = (weight_zeros.len(), geometry.out_channels);
-            return Err(OpError::shape(format!(
-                "{} zero points for {} filters",
-                counts.0, counts.1
-            )));
-        }
-        check_padding(&geometry)?;
-        let weight_zeros = weight_zeros
-            .iter()
-            .map(|zero| zero.wrapping_add(weights.moved))
-            .collect();
-        Ok(Problem {
-            geometry,
-            x: codes,
-            x_zero,
-            weight_zeros,
-        })
+/// The zero points of codes that were moved, the input's and the filters'.
+fn moved_zeros(
+    x_zero: i32,
+    x_moved: i32,
+    weights: &Weights,
+    weight_zeros: &[i32],
+    out_channels: usize,
+) -> Result<(u8, Vec<i32>), OpError> {
+    let zero = u8::try_from(x_zero + x_moved)
+        .map_err(|_| OpError::value(format!("{x_zero} is no zero point for the type of x")))?;
+    if weight_zeros.len() != 1 && weight_zeros.len() != out_channels {
+        let count = weight_zeros.len();
+        return Err(OpError::shape(format!(
+            "{count} zero points for {out_channels} filters"
+        )));
     }
+    let moved = weight_zeros.iter().map(|zero| zero.wrapping_add(weights.moved));
+    Ok((zero, moved.collect()))
+}
 
-    fn zeros(&self) -> ZeroPoints<'_> {
-        ZeroPoints {
-            x: self.x_zero,
-            weights: &self.weight_zeros,
-        }
-    }
-
-    /// The shape of the result, with the channels last.
-    fn shape(&self) -> Vec<usize> {
-        let shape = output_shape(&self.geometry);
-        permuted(&shape, &to_channels_last(shape.len()))
-    }
+/// The shape of a result, with the channels last.
+fn shape_of(geometry: &Geometry) -> Vec<usize> {
+    let shape = output_shape(geometry);
+    permuted(&shape, &to_channels_last(shape.len()))
 }
 
 /// A result with its channels where the node wants them.
@@ -121,8 +100,19 @@ struct Exact {
 struct Quantized {
     op: QLinearConv,
     weights: Option<Weights>,
+    /// Scales, zero points and bias are constants too.
+    constant: bool,
+    /// What was made of them when they were seen first.
+    ready: OnceLock<Arc<Ready>>,
     /// Input and output have their channels last.
     channels_last: bool,
+}
+
+/// A convolution that only needs its input.
+struct Ready {
+    convolution: QuantizedConvolution,
+    signed: bool,
+    x_moved: i32,
 }
 
 /// ConvInteger: x, weights, zero points of both.
@@ -137,11 +127,34 @@ pub(crate) fn exact(op: &ConvInteger, site: &Site<'_>) -> Result<Box<dyn Operato
 /// QLinearConv: x, scale, zero point, weights, scale, zero point, output scale, zero point, optional 32-bit bias.
 pub(crate) fn quantized(op: &QLinearConv, site: &Site<'_>) -> Result<Box<dyn Operator>, OpError> {
     let pack = |tensor| Weights::pack(tensor, 3, op.group, &op.dilations);
+    let known = |index| site.node.input(index).is_none() || site.constant(index).is_some();
     Ok(Box::new(Quantized {
         op: op.clone(),
         weights: site.constant(3).map(pack).transpose()?,
+        constant: (1..site.node.inputs.len()).all(known),
+        ready: OnceLock::new(),
         channels_last: site.channels_last,
     }))
+}
+
+impl Ready {
+    fn new(weights: &Weights, x_moved: i32, inputs: &Inputs<'_>) -> Result<Ready, OpError> {
+        let out_channels = inputs.required(3)?.shape()[0];
+        let (to, bias) = requantization(inputs, out_channels)?;
+        let (x_zero, weight_zeros) = (zero_point(inputs, 2)?, zero_points(inputs, 5)?);
+        let (x, weight_zeros) = moved_zeros(x_zero, x_moved, weights, &weight_zeros, out_channels)?;
+        let zeros = ZeroPoints {
+            x,
+            weights: &weight_zeros,
+        };
+        let signed = to.signed;
+        let filters = weights.filters.clone();
+        Ok(Ready {
+            convolution: QuantizedConvolution::new(filters, zeros, &bias, to),
+            signed,
+            x_moved,
+        })
+    }
 }
 
 impl Operator for Exact {
@@ -157,15 +170,12 @@ impl Operator for Exact {
                 &packed
             }
         };
-        let problem = Problem::new(geometry, x, false, x_zero, weights, &weight_zeros)?;
-        let y = context.fill(&problem.shape(), |y: &mut [i32]| {
-            integer::convolve_exact(
-                &problem.geometry,
-                &problem.x,
-                &weights.filters,
-                problem.zeros(),
-                y,
-            );
+        let (codes, moved) = codes(x, false)?;
+        let (x, zeros) = moved_zeros(x_zero, moved, weights, &weight_zeros, geometry.out_channels)?;
+        check_padding(&geometry)?;
+        let zeros = ZeroPoints { x, weights: &zeros };
+        let y = context.fill(&shape_of(&geometry), |y: &mut [i32]| {
+            integer::convolve_exact(&geometry, &codes, &weights.filters, zeros, y);
         })?;
         Ok(vec![Some(arranged(y, false, context)?)])
     }
@@ -183,24 +193,22 @@ impl Operator for Quantized {
             false => x.shape().to_vec(),
         };
         let geometry = geometry(window_attributes!(self.op), self.op.group, &shape, w.shape())?;
-        let (to, bias) = requantization(inputs, geometry.out_channels)?;
-        let (x_zero, weight_zeros) = (zero_point(inputs, 2)?, zero_points(inputs, 5)?);
-        let packed;
-        let weights = match &self.weights {
-            Some(weights) => weights,
+        check_padding(&geometry)?;
+        let (codes, moved) = codes(x, self.channels_last)?;
+        let new;
+        let ready = match self.ready.get().filter(|ready| ready.x_moved == moved) {
+            Some(ready) => ready,
             None => {
-                packed = Weights::pack(w, 3, self.op.group, &self.op.dilations)?;
-                &packed
+                new = self.ready(moved, inputs)?;
+                &new
             }
         };
-        let problem = Problem::new(geometry, x, self.channels_last, x_zero, weights, &weight_zeros)?;
-        let run = |y: &mut [u8]| {
-            let (geometry, zeros) = (&problem.geometry, problem.zeros());
-            integer::convolve(geometry, &problem.x, &weights.filters, zeros, &bias, &to, y);
-        };
-        let y = match to.signed {
-            false => context.fill(&problem.shape(), run)?,
-            true => context.fill(&problem.shape(), |y: &mut [i8]| run(bytemuck::cast_slice_mut(y)))?,
+        let (shape, convolution) = (shape_of(&geometry), &ready.convolution);
+        let y = match ready.signed {
+            false => context.fill(&shape, |y| convolution.run(&geometry, &codes, y))?,
+            true => context.fill(&shape, |y: &mut [i8]| {
+                convolution.run(&geometry, &codes, bytemuck::cast_slice_mut(y));
+            })?,
         };
         Ok(vec![Some(arranged(y, self.channels_last, context)?)])
     }
@@ -208,6 +216,28 @@ impl Operator for Quantized {
     fn kernel(&self) -> String {
         let layout = if self.channels_last { ", channels last" } else { "" };
         format!("integer convolution, requantized{layout}")
+    }
+}
+
+impl Quantized {
+    /// What is made of the weights and the rest, kept for the next run where it will be the same.
+    fn ready(&self, x_moved: i32, inputs: &Inputs<'_>) -> Result<Arc<Ready>, OpError> {
+        let ready = Arc::new(match &self.weights {
+            Some(weights) => Ready::new(weights, x_moved, inputs)?,
+            None => {
+                let (codes, op) = (inputs.required(3)?, &self.op);
+                Ready::new(
+                    &Weights::pack(codes, 3, op.group, &op.dilations)?,
+                    x_moved,
+                    inputs,
+                )?
+            }
+        });
+        if self.constant {
+            // Another thread may have been faster with the same.
+            let _ = self.ready.set(ready.clone());
+        }
+        Ok(ready)
     }
 }
 

@@ -14,6 +14,8 @@ mod requantize;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use super::DEPTH;
 use crate::conv::Geometry;
 use crate::conv::source::{Source, Unit};
@@ -63,6 +65,31 @@ impl Filters {
             taps,
         }
     }
+
+    /// What the sums start from, in the order of the filters: bias, and what zero points of the input take off.
+    fn starts(&self, zeros: ZeroPoints<'_>, bias: &[i32]) -> Vec<i32> {
+        let out_channels = self.sums.len();
+        assert!(
+            zeros.weights.len() == 1 || zeros.weights.len() == out_channels,
+            "a zero point per filter"
+        );
+        assert!(bias.is_empty() || bias.len() == out_channels, "a bias per filter");
+        let start = |out: usize| {
+            let of_zeros = zeros.of_filter(out).wrapping_mul(self.taps as i32);
+            let sum = self.sums[out].wrapping_sub(of_zeros);
+            let bias = bias.get(out).copied().unwrap_or(0);
+            bias.wrapping_sub(sum.wrapping_mul(i32::from(zeros.x)))
+        };
+        self.arrange(&(0..out_channels).map(start).collect::<Vec<i32>>())
+    }
+
+    /// One number per output channel in the order in which the kernels want them.
+    fn arrange<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
+        match &self.kind {
+            Kind::Dense(dense) => dense.blocks.arrange(values),
+            Kind::Depthwise(depthwise) => depthwise.arrange(values),
+        }
+    }
 }
 
 /// The zero points of a convolution.
@@ -84,35 +111,76 @@ impl ZeroPoints<'_> {
     }
 }
 
-/// `y = requantized(bias + sums of (x - zero) * (weight - zero))`, all with the channels last. Without bias when it is
-/// empty. Signed codes are written as their bits.
-///
-/// # Panics
-/// When the slices do not have the sizes of the geometry, or the filters were made for other ones.
-pub fn convolve(
-    geometry: &Geometry,
-    x: &[u8],
-    filters: &Filters,
-    zeros: ZeroPoints<'_>,
-    bias: &[i32],
-    to: &Requantization,
-    y: &mut [u8],
-) {
-    assert_eq!(to.scales.len(), geometry.out_channels, "a scale per filter");
-    let job = Job::new(geometry, x, y.len(), filters, zeros, bias);
-    let scales = job.arrange(&to.scales);
-    let scaling = Scaling {
-        to,
-        scales: &scales,
-        fits: job.fits(&scales),
-    };
-    job.source.for_units(y, |unit, y| job.codes(unit, scaling, y));
+/// A convolution of codes whose sums become codes again: `requantized(bias + sums of (x - zero) * (weight - zero))`.
+#[derive(Clone, Debug)]
+pub struct QuantizedConvolution {
+    filters: Arc<Filters>,
+    x_zero: u8,
+    weight_zeros: Vec<i32>,
+    to: Requantization,
+    /// In the order of the filters.
+    starts: Vec<i32>,
+    scales: Vec<f32>,
+    /// No sum times its scale is beyond what 32 bits can hold.
+    fits: bool,
+}
+
+impl QuantizedConvolution {
+    /// Without bias when it is empty.
+    ///
+    /// # Panics
+    /// When there are not as many zero points, biases or scales as filters.
+    pub fn new(
+        filters: Arc<Filters>,
+        zeros: ZeroPoints<'_>,
+        bias: &[i32],
+        to: Requantization,
+    ) -> QuantizedConvolution {
+        assert_eq!(to.scales.len(), filters.sums.len(), "a scale per filter");
+        let starts = filters.starts(zeros, bias);
+        let scales = filters.arrange(&to.scales);
+        QuantizedConvolution {
+            fits: fits(&filters, &starts, &scales),
+            x_zero: zeros.x,
+            weight_zeros: zeros.weights.to_vec(),
+            filters,
+            to,
+            starts,
+            scales,
+        }
+    }
+
+    /// Computes `y`; both it and `x` have the channels last. Signed codes are written as their bits.
+    ///
+    /// # Panics
+    /// When the slices do not have the sizes of the geometry, or the filters were made for other ones.
+    pub fn run(&self, geometry: &Geometry, x: &[u8], y: &mut [u8]) {
+        let zeros = ZeroPoints {
+            x: self.x_zero,
+            weights: &self.weight_zeros,
+        };
+        let job = Job::new(geometry, x, y.len(), &self.filters, zeros, &self.starts);
+        let scaling = Scaling {
+            to: &self.to,
+            scales: &self.scales,
+            fits: self.fits,
+        };
+        job.source.for_units(y, |unit, y| job.codes(unit, scaling, y));
+    }
+}
+
+/// Whether every sum times its scale is within 32 bits, whatever the input; NaN is not.
+fn fits(filters: &Filters, starts: &[i32], scales: &[f32]) -> bool {
+    let products = filters.taps as f64 * (255.0 * 128.0);
+    let largest = |(start, scale): (&i32, &f32)| (f64::from(*start).abs() + products) * f64::from(*scale);
+    let mut each = starts.iter().zip(scales).map(largest);
+    each.all(|largest| largest.abs() < f64::from(1 << 30))
 }
 
 /// The exact sums of `(x - zero) * (weight - zero)`, with the channels last; they wrap around beyond 32 bits.
 ///
 /// # Panics
-/// As [`convolve`].
+/// When the slices do not have the sizes of the geometry, or the filters were made for other ones.
 pub fn convolve_exact(
     geometry: &Geometry,
     x: &[u8],
@@ -120,7 +188,8 @@ pub fn convolve_exact(
     zeros: ZeroPoints<'_>,
     y: &mut [i32],
 ) {
-    let job = Job::new(geometry, x, y.len(), filters, zeros, &[]);
+    let starts = filters.starts(zeros, &[]);
+    let job = Job::new(geometry, x, y.len(), filters, zeros, &starts);
     job.source.for_units(y, |unit, y| job.sums(unit, y));
 }
 
@@ -154,14 +223,14 @@ impl Target<'_> {
     }
 }
 
-/// A call of [`convolve`].
+/// One run of a convolution.
 struct Job<'a> {
     source: Source<'a, u8>,
     filters: &'a Filters,
     zeros: ZeroPoints<'a>,
     out_channels: usize,
-    /// What the sums start from, in the order of the filters: bias, and what zero points of the input take off.
-    starts: Vec<i32>,
+    /// What [`Filters::starts`] gives.
+    starts: &'a [i32],
 }
 
 impl<'a> Job<'a> {
@@ -171,7 +240,7 @@ impl<'a> Job<'a> {
         y: usize,
         filters: &'a Filters,
         zeros: ZeroPoints<'a>,
-        bias: &[i32],
+        starts: &'a [i32],
     ) -> Job<'a> {
         let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
         assert!(
@@ -182,44 +251,14 @@ impl<'a> Job<'a> {
             filters.taps == taps && filters.sums.len() == out_channels,
             "filters of these sizes"
         );
-        assert!(
-            zeros.weights.len() == 1 || zeros.weights.len() == out_channels,
-            "a zero point per filter"
-        );
-        assert!(bias.is_empty() || bias.len() == out_channels, "a bias per filter");
-        let start = |out: usize| {
-            let of_zeros = zeros.of_filter(out).wrapping_mul(taps as i32);
-            let sum = filters.sums[out].wrapping_sub(of_zeros);
-            let bias = bias.get(out).copied().unwrap_or(0);
-            bias.wrapping_sub(sum.wrapping_mul(i32::from(zeros.x)))
-        };
-        let starts: Vec<i32> = (0..out_channels).map(start).collect();
         let merged = matches!(&filters.kind, Kind::Dense(dense) if dense.blocks.merged);
-        let mut job = Job {
+        Job {
             source: Source::new(geometry, x, zeros.x, merged, DEPTH),
             filters,
             zeros,
             out_channels,
-            starts: Vec::new(),
-        };
-        job.starts = job.arrange(&starts);
-        job
-    }
-
-    /// One number per output channel in the order in which the kernels want them.
-    fn arrange<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
-        match &self.filters.kind {
-            Kind::Dense(dense) => dense.blocks.arrange(values),
-            Kind::Depthwise(depthwise) => depthwise.arrange(values),
+            starts,
         }
-    }
-
-    /// Whether every sum times its scale is within 32 bits, whatever the input; NaN is not.
-    fn fits(&self, scales: &[f32]) -> bool {
-        let products = self.filters.taps as f64 * (255.0 * 128.0);
-        let largest = |(start, scale): (&i32, &f32)| (f64::from(*start).abs() + products) * f64::from(*scale);
-        let mut each = self.starts.iter().zip(scales).map(largest);
-        each.all(|largest| largest.abs() < f64::from(1 << 30))
     }
 
     fn codes(&self, unit: Unit, to: Scaling<'_>, y: &mut [u8]) {
@@ -246,8 +285,8 @@ impl<'a> Job<'a> {
 
     fn multiply(&self, unit: Unit, target: Target<'_>) {
         match &self.filters.kind {
-            Kind::Dense(dense) => dense.multiply(&self.source, unit, &self.starts, target),
-            Kind::Depthwise(depthwise) => depthwise.multiply(&self.source, unit, &self.starts, target),
+            Kind::Dense(dense) => dense.multiply(&self.source, unit, self.starts, target),
+            Kind::Depthwise(depthwise) => depthwise.multiply(&self.source, unit, self.starts, target),
         }
     }
 

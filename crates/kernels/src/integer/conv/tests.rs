@@ -66,7 +66,7 @@ fn check(case: usize, geometry: &Geometry) {
     ]
     .concat();
     let dilation = geometry.dilations[geometry.dilations.len() - 1];
-    let filters = Filters::new(&weights, &shape, geometry.groups, dilation);
+    let filters = Arc::new(Filters::new(&weights, &shape, geometry.groups, dilation));
     let last = channels_last(&x, geometry.channels, geometry.input_plane());
     let many: Vec<i32> = (0..geometry.out_channels as i32).collect();
     for (zero, zeros) in [(0, vec![0]), (17, vec![0]), (200, vec![-3]), (9, many)] {
@@ -93,7 +93,7 @@ fn check(case: usize, geometry: &Geometry) {
     }
 }
 
-fn check_codes(geometry: &Geometry, x: &[u8], filters: &Filters, zeros: ZeroPoints<'_>, sums: &[i32]) {
+fn check_codes(geometry: &Geometry, x: &[u8], filters: &Arc<Filters>, zeros: ZeroPoints<'_>, sums: &[i32]) {
     let channels = geometry.out_channels;
     let bias: Vec<i32> = (0..channels as i32).map(|i| i * 1000 - 5000).collect();
     let largest = sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(1) as f32;
@@ -105,7 +105,8 @@ fn check_codes(geometry: &Geometry, x: &[u8], filters: &Filters, zeros: ZeroPoin
             signed,
         };
         let mut got = vec![0; sums.len()];
-        convolve(geometry, x, filters, zeros, &bias, &to, &mut got);
+        let convolution = QuantizedConvolution::new(filters.clone(), zeros, &bias, to.clone());
+        convolution.run(geometry, x, &mut got);
         for (index, (got, sum)) in got.iter().zip(sums).enumerate() {
             let channel = index % channels;
             let (low, high) = if signed { (-128, 127) } else { (0, 255) };
