@@ -119,7 +119,12 @@ impl<'a, T: scratch::Element + Send + Sync> Source<'a, T> {
         let pixels = geometry.batch * geometry.output_plane();
         let even = pixels.div_ceil(SHARE * rayon::current_num_threads());
         let wanted = even.clamp((PRODUCTS.start / products).min(most), most).max(1);
-        wanted.div_ceil(self.row_pixels().max(1))
+        let wanted = wanted.div_ceil(self.row_pixels().max(1));
+        match geometry.batch {
+            // With few units for each thread, one thread must not get the most rows of them all.
+            1 => balanced(geometry.output[0], 2 * wanted, rayon::current_num_threads()),
+            _ => wanted,
+        }
     }
 
     fn offsets_of_runs(&self, merged: bool) -> Vec<usize> {
@@ -226,6 +231,25 @@ impl<'a, T: scratch::Element + Send + Sync> Source<'a, T> {
     }
 }
 
+/// How many rows, `most` at most, to take at a time so that threads which share `rows` are done early.
+pub(crate) fn balanced(rows: usize, most: usize, threads: usize) -> usize {
+    let slowest = |at_a_time: usize| {
+        let whole = rows / at_a_time;
+        let rest = rows % at_a_time;
+        // Units are taken in order; the last one, which is smaller, by whoever is free first.
+        let longest = whole.div_ceil(threads) * at_a_time;
+        match whole % threads {
+            0 => longest + rest,
+            _ => longest,
+        }
+    };
+    let candidates = 1..=most.min(rows).max(1);
+    let best = candidates.clone().map(slowest).min().unwrap_or(0);
+    // More rows at a time read the weights less often, which is worth a tenth.
+    let good = |at_a_time: &usize| slowest(*at_a_time) * 10 <= best * 11;
+    candidates.rev().find(good).unwrap_or(1)
+}
+
 /// The same convolution as one image of single pixels where windows are single elements that lie side by side.
 fn simplified(geometry: &Geometry) -> Geometry {
     let ones = [&geometry.kernel, &geometry.strides]
@@ -245,5 +269,32 @@ fn simplified(geometry: &Geometry) -> Geometry {
         dilations: vec![1],
         pads: vec![0],
         ..*geometry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::balanced;
+
+    #[test]
+    fn rows_are_shared_evenly() {
+        // Rows, most at a time, threads: rows at a time.
+        let cases = [
+            (14, 8, 2, 7),
+            (14, 4, 2, 1),
+            (7, 8, 2, 4),
+            (56, 14, 2, 14),
+            (28, 7, 2, 7),
+            (12, 12, 4, 3),
+            (1, 5, 2, 1),
+        ];
+        for (rows, most, threads, expected) in cases {
+            assert_eq!(
+                balanced(rows, most, threads),
+                expected,
+                "{rows} rows by {threads} threads"
+            );
+        }
+        assert_eq!(balanced(0, 3, 2), 1);
     }
 }

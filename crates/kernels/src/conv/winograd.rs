@@ -9,7 +9,7 @@ use super::Geometry;
 use super::blocks::Blocks;
 use super::dense::{Tile, most_pixels};
 use super::packed::{Epilogue, Finish};
-use super::source::Unit;
+use super::source::{Unit, balanced};
 use crate::Isa;
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd, run};
@@ -102,7 +102,14 @@ impl Winograd {
         let (rows, columns) = (geometry.output[0].div_ceil(OUT), geometry.output[1].div_ceil(OUT));
         let most = (SCRATCH / (POSITIONS * geometry.channels)).clamp(TILES.start, TILES.end);
         let even = (geometry.batch * rows * columns).div_ceil(2 * rayon::current_num_threads());
-        let at_a_time = most.min(even).div_ceil(columns).max(1);
+        let at_a_time = match geometry.batch {
+            1 => balanced(
+                rows,
+                2 * most.min(even).div_ceil(columns),
+                rayon::current_num_threads(),
+            ),
+            _ => most.min(even).div_ceil(columns).max(1),
+        };
         let of_image = |(index, y): (usize, &mut [f32])| {
             let parts = y.par_chunks_mut(at_a_time * OUT * row).enumerate();
             parts.for_each(|(part, y)| {
