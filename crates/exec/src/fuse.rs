@@ -1,8 +1,10 @@
 //! Which nodes run in one step: convolutions with the addition of a residual and the clamp that follow them, products
-//! with their bias and activation.
+//! with their bias and activation, products of codes with the scales that make them reals.
 //!
 //! A chain is Conv, then optionally Add, then optionally Relu, a Clip by constants or a smooth activation. Values inside of a chain must have
 //! one reader only, and nobody may look at them.
+
+mod scaled;
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,6 +17,7 @@ use crate::operator::{Operator, Site};
 use crate::ops::convolution::{Activation, Following, prepare};
 use crate::ops::packed_product;
 use crate::step::Step;
+use scaled::Scales;
 
 /// The chains of a graph.
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ struct Chain {
     nodes: Vec<NodeId>,
     /// What is added: to a product, a constant row.
     addend: Option<ValueId>,
+    /// What the sums of a product of codes are multiplied with.
+    scales: Option<Scales>,
     following: Following,
 }
 
@@ -48,6 +53,13 @@ pub(crate) fn find(graph: &Graph, observed: &HashSet<ValueId>) -> Fusions {
         let chain = match node.op {
             Op::Conv(_) if node.extra.is_empty() => search.chain(id, taken),
             Op::MatMul(_) if node.extra.is_empty() => search.product(id, taken),
+            Op::MatMulInteger(_) if node.extra.is_empty() => match search.scaled_product(id, taken) {
+                Some(chain) => chain,
+                None => {
+                    search.explain(id, id);
+                    continue;
+                }
+            },
             _ => continue,
         };
         let Some((&last, others)) = chain.nodes.split_last() else {
@@ -81,6 +93,10 @@ impl Fusions {
             .map(|&id| graph.describe(graph.node(id)))
             .collect();
         let outputs = graph.node(last).outputs.clone();
+        if let Some(scales) = chain.scales {
+            let (operator, inputs) = scaled::prepare(graph, node, chain, scales)?;
+            return Some(Step::new(names.join(" + "), operator, inputs, outputs));
+        }
         let Op::Conv(conv) = &node.op else {
             let bias = chain.addend.and_then(|id| graph.constant(id));
             let matrix = graph.constant_input(node, 1)?;
@@ -114,6 +130,7 @@ impl Search<'_> {
         let mut chain = Chain {
             nodes: vec![conv],
             addend: None,
+            scales: None,
             following: Following::NOTHING,
         };
         let reader = |chain: &Chain| {
@@ -145,6 +162,7 @@ impl Search<'_> {
         let mut chain = Chain {
             nodes: vec![product],
             addend: None,
+            scales: None,
             following: Following::NOTHING,
         };
         let matrix = self.graph.constant_input(self.graph.node(product), 1);
@@ -154,7 +172,14 @@ impl Search<'_> {
         else {
             return chain;
         };
-        if let Some((add, position)) = self.only_reader(product).filter(|(add, _)| !taken(*add)) {
+        self.join_bias_and_activation(&mut chain, columns, taken);
+        chain
+    }
+
+    /// What follows a product whose result has so many columns: the addition of a constant row, an activation.
+    fn join_bias_and_activation(&self, chain: &mut Chain, columns: usize, taken: impl Fn(NodeId) -> bool) {
+        let last = chain.nodes[chain.nodes.len() - 1];
+        if let Some((add, position)) = self.only_reader(last).filter(|(add, _)| !taken(*add)) {
             let node = self.graph.node(add);
             let row = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.shape() == [columns];
             let is_row = self
@@ -166,21 +191,21 @@ impl Search<'_> {
                 chain.addend = node.input(1 - position);
             }
         }
-        if let Some((nodes, activation)) = self.activation(&chain)
+        if let Some((nodes, activation)) = self.activation(chain)
             && nodes.iter().all(|node| !taken(*node))
         {
             chain.nodes.extend(nodes);
             chain.following.activation = Some(activation);
         }
-        chain
     }
 
     /// The activation that follows a chain, if its weights and so its results are `f32`.
     fn activation(&self, chain: &Chain) -> Option<(Vec<NodeId>, Activation)> {
-        let conv = self.graph.node(*chain.nodes.first()?);
-        self.graph
-            .constant_input(conv, 1)
-            .filter(|weights| weights.dtype() == DType::F32)?;
+        let first = self.graph.node(*chain.nodes.first()?);
+        let weights = self.graph.constant_input(first, 1)?;
+        if weights.dtype() != DType::F32 && chain.scales.is_none() {
+            return None;
+        }
         let last = *chain.nodes.last()?;
         if let Some((reader, 0)) = self.only_reader(last) {
             let (name, apply): (_, fn(&mut [f32])) = match &self.graph.node(reader).op {
@@ -291,118 +316,4 @@ fn swish(y: &mut [f32]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use bantam_graph::ops::{AutoPad, Clip, Conv};
-
-    use super::*;
-    use crate::{CompileOptions, Taps, compile};
-
-    fn conv() -> Conv {
-        Conv {
-            auto_pad: AutoPad::NotSet,
-            dilations: Vec::new(),
-            group: 1,
-            kernel_shape: Vec::new(),
-            pads: Vec::new(),
-            strides: Vec::new(),
-        }
-    }
-
-    /// x -> Conv -> Add(Conv(x)) -> Relu -> Clip, with the names of its values.
-    fn residual_block() -> (Graph, HashMap<&'static str, ValueId>) {
-        let mut graph = Graph::default();
-        let x = graph.add_input("x", DType::F32, vec![1.into(), 1.into(), 4.into()]);
-        let weights = |value: f32| Tensor::from_slice(&[1, 1, 1], &[value]).unwrap();
-        let (double, negate) = (
-            graph.add_constant("w", weights(2.0)),
-            graph.add_constant("v", weights(-1.0)),
-        );
-        let first = graph.add_node("first", conv(), &[x, double]);
-        let second = graph.add_node("second", conv(), &[x, negate]);
-        let sum = graph.add_node("sum", Binary::Add, &[first, second]);
-        let relu = graph.add_node("relu", Unary::Relu, &[sum]);
-        let bounds = [1.5f32, 2.5].map(|bound| graph.add_constant("bound", Tensor::scalar(bound)));
-        let third = graph.add_node("third", conv(), &[relu, double]);
-        let clip = graph.add_node("clip", Clip {}, &[third, bounds[0], bounds[1]]);
-        graph.outputs.push(clip);
-        let names = [
-            ("first", first),
-            ("second", second),
-            ("sum", sum),
-            ("relu", relu),
-            ("clip", clip),
-        ];
-        (graph, names.into_iter().collect())
-    }
-
-    fn run(graph: &Graph, observed: &[ValueId]) -> (usize, Vec<f32>, Vec<Vec<f32>>) {
-        let options = CompileOptions {
-            observed: observed.iter().copied().collect(),
-            ..CompileOptions::default()
-        };
-        let program = compile(graph, &options).unwrap();
-        let x = Tensor::from_slice(&[1, 1, 4], &[-1f32, 0.5, 1.0, 3.0]).unwrap();
-        let mut seen = vec![Vec::new(); observed.len()];
-        let mut taps = Taps::none();
-        for (value, seen) in observed.iter().zip(&mut seen) {
-            taps.add(*value, |tensor| *seen = tensor.to_f32().unwrap());
-        }
-        let y = program.run(&[("x", x)], &mut taps).unwrap();
-        drop(taps);
-        // Those at the edges of regions with another layout do not count.
-        let steps = program.steps();
-        let steps = steps.iter().filter(|step| !step.node.contains("(Transpose)"));
-        (steps.count(), y[0].to_f32().unwrap(), seen)
-    }
-
-    #[test]
-    fn chains_run_in_one_step() {
-        let (graph, names) = residual_block();
-        let expected = vec![1.5, 1.5, 2.0, 2.5];
-        // first; second + sum + relu; third + clip
-        assert_eq!(run(&graph, &[]), (3, expected.clone(), vec![]));
-        for (name, steps, values) in [
-            ("first", 3, [-2.0, 1.0, 2.0, 6.0]),
-            ("second", 3, [1.0, -0.5, -1.0, -3.0]),
-            ("sum", 4, [-1.0, 0.5, 1.0, 3.0]),
-            ("relu", 3, [0.0, 0.5, 1.0, 3.0]),
-        ] {
-            let (got_steps, y, seen) = run(&graph, &[names[name]]);
-            assert_eq!((y, seen), (expected.clone(), vec![values.to_vec()]), "{name}");
-            assert_eq!(got_steps, steps, "{name}");
-        }
-    }
-
-    #[test]
-    fn values_with_other_readers_are_kept() {
-        let (mut graph, names) = residual_block();
-        graph.outputs.push(names["sum"]);
-        assert_eq!(run(&graph, &[]).0, 4, "the sum is an output");
-        let (mut graph, names) = residual_block();
-        let other = graph.add_node("other", Unary::Neg, &[names["second"]]);
-        graph.outputs.push(other);
-        let steps = run(&graph, &[]).0;
-        assert_eq!(steps, 4, "first + sum + relu; second; third + clip; other");
-    }
-
-    #[test]
-    fn addends_that_are_broadcast_are_added_apart() {
-        let mut graph = Graph::default();
-        let x = graph.add_input("x", DType::F32, vec![1.into(), 1.into(), 4.into()]);
-        let other = graph.add_input("other", DType::F32, vec![]);
-        graph.value_mut(other).ty = Default::default();
-        let weights = graph.add_constant("w", Tensor::from_slice(&[1, 1, 1], &[2f32]).unwrap());
-        let y = graph.add_node("y", conv(), &[x, weights]);
-        let sum = graph.add_node("sum", Binary::Add, &[other, y]);
-        let relu = graph.add_node("relu", Unary::Relu, &[sum]);
-        graph.outputs.push(relu);
-        let program = compile(&graph, &CompileOptions::default()).unwrap();
-        let x = Tensor::from_slice(&[1, 1, 4], &[-1f32, 0.5, 1.0, 3.0]).unwrap();
-        let other = Tensor::from_slice(&[2, 1, 1, 1], &[-4f32, 1.0]).unwrap();
-        let y = program
-            .run(&[("x", x), ("other", other)], &mut Taps::none())
-            .unwrap();
-        assert_eq!(y[0].shape(), [2, 1, 1, 4]);
-        assert_eq!(y[0].to_f32().unwrap(), [0.0, 0.0, 0.0, 2.0, 0.0, 2.0, 3.0, 7.0]);
-    }
-}
+mod tests;

@@ -31,6 +31,7 @@ mod regions;
 mod resize;
 mod rotary;
 mod sampling;
+pub(crate) mod scaled_product;
 mod softmax;
 #[cfg(test)]
 mod testing;

@@ -58,19 +58,7 @@ impl Operator for PackedProduct {
             )));
         }
         let shape = [outer, &[self.columns]].concat();
-        let rows = vec![outer.iter().product()];
-        let geometry = Geometry {
-            batch: 1,
-            channels: depth,
-            out_channels: self.columns,
-            groups: 1,
-            input: rows.clone(),
-            kernel: vec![1],
-            strides: vec![1],
-            dilations: vec![1],
-            pads: vec![0],
-            output: rows,
-        };
+        let geometry = Geometry::rows(outer.iter().product(), depth, self.columns);
         let epilogue = Epilogue {
             activation: self.activation.map(|activation| activation.apply),
             ..Epilogue::default()

@@ -27,6 +27,22 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Windows of one element over so many rows of channels: a matrix product.
+    pub fn rows(rows: usize, channels: usize, out_channels: usize) -> Geometry {
+        Geometry {
+            batch: 1,
+            channels,
+            out_channels,
+            groups: 1,
+            input: vec![rows],
+            kernel: vec![1],
+            strides: vec![1],
+            dilations: vec![1],
+            pads: vec![0],
+            output: vec![rows],
+        }
+    }
+
     /// Input channels of one group.
     pub fn group_channels(&self) -> usize {
         self.channels / self.groups

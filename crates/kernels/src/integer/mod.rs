@@ -11,7 +11,9 @@ mod panel;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-pub use conv::{Filters, QuantizedConvolution, Requantization, ZeroPoints, convolve_exact};
+pub use conv::{
+    Filters, QuantizedConvolution, Requantization, Scaled, ZeroPoints, convolve_exact, convolve_scaled,
+};
 pub use panel::Panels;
 
 use rayon::prelude::*;

@@ -9,7 +9,7 @@ use crate::OpError;
 use crate::inputs::Inputs;
 
 /// Codes moved so that they are unsigned, and by how much.
-pub(super) fn unsigned(tensor: &Tensor, index: usize) -> Result<(Cow<'_, [u8]>, i32), OpError> {
+pub(in crate::ops) fn unsigned(tensor: &Tensor, index: usize) -> Result<(Cow<'_, [u8]>, i32), OpError> {
     match tensor.dtype() {
         DType::U8 => Ok((tensor.values()?, 0)),
         DType::I8 => Ok((Cow::Owned(integer::to_unsigned(&tensor.values()?)), 128)),
@@ -18,7 +18,7 @@ pub(super) fn unsigned(tensor: &Tensor, index: usize) -> Result<(Cow<'_, [u8]>, 
 }
 
 /// Codes moved so that they are signed, and by how much.
-pub(super) fn signed(tensor: &Tensor, index: usize) -> Result<(Cow<'_, [i8]>, i32), OpError> {
+pub(in crate::ops) fn signed(tensor: &Tensor, index: usize) -> Result<(Cow<'_, [i8]>, i32), OpError> {
     match tensor.dtype() {
         DType::I8 => Ok((tensor.values()?, 0)),
         DType::U8 => Ok((Cow::Owned(integer::to_signed(&tensor.values()?)), -128)),
@@ -56,7 +56,7 @@ pub(super) fn zero_points(inputs: &Inputs<'_>, index: usize) -> Result<Vec<i32>,
 }
 
 /// The one zero point in input `index`; 0 when it is left out.
-pub(super) fn zero_point(inputs: &Inputs<'_>, index: usize) -> Result<i32, OpError> {
+pub(in crate::ops) fn zero_point(inputs: &Inputs<'_>, index: usize) -> Result<i32, OpError> {
     match zero_points(inputs, index)?.as_slice() {
         [zero] => Ok(*zero),
         many => Err(OpError::shape(format!(

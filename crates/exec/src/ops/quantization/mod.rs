@@ -15,6 +15,7 @@ mod small_floats;
 mod sums;
 
 pub(super) use arithmetic::{add, concat, leaky_relu, multiply, sigmoid, softmax};
+pub(super) use codes::{signed, unsigned, zero_point};
 pub(super) use convolution::{exact as integer_convolution, quantized as quantized_convolution};
 pub(super) use linear::{dequantize, dynamic, quantize};
 pub(super) use nbits::multiply as matmul_nbits;

@@ -1,14 +1,14 @@
 //! AVX-512 VNNI: `vpdpbusd` adds four products of an unsigned and a signed byte to each of 16 sums, without saturation.
 
 use std::arch::x86_64::{
-    __m512i, _mm_mask_storeu_epi8, _mm_storeu_si128, _mm256_storeu_si256, _mm512_adds_epi16,
+    __m512i, _mm_mask_storeu_epi8, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_ps, _mm512_adds_epi16,
     _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32,
     _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_storeu_epi8, _mm512_mask_storeu_epi32, _mm512_maskz_loadu_epi8, _mm512_min_ps, _mm512_mul_ps,
-    _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16, _mm512_permutexvar_epi32, _mm512_set1_epi8,
-    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_storeu_si512, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
-    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16,
+    _mm512_mask_storeu_epi8, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16,
+    _mm512_permutexvar_epi32, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_unpackhi_epi8,
+    _mm512_unpackhi_epi16, _mm512_unpacklo_epi8, _mm512_unpacklo_epi16,
 };
 
 use super::dense::Block;
@@ -212,6 +212,22 @@ unsafe fn store_tile<const P: usize, const B: usize>(
                 }
             }
         }
+        Target::Reals { y, scales, bias } => {
+            let first = |of: &[f32]| of.as_ptr().wrapping_add(place.lanes.start);
+            let (scales, bias, y) = (first(scales), first(bias), y.as_mut_ptr());
+            for (pixel, totals) in totals.into_iter().enumerate() {
+                for (vector, total) in totals.into_iter().enumerate() {
+                    let mask = mask_of(left(vector)) as u16;
+                    // SAFETY: a scale and a bias for each lane; reals of existing filters within `y`.
+                    unsafe {
+                        let scale = _mm512_loadu_ps(scales.add(vector * LANES));
+                        let bias = _mm512_loadu_ps(bias.add(vector * LANES));
+                        let real = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(total), scale), bias);
+                        _mm512_mask_storeu_ps(y.wrapping_add(at(pixel, vector)), mask, real);
+                    }
+                }
+            }
+        }
         Target::Sums(y) => {
             for (pixel, totals) in totals.into_iter().enumerate() {
                 for (vector, total) in totals.into_iter().enumerate() {
@@ -364,17 +380,32 @@ unsafe fn depthwise_tile<const P: usize>(
                 // SAFETY: the codes of existing channels of an existing pixel.
                 unsafe { store_codes(y.as_mut_ptr().add(at), bytes, row.channels) };
             }
-            Target::Sums(y) => {
-                let mut lanes = [0i32; depthwise::CHANNELS];
-                for (vector, total) in totals.into_iter().enumerate() {
-                    // SAFETY: 16 of 64 lanes.
-                    unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().add(vector * LANES).cast(), total) };
+            Target::Reals { y, scales, bias } => {
+                let sums = in_lanes(totals);
+                for (channel, y) in y[at..at + row.channels].iter_mut().enumerate() {
+                    let lane = depthwise::lane(channel);
+                    *y = sums[lane] as f32 * scales[row.lanes + lane] + bias[row.lanes + lane];
                 }
+            }
+            Target::Sums(y) => {
+                let sums = in_lanes(totals);
                 for (channel, sum) in y[at..at + row.channels].iter_mut().enumerate() {
-                    *sum = lanes[depthwise::lane(channel)];
+                    *sum = sums[depthwise::lane(channel)];
                 }
             }
         }
     }
     P
+}
+
+/// The elements of four vectors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn in_lanes(vectors: [__m512i; depthwise::CHANNELS / LANES]) -> [i32; depthwise::CHANNELS] {
+    let mut lanes = [0; depthwise::CHANNELS];
+    for (lanes, vector) in lanes.chunks_exact_mut(LANES).zip(vectors) {
+        // SAFETY: 16 lanes.
+        unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) };
+    }
+    lanes
 }

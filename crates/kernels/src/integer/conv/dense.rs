@@ -135,10 +135,7 @@ impl Block<'_, '_> {
         );
         let place = &self.place;
         let end = place.first + self.windows.len().saturating_sub(1) * place.stride + place.filters;
-        let scales = match &*self.target {
-            Target::Codes { to, .. } => to.scales.len() >= place.lanes.end,
-            Target::Sums(_) => true,
-        };
+        let scales = self.target.has_scales(place.lanes.end);
         assert!(
             end <= self.target.len() && place.filters <= lanes && place.lanes.len() == lanes && scales,
             "results within the output"
@@ -156,8 +153,19 @@ impl Place {
                 let scales = &to.scales[self.lanes.clone()][..self.filters];
                 to.to.apply(sums, scales, &mut y[range]);
             }
+            Target::Reals { y, scales, bias } => {
+                let lanes = self.lanes.start..self.lanes.start + self.filters;
+                scale(sums, &scales[lanes.clone()], &bias[lanes], &mut y[range]);
+            }
             Target::Sums(y) => y[range].copy_from_slice(sums),
         }
+    }
+}
+
+/// `sums * scales + bias`.
+pub(super) fn scale(sums: &[i32], scales: &[f32], bias: &[f32], y: &mut [f32]) {
+    for (index, y) in y.iter_mut().enumerate() {
+        *y = sums[index] as f32 * scales[index] + bias[index];
     }
 }
 

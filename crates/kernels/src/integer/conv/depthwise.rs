@@ -1,6 +1,7 @@
 //! Windows over one channel, for each channel: vectors of channels, four taps of a column of the window at a time.
 
 use super::Target;
+use super::dense::scale;
 use crate::conv::source::{Source, Unit};
 use crate::conv::{Geometry, input_index};
 use crate::integer::{DEPTH, LANES};
@@ -106,6 +107,7 @@ impl Depthwise {
             let range = pixel * channels..(pixel + 1) * channels;
             match target {
                 Target::Codes { y, to } => to.to.apply(&sums, to.scales, &mut y[range]),
+                Target::Reals { y, scales, bias } => scale(&sums, scales, bias, &mut y[range]),
                 Target::Sums(y) => y[range].copy_from_slice(&sums),
             }
         });
@@ -214,10 +216,7 @@ impl Row<'_> {
             "complete filters"
         );
         let end = self.first + self.pixels.saturating_sub(1) * self.out_stride + self.channels;
-        let scales = match target {
-            Target::Codes { to, .. } => to.scales.len() >= self.lanes + CHANNELS,
-            Target::Sums(_) => true,
-        };
+        let scales = target.has_scales(self.lanes + CHANNELS);
         assert!(
             self.pixels > 0 && end <= target.len() && scales,
             "results within the output"

@@ -193,12 +193,67 @@ pub fn convolve_exact(
     job.source.for_units(y, |unit, y| job.sums(unit, y));
 }
 
+/// What follows sums that become reals.
+#[derive(Clone, Copy, Debug)]
+pub struct Scaled<'a> {
+    /// For each output channel, what its sums are multiplied with.
+    pub scales: &'a [f32],
+    /// For each output channel, what is added then; empty for nothing.
+    pub bias: &'a [f32],
+    /// Applied last, in place.
+    pub activation: Option<fn(&mut [f32])>,
+}
+
+/// `activation(sums of (x - zero) * (weight - zero) * scale + bias)`, with the channels last.
+///
+/// # Panics
+/// When the slices do not have the sizes of the geometry, the filters were made for other ones, or those of the weights
+/// have zero points other than 0.
+pub fn convolve_scaled(
+    geometry: &Geometry,
+    x: &[u8],
+    filters: &Filters,
+    zeros: ZeroPoints<'_>,
+    scaled: Scaled<'_>,
+    y: &mut [f32],
+) {
+    let channels = filters.sums.len();
+    assert!(
+        scaled.scales.len() == channels && (scaled.bias.is_empty() || scaled.bias.len() == channels),
+        "a scale and a bias per filter"
+    );
+    assert!(
+        zeros.weights.iter().all(|&zero| zero == 0),
+        "weights whose zero is 0"
+    );
+    let starts = filters.starts(zeros, &[]);
+    let job = Job::new(geometry, x, y.len(), filters, zeros, &starts);
+    let scales = filters.arrange(scaled.scales);
+    let bias = match scaled.bias {
+        [] => vec![0.0; scales.len()],
+        bias => filters.arrange(bias),
+    };
+    job.source.for_units(y, |unit, y| {
+        let (scales, bias) = (&scales, &bias);
+        job.multiply(unit, Target::Reals { y, scales, bias });
+        if let Some(activation) = scaled.activation {
+            activation(y);
+        }
+    });
+}
+
 /// What becomes of the sums of a tile.
 enum Target<'a> {
     /// Codes.
     Codes {
         y: &'a mut [u8],
         to: Scaling<'a>,
+    },
+    /// Reals: by scales and a bias in the order of the filters.
+    Reals {
+        y: &'a mut [f32],
+        scales: &'a [f32],
+        bias: &'a [f32],
     },
     Sums(&'a mut [i32]),
 }
@@ -214,10 +269,20 @@ struct Scaling<'a> {
 }
 
 impl Target<'_> {
+    /// Whether there are scales, or none are needed, up to `end` in the order of the filters.
+    fn has_scales(&self, end: usize) -> bool {
+        match self {
+            Target::Codes { to, .. } => to.scales.len() >= end,
+            Target::Reals { scales, bias, .. } => scales.len() >= end && bias.len() >= end,
+            Target::Sums(_) => true,
+        }
+    }
+
     /// The number of elements.
     fn len(&self) -> usize {
         match self {
             Target::Codes { y, .. } => y.len(),
+            Target::Reals { y, .. } => y.len(),
             Target::Sums(y) => y.len(),
         }
     }

@@ -90,6 +90,9 @@ fn check(case: usize, geometry: &Geometry) {
             "case {case}, zero {zero} {zeros:?}"
         );
         check_codes(geometry, &last, &filters, points, &sums);
+        if zeros == [0] {
+            check_reals(geometry, &last, &filters, points, &sums);
+        }
     }
 }
 
@@ -113,6 +116,28 @@ fn check_codes(geometry: &Geometry, x: &[u8], filters: &Arc<Filters>, zeros: Zer
             let real = (sum + bias[channel]) as f32 * to.scales[channel];
             let expected = (real.round_ties_even() as i32 + zero_point).clamp(low, high);
             assert_eq!(*got, expected as u8, "{geometry:?} at {index}");
+        }
+    }
+}
+
+fn check_reals(geometry: &Geometry, x: &[u8], filters: &Filters, zeros: ZeroPoints<'_>, sums: &[i32]) {
+    let channels = geometry.out_channels;
+    let scales: Vec<f32> = (0..channels).map(|i| 0.01 + i as f32 * 0.003).collect();
+    let bias: Vec<f32> = (0..channels).map(|i| i as f32 - 7.0).collect();
+    let halve: fn(&mut [f32]) = |y| y.iter_mut().for_each(|y| *y *= 0.5);
+    for (bias, activation) in [(&bias[..], None), (&[], Some(halve))] {
+        let mut got = vec![f32::NAN; sums.len()];
+        let scaled = Scaled {
+            scales: &scales,
+            bias,
+            activation,
+        };
+        convolve_scaled(geometry, x, filters, zeros, scaled, &mut got);
+        for (index, (got, sum)) in got.iter().zip(sums).enumerate() {
+            let channel = index % channels;
+            let real = *sum as f32 * scales[channel] + bias.get(channel).unwrap_or(&0.0);
+            let expected = if activation.is_some() { real * 0.5 } else { real };
+            assert_eq!(*got, expected, "{geometry:?} at {index}");
         }
     }
 }
