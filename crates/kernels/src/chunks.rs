@@ -5,7 +5,7 @@ use rayon::prelude::*;
 /// Elements that a thread takes at once.
 pub const GRAIN: usize = 1 << 14;
 /// Fewer elements than this are not worth waking threads for.
-const PARALLEL: usize = 1 << 16;
+const PARALLEL: usize = 1 << 15;
 /// Elements that stay in the nearest cache between two passes over them.
 pub const PIECE: usize = 1 << 12;
 

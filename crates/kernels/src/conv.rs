@@ -7,6 +7,7 @@ mod deformable;
 mod dense;
 mod depthwise;
 mod geometry;
+pub mod gradient;
 mod naive;
 mod packed;
 pub(crate) mod source;

@@ -101,7 +101,9 @@ impl Blocks {
     /// First vector and number of vectors of each block; about equal, because narrow blocks cost more for each channel.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let vectors = self.vectors();
-        let count = vectors.div_ceil(WIDEST);
+        // With vectors of 16 lanes there are 32 registers, with others 16.
+        let widest = if self.lanes == 16 { WIDEST } else { WIDEST / 2 };
+        let count = vectors.div_ceil(widest);
         (0..count).map(move |block| {
             let (first, end) = (vectors * block / count, vectors * (block + 1) / count);
             (first, end - first)

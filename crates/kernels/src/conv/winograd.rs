@@ -74,13 +74,13 @@ impl Winograd {
     pub(super) fn new(isa: Isa, weights: &[f32], shape: &[usize], bias: &[f32]) -> Winograd {
         let flat = [shape[0], shape[1], 1];
         let blocks = Blocks::new(&flat, 1, 1, isa.lanes(), 1);
-        let transformed: Vec<[f64; POSITIONS]> = weights.chunks_exact(9).map(transform_kernel).collect();
-        let of_position = |position: usize| {
-            let values: Vec<f32> = transformed.iter().map(|kernel| kernel[position] as f32).collect();
-            blocks.pack(&values, &flat)
-        };
+        let count = weights.len() / 9;
+        let mut transformed = vec![0.0; POSITIONS * count];
+        transform_kernels(weights, &mut transformed);
+        let planes = transformed.par_chunks_exact(count.max(1));
+        let packed: Vec<Vec<f32>> = planes.map(|values| blocks.pack(values, &flat)).collect();
         Winograd {
-            weights: (0..POSITIONS).flat_map(of_position).collect(),
+            weights: packed.concat(),
             bias: blocks.arrange(bias),
             blocks,
         }
@@ -140,15 +140,42 @@ impl Winograd {
     }
 }
 
-fn transform_kernel(kernel: &[f32]) -> [f64; POSITIONS] {
-    let mut transformed = [0.0; POSITIONS];
-    for (index, value) in transformed.iter_mut().enumerate() {
-        let (down, along) = (KERNEL[index / IN], KERNEL[index % IN]);
-        *value = (0..9)
-            .map(|tap| down[tap / 3] * along[tap % 3] * f64::from(kernel[tap]))
-            .sum();
+/// Kernels that are transformed together.
+const TOGETHER: usize = 8;
+
+crate::vectorize::vectorized! {
+    /// Kernels of 3 x 3 to `[position][kernel]`.
+    fn transform_kernels(kernels: &[f32], transformed: &mut [f32]) {
+        let count = kernels.len() / 9;
+        for first in (0..count).step_by(TOGETHER) {
+            let lanes = TOGETHER.min(count - first);
+            let mut taps = [[0f64; TOGETHER]; 9];
+            for lane in 0..lanes {
+                for (tap, taps) in taps.iter_mut().enumerate() {
+                    taps[lane] = f64::from(kernels[(first + lane) * 9 + tap]);
+                }
+            }
+            for row in 0..IN {
+                let mut down = [[0f64; TOGETHER]; 3];
+                for (column, down) in down.iter_mut().enumerate() {
+                    for lane in 0..TOGETHER {
+                        down[lane] = KERNEL[row][0] * taps[column][lane]
+                            + KERNEL[row][1] * taps[3 + column][lane]
+                            + KERNEL[row][2] * taps[6 + column][lane];
+                    }
+                }
+                for column in 0..IN {
+                    let [a, b, c] = KERNEL[column];
+                    let mut values = [0f32; TOGETHER];
+                    for lane in 0..TOGETHER {
+                        values[lane] = (a * down[0][lane] + b * down[1][lane] + c * down[2][lane]) as f32;
+                    }
+                    let at = (row * IN + column) * count + first;
+                    transformed[at..at + lanes].copy_from_slice(&values[..lanes]);
+                }
+            }
+        }
     }
-    transformed
 }
 
 struct Job<'a> {

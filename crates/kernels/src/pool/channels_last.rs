@@ -93,18 +93,26 @@ pub fn global_average_channels_last<T: Real>(area: usize, channels: usize, x: &[
     }
     let count = T::from_f64(area.max(1) as f64);
     y.par_chunks_mut(channels).enumerate().for_each(|(image, y)| {
-        y.fill(T::ZERO);
-        let mut part = vec![T::ZERO; channels];
-        // Sums of sums lose fewer digits than one long sum.
-        for x in x[image * area * channels..][..area * channels].chunks(SUMMED * channels) {
-            part.fill(T::ZERO);
-            x.chunks_exact(channels).for_each(|x| add_to(x, &mut part));
-            add_to(&part, y);
-        }
-        y.iter_mut().for_each(|y| *y = *y / count);
+        let x = &x[image * area * channels..][..area * channels];
+        let blocks = y.par_chunks_mut(BLOCK).enumerate();
+        blocks.for_each(|(block, y)| {
+            y.fill(T::ZERO);
+            let mut part = [T::ZERO; BLOCK];
+            let part = &mut part[..y.len()];
+            // Sums of sums lose fewer digits than one long sum.
+            for x in x.chunks(SUMMED * channels) {
+                part.fill(T::ZERO);
+                let rows = x.chunks_exact(channels);
+                rows.for_each(|x| add_to(&x[block * BLOCK..][..part.len()], part));
+                add_to(part, y);
+            }
+            y.iter_mut().for_each(|y| *y = *y / count);
+        });
     });
 }
 
+/// Channels that one task adds up.
+const BLOCK: usize = 128;
 /// Pixels that are added up one by one.
 const SUMMED: usize = 64;
 
