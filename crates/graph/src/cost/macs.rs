@@ -15,6 +15,14 @@ pub(super) fn macs(shapes: &Shapes<'_>) -> Option<u64> {
     match &shapes.node.op {
         Op::Conv(_) | Op::FusedConv(_) | Op::ConvInteger(_) | Op::DeformConv(_) => convolution(shapes, 1),
         Op::QLinearConv(_) => convolution(shapes, 3),
+        Op::ConvInputGradient(_) => {
+            let (dy, weight) = (shapes.input(0)?, shapes.input(1)?);
+            product(&dy)?.checked_mul(product(weight.get(1..)?)?)
+        }
+        Op::ConvWeightGradient(_) => {
+            let (dy, weight) = (shapes.input(0)?, shapes.output(0)?);
+            product(&dy)?.checked_mul(product(weight.get(1..)?)?)
+        }
         Op::ConvTranspose(_) => {
             let (x, weight) = (shapes.input(0)?, shapes.input(1)?);
             product(&x)?.checked_mul(product(weight.get(1..)?)?)
@@ -122,7 +130,10 @@ pub(super) fn operations(shapes: &Shapes<'_>) -> Option<u64> {
         | Op::GlobalMaxPool(_)
         | Op::GlobalLpPool(_)
         | Op::QLinearGlobalAveragePool(_)
-        | Op::TopK(_) => product(&shapes.input(0)?),
+        | Op::TopK(_)
+        | Op::SumTo(_) => product(&shapes.input(0)?),
+        Op::MaxPoolGradient(op) => spread(shapes, &op.kernel_shape),
+        Op::AveragePoolGradient(op) => spread(shapes, &op.kernel_shape),
         Op::Variadic(_) => {
             let each = u64::try_from(shapes.node.inputs.len()).ok()?.saturating_sub(1);
             product(&shapes.output(0)?)?.checked_mul(each)
@@ -136,6 +147,12 @@ pub(super) fn operations(shapes: &Shapes<'_>) -> Option<u64> {
 fn windows(shapes: &Shapes<'_>, kernel: &[i64]) -> Option<u64> {
     let window: Option<Vec<u64>> = kernel.iter().map(|&size| u64::try_from(size).ok()).collect();
     product(&shapes.output(0)?)?.checked_mul(product(&window?)?)
+}
+
+/// Every element of a pool's gradient goes to one window.
+fn spread(shapes: &Shapes<'_>, kernel: &[i64]) -> Option<u64> {
+    let window: Option<Vec<u64>> = kernel.iter().map(|&size| u64::try_from(size).ok()).collect();
+    product(&shapes.input(0)?)?.checked_mul(product(&window?)?)
 }
 
 /// Ops that compute one output element from few input elements, and normalizations.
@@ -205,5 +222,22 @@ fn is_elementwise(op: &Op) -> bool {
             | Op::RoiAlign(_)
             | Op::MaxRoiPool(_)
     );
-    activation || normalization || quantization || other
+    let training = matches!(
+        op,
+        Op::ActivationGradient(_)
+            | Op::ClipGradient(_)
+            | Op::BatchNormalizationTraining(_)
+            | Op::BatchNormalizationGradient(_)
+            | Op::LayerNormalizationGradient(_)
+            | Op::GroupNormalizationGradient(_)
+            | Op::LrnGradient(_)
+            | Op::SoftmaxGradient(_)
+            | Op::LogSoftmaxGradient(_)
+            | Op::SoftmaxCrossEntropyGradient(_)
+            | Op::ResizeGradient(_)
+            | Op::DropoutTraining(_)
+            | Op::FakeQuant(_)
+            | Op::FakeQuantGradient(_)
+    );
+    activation || normalization || quantization || other || training
 }
