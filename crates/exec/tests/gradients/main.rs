@@ -108,10 +108,7 @@ const MISSING: &[(&str, &[&str])] = &[
             "CenterCropPad",
         ],
     ),
-    (
-        "cells and attention",
-        &["LSTM", "GRU", "RNN", "Attention", "RotaryEmbedding"],
-    ),
+    ("cells", &["LSTM", "GRU", "RNN"]),
     (
         "fused forms of ONNX Runtime, made after training",
         &["FusedConv", "FusedGemm"],

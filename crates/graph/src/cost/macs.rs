@@ -37,8 +37,17 @@ pub(super) fn macs(shapes: &Shapes<'_>) -> Option<u64> {
         Op::Lstm(_) => cell(shapes),
         Op::Gru(_) | Op::Rnn(_) => cell(shapes),
         Op::Attention(_) => attention(shapes),
+        Op::AttentionGradient(_) => attention_gradient(shapes),
         _ => Some(0),
     }
+}
+
+/// Scores again, their gradient, and the gradients of q, k and v.
+fn attention_gradient(shapes: &Shapes<'_>) -> Option<u64> {
+    let (q, k, dy) = (shapes.input(0)?, shapes.input(1)?, shapes.input(7)?);
+    let keys = *k.get(k.len().checked_sub(2)?)?;
+    let (by_width, by_value) = (product(&q)?.checked_mul(3)?, product(&dy)?.checked_mul(2)?);
+    by_width.checked_add(by_value)?.checked_mul(keys)
 }
 
 /// Each output element sums over the input channels of its group and the kernel.

@@ -8,6 +8,7 @@
 //! Values of the forward pass live until the gradient has read them. Where only a size is needed, a Shape or Size node
 //! right behind the value's producer takes it, so that the value itself need not stay.
 
+mod attention;
 mod convolution;
 mod elementwise;
 mod error;

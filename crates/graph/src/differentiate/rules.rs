@@ -4,7 +4,8 @@ use super::error::Problem;
 use super::normalization::Skip;
 use super::tape::{Site, Tape};
 use super::{
-    convolution, elementwise, indexing, loss, movement, normalization, own, pooling, product, reduce,
+    attention, convolution, elementwise, indexing, loss, movement, normalization, own, pooling, product,
+    reduce,
 };
 use crate::Op;
 use crate::ops::{ActivationFunction, Binary};
@@ -101,6 +102,9 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::SoftmaxCrossEntropyLoss(op) => emits(|t, s| loss::cross_entropy(t, s, op)),
         Op::NegativeLogLikelihoodLoss(op) => emits(|t, s| loss::log_likelihood(t, s, op)),
 
+        Op::Attention(op) => emits(|t, s| attention::attention(t, s, op)),
+        Op::RotaryEmbedding(op) => emits(|t, s| attention::rotary(t, s, op)),
+
         Op::Reduce(op) => emits(|t, s| reduce::reduce(t, s, op)),
         Op::CumSum(op) => emits(|t, s| reduce::running_sum(t, s, op)),
         Op::CumProd(op) => emits(|t, s| reduce::running_product(t, s, op)),
@@ -147,7 +151,6 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::TensorScatter(_) | Op::Range(_) | Op::OneHot(_) | Op::Compress(_) | Op::GridSample(_) => Rule::Missing(RARE),
         Op::AffineGrid(_) | Op::Col2Im(_) | Op::CenterCropPad(_) => Rule::Missing(RARE),
         Op::Lstm(_) | Op::Gru(_) | Op::Rnn(_) => Rule::Missing(RARE),
-        Op::Attention(_) | Op::RotaryEmbedding(_) => Rule::Missing(RARE),
         Op::FusedConv(_) | Op::FusedGemm(_) => Rule::Missing("it is a fused form; use the ops that it was made of"),
 
         Op::SumTo(_) | Op::ActivationGradient(_) | Op::ClipGradient(_) => Rule::Missing(SECOND),
@@ -157,7 +160,7 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::SoftmaxGradient(_) | Op::LogSoftmaxGradient(_) => Rule::Missing(SECOND),
         Op::SoftmaxCrossEntropyGradient(_) | Op::NegativeLogLikelihoodGradient(_) => Rule::Missing(SECOND),
         Op::GatherGradient(_) | Op::GatherNdGradient(_) | Op::SliceGradient(_) | Op::PadGradient(_) => Rule::Missing(SECOND),
-        Op::ResizeGradient(_) | Op::FakeQuantGradient(_) => Rule::Missing(SECOND),
+        Op::ResizeGradient(_) | Op::AttentionGradient(_) | Op::FakeQuantGradient(_) => Rule::Missing(SECOND),
     }
 }
 

@@ -115,6 +115,18 @@ op_attributes! {
         mode: ResizeMode = ResizeMode::Nearest,
         nearest_mode: NearestMode = NearestMode::RoundPreferFloor,
     }
+    /// Gradient of Attention: q, k, v, mask, past key, past value, sequence lengths (those of Attention, which may be left
+    /// out), dy. Outputs: the gradients of q, k, v, and that of the masked scores, `[batch, heads, queries, keys]`. The past
+    /// gets none.
+    AttentionGradient {
+        is_causal: bool = false,
+        kv_num_heads: Option<i64> = None,
+        left_window_size: i64 = -1,
+        q_num_heads: Option<i64> = None,
+        right_window_size: i64 = -1,
+        scale: Option<f32> = None,
+        softcap: f32 = 0.0,
+    }
     /// Dropout with random numbers: x, ratio, step. An element is kept, and divided by `1 - ratio`, or 0; which one is a
     /// function of `seed`, the step (an integer) and the element's position alone, so that the op is its own gradient.
     /// Output 1 tells what was kept.

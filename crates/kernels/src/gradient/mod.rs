@@ -4,6 +4,7 @@
 //! batch are made of fixed parts in a fixed order, whatever the number of threads.
 
 pub mod activation;
+pub mod attention;
 pub mod convolution;
 pub mod fake_quant;
 pub mod loss;
