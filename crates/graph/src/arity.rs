@@ -133,6 +133,7 @@ impl Op {
             Op::LayerNormalizationGradient(_) | Op::GroupNormalizationGradient(_) => arity((3, 3), (1, 3)),
             Op::DropoutTraining(_) => arity((3, 3), (1, 2)),
             Op::FakeQuantGradient(_) => arity((4, 4), (1, 3)),
+            Op::RecurrentGradient(_) => leaving_out(&[3, 4, 5, 6, 7, 8, 9, 10], arity((11, 11), (1, 7))),
             Op::AttentionGradient(_) => leaving_out(&[3, 4, 5, 6], arity((8, 8), (1, 4))),
             Op::Custom(_) => arity((0, ANY), (0, ANY)),
         }

@@ -178,7 +178,7 @@ ops! {
     NegativeLogLikelihoodGradient = "bantam" "NegativeLogLikelihoodGradient", GatherGradient = "bantam" "GatherGradient",
     GatherNdGradient = "bantam" "GatherNdGradient", SliceGradient = "bantam" "SliceGradient",
     PadGradient = "bantam" "PadGradient", ResizeGradient = "bantam" "ResizeGradient" boxed,
-    AttentionGradient = "bantam" "AttentionGradient", DropoutTraining = "bantam" "DropoutTraining", FakeQuant = "bantam" "FakeQuant",
+    AttentionGradient = "bantam" "AttentionGradient", RecurrentGradient = "bantam" "RecurrentGradient" boxed, DropoutTraining = "bantam" "DropoutTraining", FakeQuant = "bantam" "FakeQuant",
     FakeQuantGradient = "bantam" "FakeQuantGradient",
 }
 

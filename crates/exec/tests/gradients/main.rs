@@ -108,7 +108,6 @@ const MISSING: &[(&str, &[&str])] = &[
             "CenterCropPad",
         ],
     ),
-    ("cells", &["LSTM", "GRU", "RNN"]),
     (
         "fused forms of ONNX Runtime, made after training",
         &["FusedConv", "FusedGemm"],

@@ -37,6 +37,8 @@ pub(super) fn macs(shapes: &Shapes<'_>) -> Option<u64> {
         Op::Lstm(_) => cell(shapes),
         Op::Gru(_) | Op::Rnn(_) => cell(shapes),
         Op::Attention(_) => attention(shapes),
+        // Forward once more, and twice as much back.
+        Op::RecurrentGradient(_) => cell(shapes)?.checked_mul(3),
         Op::AttentionGradient(_) => attention_gradient(shapes),
         _ => Some(0),
     }

@@ -20,6 +20,7 @@ mod own;
 mod path;
 mod pooling;
 mod product;
+mod recurrent;
 mod reduce;
 mod rules;
 mod tape;

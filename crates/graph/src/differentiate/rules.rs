@@ -5,7 +5,7 @@ use super::normalization::Skip;
 use super::tape::{Site, Tape};
 use super::{
     attention, convolution, elementwise, indexing, loss, movement, normalization, own, pooling, product,
-    reduce,
+    recurrent, reduce,
 };
 use crate::Op;
 use crate::ops::{ActivationFunction, Binary};
@@ -103,6 +103,9 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::NegativeLogLikelihoodLoss(op) => emits(|t, s| loss::log_likelihood(t, s, op)),
 
         Op::Attention(op) => emits(|t, s| attention::attention(t, s, op)),
+        Op::Lstm(op) => emits(|t, s| recurrent::lstm(t, s, op)),
+        Op::Gru(op) => emits(|t, s| recurrent::gru(t, s, op)),
+        Op::Rnn(op) => emits(|t, s| recurrent::plain(t, s, op)),
         Op::RotaryEmbedding(op) => emits(|t, s| attention::rotary(t, s, op)),
 
         Op::Reduce(op) => emits(|t, s| reduce::reduce(t, s, op)),
@@ -150,7 +153,6 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::DeformConv(_) | Op::Det(_) | Op::MaxUnpool(_) | Op::MaxRoiPool(_) | Op::RoiAlign(_) => Rule::Missing(RARE),
         Op::TensorScatter(_) | Op::Range(_) | Op::OneHot(_) | Op::Compress(_) | Op::GridSample(_) => Rule::Missing(RARE),
         Op::AffineGrid(_) | Op::Col2Im(_) | Op::CenterCropPad(_) => Rule::Missing(RARE),
-        Op::Lstm(_) | Op::Gru(_) | Op::Rnn(_) => Rule::Missing(RARE),
         Op::FusedConv(_) | Op::FusedGemm(_) => Rule::Missing("it is a fused form; use the ops that it was made of"),
 
         Op::SumTo(_) | Op::ActivationGradient(_) | Op::ClipGradient(_) => Rule::Missing(SECOND),
@@ -160,7 +162,7 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::SoftmaxGradient(_) | Op::LogSoftmaxGradient(_) => Rule::Missing(SECOND),
         Op::SoftmaxCrossEntropyGradient(_) | Op::NegativeLogLikelihoodGradient(_) => Rule::Missing(SECOND),
         Op::GatherGradient(_) | Op::GatherNdGradient(_) | Op::SliceGradient(_) | Op::PadGradient(_) => Rule::Missing(SECOND),
-        Op::ResizeGradient(_) | Op::AttentionGradient(_) | Op::FakeQuantGradient(_) => Rule::Missing(SECOND),
+        Op::ResizeGradient(_) | Op::AttentionGradient(_) | Op::RecurrentGradient(_) | Op::FakeQuantGradient(_) => Rule::Missing(SECOND),
     }
 }
 

@@ -167,6 +167,7 @@ pub(super) fn infer_node(context: &Context<'_>) -> Outputs {
         Op::DropoutTraining(_) => elementwise::dropout(context),
         Op::FakeQuant(_) => elementwise::same(context),
         Op::FakeQuantGradient(_) => gradient::like(context, &[1, 2, 3]),
+        Op::RecurrentGradient(_) => gradient::like(context, &[0, 1, 2, 3, 5, 6, 7]),
         Op::AttentionGradient(_) => gradient::like(context, &[0, 1, 2]),
 
         // Graphs inside are inferred before this is asked; what is not known here is not known.

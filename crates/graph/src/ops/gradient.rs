@@ -3,7 +3,7 @@
 //!
 //! `dy` is the gradient of an output `y`: the derivative of the loss with respect to it. It has the shape and type of `y`.
 
-use super::{AutoPad, KeepAspectRatio, NearestMode, PadMode, ResizeMode, ResizeTransform};
+use super::{AutoPad, Direction, KeepAspectRatio, NearestMode, PadMode, ResizeMode, ResizeTransform};
 use crate::attributes::{op_attributes, string_attribute};
 
 string_attribute! {
@@ -21,6 +21,11 @@ string_attribute! {
         ThresholdedRelu = "ThresholdedRelu", Shrink = "Shrink", Gelu = "Gelu", GeluTanh = "GeluTanh", Swish = "Swish",
         Mish = "Mish", Softplus = "Softplus", Softsign = "Softsign",
     }
+}
+
+string_attribute! {
+    /// The cell that [`RecurrentGradient`] belongs to.
+    CellKind { Lstm = "LSTM", Gru = "GRU", Rnn = "RNN" }
 }
 
 op_attributes! {
@@ -126,6 +131,21 @@ op_attributes! {
         right_window_size: i64 = -1,
         scale: Option<f32> = None,
         softcap: f32 = 0.0,
+    }
+    /// Gradient of LSTM, GRU or RNN: x, w, r, bias, sequence lengths, initial h, initial c, peepholes (those of the cell),
+    /// and the gradients of all h, the last h and the last c; all but the first three may be left out. Outputs: the gradients
+    /// of x, w, r, bias, initial h, initial c and peepholes.
+    RecurrentGradient {
+        activation_alpha: Vec<f32> = Vec::new(),
+        activation_beta: Vec<f32> = Vec::new(),
+        activations: Vec<String> = Vec::new(),
+        cell: CellKind = CellKind::Lstm,
+        clip: Option<f32> = None,
+        direction: Direction = Direction::Forward,
+        hidden_size: Option<i64> = None,
+        input_forget: bool = false,
+        layout: i64 = 0,
+        linear_before_reset: bool = false,
     }
     /// Dropout with random numbers: x, ratio, step. An element is kept, and divided by `1 - ratio`, or 0; which one is a
     /// function of `seed`, the step (an integer) and the element's position alone, so that the op is its own gradient.

@@ -12,4 +12,5 @@ pub mod movement;
 pub mod normalization;
 pub mod pool;
 pub mod random;
+pub mod recurrent;
 pub mod softmax;

@@ -53,6 +53,7 @@ pub(super) fn evaluate(
         Op::PadGradient(op) => one(movement::pad(op, inputs, context)),
         Op::ResizeGradient(op) => one(super::resize::gradient(op, inputs, context)),
         Op::AttentionGradient(op) => super::attention::gradient(op, inputs, context),
+        Op::RecurrentGradient(op) => super::recurrent::gradient(op, inputs, context),
         Op::DropoutTraining(op) => random::dropout(op, inputs, outputs, context),
         Op::FakeQuant(op) => one(fake_quant::forward(op, inputs, context)),
         Op::FakeQuantGradient(op) => fake_quant::backward(op, inputs, context),

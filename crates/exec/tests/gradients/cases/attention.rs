@@ -6,7 +6,10 @@ use bantam_tensor::Tensor;
 use crate::check::{Case, Input, case, drawn, integers, x};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [attention(), rotary()].into_iter().flatten().collect()
+    [attention(), rotary(), lstm(), gru(), plain_cell()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn plain() -> Attention {
@@ -99,5 +102,129 @@ fn rotary() -> Vec<Case> {
                 integers(&[1, 3], &[0, 2, 4]),
             ],
         ),
+    ]
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// x, w, r, bias, sequence lengths, initial h of a cell: 4 steps, 2 sequences, 3 inputs, 2 hidden.
+fn cell_inputs(gates: usize, directions: usize) -> Vec<Input> {
+    vec![
+        x(&[4, 2, 3]),
+        x(&[directions, gates * 2, 3]),
+        x(&[directions, gates * 2, 2]),
+        x(&[directions, gates * 4]),
+        integers(&[2], &[4, 3]),
+        x(&[directions, 2, 2]),
+    ]
+}
+
+fn lstm() -> Vec<Case> {
+    let op = || Lstm {
+        activation_alpha: vec![],
+        activation_beta: vec![],
+        activations: vec![],
+        clip: None,
+        direction: Direction::Forward,
+        hidden_size: Some(2),
+        layout: 0,
+        input_forget: false,
+    };
+    let all = |directions: usize| {
+        let mut inputs = cell_inputs(4, directions);
+        inputs.extend([x(&[directions, 2, 2]), x(&[directions, 6])]);
+        inputs
+    };
+    let others = Lstm {
+        activations: names(&["HardSigmoid", "Softsign", "ScaledTanh"]),
+        activation_alpha: vec![0.2, 1.5],
+        activation_beta: vec![0.5, 0.7],
+        clip: Some(1.3),
+        input_forget: true,
+        ..op()
+    };
+    vec![
+        case("lstm", op(), vec![x(&[3, 2, 3]), x(&[1, 8, 3]), x(&[1, 8, 2])]),
+        case("lstm with everything", op(), all(1)).outputs(&[true, true, true]),
+        case(
+            "lstm both ways",
+            Lstm {
+                direction: Direction::Bidirectional,
+                ..op()
+            },
+            all(2),
+        )
+        .outputs(&[true, true, true]),
+        case(
+            "lstm by its last state",
+            Lstm {
+                direction: Direction::Reverse,
+                ..op()
+            },
+            all(1),
+        )
+        .outputs(&[false, true, false]),
+        case("lstm with other functions", others, all(1)).outputs(&[true, true, true]),
+        case(
+            "lstm, batch first",
+            Lstm { layout: 1, ..op() },
+            vec![x(&[2, 3, 3]), x(&[1, 8, 3]), x(&[1, 8, 2])],
+        )
+        .outputs(&[true, true, true]),
+    ]
+}
+
+fn gru() -> Vec<Case> {
+    let op = |linear_before_reset, direction| Gru {
+        activation_alpha: vec![],
+        activation_beta: vec![],
+        activations: vec![],
+        clip: None,
+        direction,
+        hidden_size: Some(2),
+        layout: 0,
+        linear_before_reset,
+    };
+    vec![
+        case("gru", op(false, Direction::Forward), cell_inputs(3, 1)).outputs(&[true, true]),
+        case(
+            "gru, reset after the product",
+            op(true, Direction::Forward),
+            cell_inputs(3, 1),
+        )
+        .outputs(&[true, true]),
+        case(
+            "gru both ways",
+            op(false, Direction::Bidirectional),
+            cell_inputs(3, 2),
+        ),
+        case(
+            "gru without bias",
+            op(true, Direction::Reverse),
+            vec![x(&[3, 2, 3]), x(&[1, 6, 3]), x(&[1, 6, 2])],
+        ),
+    ]
+}
+
+fn plain_cell() -> Vec<Case> {
+    let op = |activations: &[&str], direction| Rnn {
+        activation_alpha: vec![],
+        activation_beta: vec![],
+        activations: names(activations),
+        clip: None,
+        direction,
+        hidden_size: Some(2),
+        layout: 0,
+    };
+    vec![
+        case("plain cell", op(&[], Direction::Forward), cell_inputs(1, 1)).outputs(&[true, true]),
+        case(
+            "plain cells both ways",
+            op(&["Sigmoid", "Elu"], Direction::Bidirectional),
+            cell_inputs(1, 2),
+        )
+        .outputs(&[true, true]),
     ]
 }
