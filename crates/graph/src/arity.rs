@@ -117,6 +117,24 @@ impl Op {
             Op::Attention(_) => arity((3, 7), (1, 4)),
             Op::DynamicQuantizeLinear(_) => arity((1, 1), (3, 3)),
             Op::SoftmaxCrossEntropyLoss(_) => arity((2, 3), (1, 2)),
+            Op::SumTo(_) | Op::ActivationGradient(_) | Op::SoftmaxGradient(_) | Op::LogSoftmaxGradient(_) => {
+                one_output(2, 2)
+            }
+            Op::MaxPoolGradient(_) | Op::AveragePoolGradient(_) | Op::LrnGradient(_) => one_output(2, 2),
+            Op::ClipGradient(_) => one_output(2, 4),
+            Op::ConvInputGradient(_) | Op::ConvWeightGradient(_) | Op::GatherGradient(_) => one_output(3, 3),
+            Op::GatherNdGradient(_) | Op::FakeQuant(_) => one_output(3, 3),
+            Op::SoftmaxCrossEntropyGradient(_) | Op::NegativeLogLikelihoodGradient(_) => one_output(3, 4),
+            Op::PadGradient(_) => one_output(3, 4),
+            Op::SliceGradient(_) => one_output(4, 6),
+            Op::ResizeGradient(_) => one_output(2, 5),
+            Op::BatchNormalizationTraining(_) => arity((5, 5), (1, 5)),
+            Op::BatchNormalizationGradient(_) => arity((5, 5), (1, 3)),
+            Op::LayerNormalizationGradient(_) | Op::GroupNormalizationGradient(_) => arity((3, 3), (1, 3)),
+            Op::DropoutTraining(_) => arity((3, 3), (1, 2)),
+            Op::FakeQuantGradient(_) => arity((4, 4), (1, 3)),
+            Op::RecurrentGradient(_) => leaving_out(&[3, 4, 5, 6, 7, 8, 9, 10], arity((11, 11), (1, 7))),
+            Op::AttentionGradient(_) => leaving_out(&[3, 4, 5, 6], arity((8, 8), (1, 4))),
             Op::Custom(_) => arity((0, ANY), (0, ANY)),
         }
     }

@@ -7,6 +7,7 @@
 mod arity;
 mod attributes;
 pub mod cost;
+mod differentiate;
 mod functions;
 mod graph;
 pub mod infer;
@@ -22,11 +23,15 @@ mod verify;
 pub use arity::Arity;
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes, OpAttributes};
 pub use cost::{Cost, NodeCost, cost};
+pub use differentiate::{
+    Differentiability, DifferentiateError, Differentiated, TrainingGraph, differentiability, differentiate,
+    training_mode,
+};
 pub use functions::{InlineError, inline_functions};
 pub use graph::{Graph, GraphError, Node, NodeId, Notes, Value, ValueId};
 pub use infer::{InferError, InferOptions, infer_shapes};
 pub use model::{Function, Model, OperatorSet};
-pub use op::{Op, OpError};
+pub use op::{OWN_DOMAIN, Op, OpError};
 pub use patch::Patch;
 pub use types::{Dim, ValueType, dtype_code, dtype_from_code};
 pub use verify::{verify, verify_model};

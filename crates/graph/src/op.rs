@@ -165,9 +165,32 @@ ops! {
     QuickGelu = "com.microsoft" "QuickGelu", SkipLayerNormalization = "com.microsoft" "SkipLayerNormalization",
     SkipSimplifiedLayerNormalization = "com.microsoft" "SkipSimplifiedLayerNormalization",
     SimplifiedLayerNormalization = "" "SimplifiedLayerNormalization",
+    // Bantam's own, for training; they never reach a file
+    SumTo = "bantam" "SumTo", ActivationGradient = "bantam" "ActivationGradient", ClipGradient = "bantam" "ClipGradient",
+    ConvInputGradient = "bantam" "ConvInputGradient", ConvWeightGradient = "bantam" "ConvWeightGradient",
+    MaxPoolGradient = "bantam" "MaxPoolGradient", AveragePoolGradient = "bantam" "AveragePoolGradient" boxed,
+    BatchNormalizationTraining = "bantam" "BatchNormalizationTraining",
+    BatchNormalizationGradient = "bantam" "BatchNormalizationGradient",
+    LayerNormalizationGradient = "bantam" "LayerNormalizationGradient",
+    GroupNormalizationGradient = "bantam" "GroupNormalizationGradient", LrnGradient = "bantam" "LrnGradient",
+    SoftmaxGradient = "bantam" "SoftmaxGradient", LogSoftmaxGradient = "bantam" "LogSoftmaxGradient",
+    SoftmaxCrossEntropyGradient = "bantam" "SoftmaxCrossEntropyGradient",
+    NegativeLogLikelihoodGradient = "bantam" "NegativeLogLikelihoodGradient", GatherGradient = "bantam" "GatherGradient",
+    GatherNdGradient = "bantam" "GatherNdGradient", SliceGradient = "bantam" "SliceGradient",
+    PadGradient = "bantam" "PadGradient", ResizeGradient = "bantam" "ResizeGradient" boxed,
+    AttentionGradient = "bantam" "AttentionGradient", RecurrentGradient = "bantam" "RecurrentGradient" boxed, DropoutTraining = "bantam" "DropoutTraining", FakeQuant = "bantam" "FakeQuant",
+    FakeQuantGradient = "bantam" "FakeQuantGradient",
 }
 
+/// The domain of Bantam's own ops, which never reach a file.
+pub const OWN_DOMAIN: &str = "bantam";
+
 impl Op {
+    /// True for Bantam's own ops, which no file has.
+    pub fn is_own(&self) -> bool {
+        self.domain() == OWN_DOMAIN && !matches!(self, Op::Custom(_))
+    }
+
     /// The graphs inside the op (If, Loop, Scan).
     pub fn subgraphs(&self) -> Vec<&Graph> {
         match self {

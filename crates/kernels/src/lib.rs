@@ -15,6 +15,7 @@ pub mod chunks;
 pub mod conv;
 pub mod copy;
 pub mod elementwise;
+pub mod gradient;
 pub mod histogram;
 pub mod integer;
 mod isa;

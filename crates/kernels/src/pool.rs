@@ -47,7 +47,7 @@ impl Axis {
     }
 
     /// Number of elements that a window sees, in the input or also in the padding.
-    fn count(&self, window: usize, with_padding: bool) -> usize {
+    pub(crate) fn count(&self, window: usize, with_padding: bool) -> usize {
         let range = match with_padding {
             true => 0..self.before + self.input + self.after,
             false => self.before..self.before + self.input,
@@ -61,7 +61,7 @@ impl Axis {
 /// Calls `visit` for each element of the windows in one row of windows (fixed but for the last dimension), in
 /// row-major order of the elements: with the windows that see it in the input, and the flat index in the input for
 /// the first of them. For the next windows the index grows by the stride.
-fn visit_row(axes: &[Axis], row: &[usize], mut visit: impl FnMut(Range<usize>, usize)) {
+pub(crate) fn visit_row(axes: &[Axis], row: &[usize], mut visit: impl FnMut(Range<usize>, usize)) {
     let (last, leading) = axes.split_last().expect("at least one dimension");
     let kernel: Vec<usize> = leading.iter().map(|axis| axis.kernel).collect();
     let mut tap = vec![0; leading.len()];
@@ -89,7 +89,7 @@ fn visit_row(axes: &[Axis], row: &[usize], mut visit: impl FnMut(Range<usize>, u
 }
 
 /// Elements of one channel of the input and of the output.
-fn planes(axes: &[Axis], x: usize, y: usize) -> (usize, usize) {
+pub(crate) fn planes(axes: &[Axis], x: usize, y: usize) -> (usize, usize) {
     assert!(
         axes.iter().all(|axis| axis.stride > 0 && axis.dilation > 0),
         "steps are positive"

@@ -88,6 +88,21 @@ impl<T: Real> Taps<T> {
         taps
     }
 
+    /// Output elements that copy one input element each; none makes 0.
+    pub fn single(sources: &[Option<usize>]) -> Taps<T> {
+        let weight = |source: &Option<usize>| source.map_or(T::ZERO, |_| T::ONE);
+        Taps {
+            count: 1,
+            indices: sources.iter().map(|source| source.unwrap_or(0)).collect(),
+            weights: sources.iter().map(weight).collect(),
+        }
+    }
+
+    /// Makes an output element 0.
+    pub fn silence(&mut self, position: usize) {
+        self.weights[position * self.count..][..self.count].fill(T::ZERO);
+    }
+
     /// Number of output elements.
     fn outputs(&self) -> usize {
         self.indices.len() / self.count
@@ -123,6 +138,32 @@ pub fn resize_axis<T: Real>(x: &[T], y: &mut [T], input: usize, inner: usize, ta
                 add_scaled(&x[index * inner..][..inner], y, weight);
             }
         });
+}
+
+/// The transpose of [`resize_axis`]: `dy` is `[outer, outputs, inner]`, `dx` `[outer, input, inner]`.
+///
+/// # Panics
+/// As [`resize_axis`].
+pub fn resize_axis_gradient<T: Real>(dy: &[T], dx: &mut [T], input: usize, inner: usize, taps: &Taps<T>) {
+    dx.fill(T::ZERO);
+    if dx.is_empty() || dy.is_empty() {
+        return;
+    }
+    let (to, from) = (input * inner, taps.outputs() * inner);
+    assert!(dx.len() / to == dy.len() / from && dx.len().is_multiple_of(to) && dy.len().is_multiple_of(from));
+    let blocks = dx.par_chunks_exact_mut(to).zip(dy.par_chunks_exact(from));
+    blocks.for_each(|(dx, dy)| {
+        let taps = taps
+            .indices
+            .iter()
+            .zip(&taps.weights)
+            .enumerate()
+            .map(|(i, tap)| (i / taps.count, tap));
+        for (position, (&index, &weight)) in taps {
+            let dy = &dy[position * inner..][..inner];
+            add_scaled(dy, &mut dx[index * inner..][..inner], weight);
+        }
+    });
 }
 
 fn resize_row<T: Real>(x: &[T], y: &mut [T], count: usize, indices: &[usize], weights: &[T]) {

@@ -58,6 +58,7 @@ fn entry(name: &str, summary: &str) -> Entry {
 
 fn ops() -> Vec<Entry> {
     let mut ops = bantam::graph::Op::known();
+    ops.retain(|(domain, _)| *domain != bantam::graph::OWN_DOMAIN);
     ops.sort_unstable();
     ops.into_iter()
         .map(|(domain, name)| entry(name, domain))

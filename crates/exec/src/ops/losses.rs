@@ -39,13 +39,23 @@ impl<'a> From<&'a SoftmaxCrossEntropyLoss> for Loss<'a> {
 }
 
 /// The view `[N, C, positions]` of scores.
-struct Sizes {
-    classes: usize,
-    positions: usize,
+pub(super) struct Sizes {
+    pub(super) classes: usize,
+    pub(super) positions: usize,
 }
 
 fn sizes(inputs: &Inputs<'_>) -> Result<Sizes, OpError> {
-    let (scores, targets) = (inputs.required(0)?.shape(), inputs.required(1)?.shape());
+    sizes_of(inputs.required(0)?.shape(), inputs, 1, 2)
+}
+
+/// As the shape of the scores and the inputs `targets` and `weights` give them.
+pub(super) fn sizes_of(
+    scores: &[usize],
+    inputs: &Inputs<'_>,
+    targets: usize,
+    weights: usize,
+) -> Result<Sizes, OpError> {
+    let targets = inputs.required(targets)?.shape();
     let fits = scores.len() >= 2
         && targets.len() == scores.len() - 1
         && targets[0] == scores[0]
@@ -57,7 +67,10 @@ fn sizes(inputs: &Inputs<'_>) -> Result<Sizes, OpError> {
         )));
     }
     let classes = scores[1];
-    if let Some(weights) = inputs.optional(2).filter(|weights| weights.shape() != [classes]) {
+    if let Some(weights) = inputs
+        .optional(weights)
+        .filter(|weights| weights.shape() != [classes])
+    {
         return Err(OpError::shape(format!(
             "weights must have shape [{classes}], got {:?}",
             weights.shape()
@@ -99,6 +112,17 @@ pub(super) fn softmax_cross_entropy(
     })
 }
 
+/// The class that a target names; `None` where it is ignored.
+pub(super) fn class_of(loss: Loss<'_>, target: i64, classes: usize) -> Result<Option<usize>, OpError> {
+    if Some(target) == loss.ignore_index {
+        return Ok(None);
+    }
+    let class = usize::try_from(target).ok().filter(|&class| class < classes);
+    let class =
+        class.ok_or_else(|| OpError::value(format!("target {target} is not one of the {classes} classes")));
+    class.map(Some)
+}
+
 fn reduce<T: Real>(
     loss: Loss<'_>,
     log_probabilities: &[T],
@@ -110,19 +134,10 @@ fn reduce<T: Real>(
     let weights = read_optional::<T>(inputs, 2)?;
     let (mut losses, mut total, mut total_weight) = (Vec::with_capacity(targets.len()), 0.0, 0.0);
     for (i, &target) in targets.iter().enumerate() {
-        if Some(target) == loss.ignore_index {
+        let Some(class) = class_of(loss, target, sizes.classes)? else {
             losses.push(T::ZERO);
             continue;
-        }
-        let class = usize::try_from(target)
-            .ok()
-            .filter(|&class| class < sizes.classes);
-        let class = class.ok_or_else(|| {
-            OpError::value(format!(
-                "target {target} is not one of the {} classes",
-                sizes.classes
-            ))
-        })?;
+        };
         let weight = weights.as_ref().map_or(1.0, |weights| weights[class].to_f64());
         let (sample, position) = (i / sizes.positions, i % sizes.positions);
         let chosen = log_probabilities[(sample * sizes.classes + class) * sizes.positions + position];

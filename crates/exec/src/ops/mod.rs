@@ -15,6 +15,7 @@ mod elementwise;
 mod floats;
 mod fused_activation;
 mod gelu;
+mod gradient;
 #[cfg(test)]
 mod hostile;
 mod layer_norm;
@@ -225,6 +226,7 @@ pub(crate) fn evaluate(
         Op::MaxUnpool(op) => one(pooling::max_unpool(op, inputs, context)),
         Op::RoiAlign(op) => one(regions::roi_align(op, inputs, context)),
         Op::MaxRoiPool(op) => one(regions::max_roi_pool(op, inputs, context)),
+        own if own.is_own() => gradient::evaluate(own, inputs, outputs, context),
         _ => Err(OpError::Unsupported(format!("the op {}", op.name()))),
     }
 }

@@ -32,7 +32,7 @@ macro_rules! lowest {
 lowest!(f32, f64, f16, bf16, i8, u8);
 
 /// The windows of an input `[N, C, spatial...]`, and the output's shape.
-fn windows(
+pub(super) fn windows(
     attributes: WindowAttributes<'_>,
     ceil_mode: bool,
     x: &[usize],
@@ -53,7 +53,7 @@ fn windows(
     Ok((windows, shape))
 }
 
-fn axes(windows: &[Window]) -> Vec<pool::Axis> {
+pub(super) fn axes(windows: &[Window]) -> Vec<pool::Axis> {
     let axis = |window: &Window| pool::Axis {
         input: window.input,
         kernel: window.kernel,
@@ -67,7 +67,7 @@ fn axes(windows: &[Window]) -> Vec<pool::Axis> {
 }
 
 /// Fails if a window has so many elements that going through it would be a mistake or an attack.
-fn check_windows(windows: &[Window]) -> Result<(), OpError> {
+pub(super) fn check_windows(windows: &[Window]) -> Result<(), OpError> {
     let size = count(&Window::each(windows, |window| window.kernel));
     if size > LARGEST_WINDOW {
         Err(OpError::value(format!(

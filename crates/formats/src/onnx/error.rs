@@ -124,6 +124,10 @@ pub enum OnnxError {
         "the model takes {bytes} bytes; an ONNX file without external data holds at most 2 GiB\nhint: let weights go to a file of their own"
     )]
     TooLarge { bytes: usize },
+    #[error(
+        "node {node} is for training only; ONNX has no such op\nhint: save the graph that is deployed, without gradients, FakeQuant and training modes"
+    )]
+    TrainingOnly { node: String },
     #[error("{source}")]
     Inline { source: Box<InlineError<OnnxError>> },
 }

@@ -15,6 +15,14 @@ pub(super) fn macs(shapes: &Shapes<'_>) -> Option<u64> {
     match &shapes.node.op {
         Op::Conv(_) | Op::FusedConv(_) | Op::ConvInteger(_) | Op::DeformConv(_) => convolution(shapes, 1),
         Op::QLinearConv(_) => convolution(shapes, 3),
+        Op::ConvInputGradient(_) => {
+            let (dy, weight) = (shapes.input(0)?, shapes.input(1)?);
+            product(&dy)?.checked_mul(product(weight.get(1..)?)?)
+        }
+        Op::ConvWeightGradient(_) => {
+            let (dy, weight) = (shapes.input(0)?, shapes.output(0)?);
+            product(&dy)?.checked_mul(product(weight.get(1..)?)?)
+        }
         Op::ConvTranspose(_) => {
             let (x, weight) = (shapes.input(0)?, shapes.input(1)?);
             product(&x)?.checked_mul(product(weight.get(1..)?)?)
@@ -29,8 +37,19 @@ pub(super) fn macs(shapes: &Shapes<'_>) -> Option<u64> {
         Op::Lstm(_) => cell(shapes),
         Op::Gru(_) | Op::Rnn(_) => cell(shapes),
         Op::Attention(_) => attention(shapes),
+        // Forward once more, and twice as much back.
+        Op::RecurrentGradient(_) => cell(shapes)?.checked_mul(3),
+        Op::AttentionGradient(_) => attention_gradient(shapes),
         _ => Some(0),
     }
+}
+
+/// Scores again, their gradient, and the gradients of q, k and v.
+fn attention_gradient(shapes: &Shapes<'_>) -> Option<u64> {
+    let (q, k, dy) = (shapes.input(0)?, shapes.input(1)?, shapes.input(7)?);
+    let keys = *k.get(k.len().checked_sub(2)?)?;
+    let (by_width, by_value) = (product(&q)?.checked_mul(3)?, product(&dy)?.checked_mul(2)?);
+    by_width.checked_add(by_value)?.checked_mul(keys)
 }
 
 /// Each output element sums over the input channels of its group and the kernel.
@@ -122,7 +141,10 @@ pub(super) fn operations(shapes: &Shapes<'_>) -> Option<u64> {
         | Op::GlobalMaxPool(_)
         | Op::GlobalLpPool(_)
         | Op::QLinearGlobalAveragePool(_)
-        | Op::TopK(_) => product(&shapes.input(0)?),
+        | Op::TopK(_)
+        | Op::SumTo(_) => product(&shapes.input(0)?),
+        Op::MaxPoolGradient(op) => spread(shapes, &op.kernel_shape),
+        Op::AveragePoolGradient(op) => spread(shapes, &op.kernel_shape),
         Op::Variadic(_) => {
             let each = u64::try_from(shapes.node.inputs.len()).ok()?.saturating_sub(1);
             product(&shapes.output(0)?)?.checked_mul(each)
@@ -136,6 +158,12 @@ pub(super) fn operations(shapes: &Shapes<'_>) -> Option<u64> {
 fn windows(shapes: &Shapes<'_>, kernel: &[i64]) -> Option<u64> {
     let window: Option<Vec<u64>> = kernel.iter().map(|&size| u64::try_from(size).ok()).collect();
     product(&shapes.output(0)?)?.checked_mul(product(&window?)?)
+}
+
+/// Every element of a pool's gradient goes to one window.
+fn spread(shapes: &Shapes<'_>, kernel: &[i64]) -> Option<u64> {
+    let window: Option<Vec<u64>> = kernel.iter().map(|&size| u64::try_from(size).ok()).collect();
+    product(&shapes.input(0)?)?.checked_mul(product(&window?)?)
 }
 
 /// Ops that compute one output element from few input elements, and normalizations.
@@ -205,5 +233,22 @@ fn is_elementwise(op: &Op) -> bool {
             | Op::RoiAlign(_)
             | Op::MaxRoiPool(_)
     );
-    activation || normalization || quantization || other
+    let training = matches!(
+        op,
+        Op::ActivationGradient(_)
+            | Op::ClipGradient(_)
+            | Op::BatchNormalizationTraining(_)
+            | Op::BatchNormalizationGradient(_)
+            | Op::LayerNormalizationGradient(_)
+            | Op::GroupNormalizationGradient(_)
+            | Op::LrnGradient(_)
+            | Op::SoftmaxGradient(_)
+            | Op::LogSoftmaxGradient(_)
+            | Op::SoftmaxCrossEntropyGradient(_)
+            | Op::ResizeGradient(_)
+            | Op::DropoutTraining(_)
+            | Op::FakeQuant(_)
+            | Op::FakeQuantGradient(_)
+    );
+    activation || normalization || quantization || other || training
 }

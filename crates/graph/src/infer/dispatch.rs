@@ -4,8 +4,8 @@ use bantam_tensor::DType;
 
 use super::context::{Context, Outputs};
 use super::{
-    convolution, elementwise, generate, microsoft, movement, normalization, order, pooling, product,
-    quantization, recurrent, shaping, slicing, spatial,
+    convolution, elementwise, generate, gradient, microsoft, movement, normalization, order, pooling,
+    product, quantization, recurrent, shaping, slicing, spatial,
 };
 use crate::Op;
 
@@ -145,6 +145,30 @@ pub(super) fn infer_node(context: &Context<'_>) -> Outputs {
         Op::MatMulIntegerToFloat(_) => product::matmul(context, context.dtype(2), 0, 1),
         Op::DynamicQuantizeMatMul(_) => product::matmul(context, context.dtype(0), 0, 1),
         Op::MsGelu(_) | Op::BiasGelu(_) | Op::FastGelu(_) | Op::QuickGelu(_) => elementwise::same(context),
+
+        Op::SumTo(_) => gradient::shaped_by(context, 1),
+        Op::ConvInputGradient(_) | Op::ConvWeightGradient(_) => gradient::shaped_by(context, 2),
+        Op::AveragePoolGradient(_) | Op::SliceGradient(_) | Op::PadGradient(_) => {
+            gradient::shaped_by(context, 1)
+        }
+        Op::ResizeGradient(_) => gradient::shaped_by(context, 1),
+        Op::GatherGradient(_) | Op::GatherNdGradient(_) => gradient::shaped_by(context, 2),
+        Op::NegativeLogLikelihoodGradient(_) => gradient::shaped_by(context, 2),
+        Op::ActivationGradient(_) | Op::ClipGradient(_) => elementwise::same(context),
+        Op::MaxPoolGradient(_) | Op::SoftmaxCrossEntropyGradient(_) => gradient::like(context, &[1]),
+        Op::LrnGradient(_) | Op::SoftmaxGradient(_) | Op::LogSoftmaxGradient(_) => {
+            gradient::like(context, &[1])
+        }
+        Op::BatchNormalizationTraining(_) => gradient::like(context, &[0, 3, 4, 3, 4]),
+        Op::BatchNormalizationGradient(_) | Op::LayerNormalizationGradient(_) => {
+            gradient::like(context, &[1, 2, 2])
+        }
+        Op::GroupNormalizationGradient(_) => gradient::like(context, &[1, 2, 2]),
+        Op::DropoutTraining(_) => elementwise::dropout(context),
+        Op::FakeQuant(_) => elementwise::same(context),
+        Op::FakeQuantGradient(_) => gradient::like(context, &[1, 2, 3]),
+        Op::RecurrentGradient(_) => gradient::like(context, &[0, 1, 2, 3, 5, 6, 7]),
+        Op::AttentionGradient(_) => gradient::like(context, &[0, 1, 2]),
 
         // Graphs inside are inferred before this is asked; what is not known here is not known.
         Op::If(_) | Op::Loop(_) | Op::Scan(_) | Op::Custom(_) => Ok(Vec::new()),

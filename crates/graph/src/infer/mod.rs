@@ -15,6 +15,7 @@ mod dispatch;
 mod elementwise;
 mod error;
 mod generate;
+mod gradient;
 mod merge;
 mod microsoft;
 mod movement;

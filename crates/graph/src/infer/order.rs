@@ -13,7 +13,8 @@ pub(super) fn reduce(context: &Context<'_>, op: &Reduce) -> Outputs {
     let dtype = context.dtype(0);
     let empty = !context.has(1) || context.length(1) == Some(0);
     let Some(shape) = context.shape(0) else {
-        return one(dtype, None);
+        let scalar = empty && !op.keepdims && !op.noop_with_empty_axes;
+        return one(dtype, scalar.then(Vec::new));
     };
     if empty && op.noop_with_empty_axes {
         return same(context);

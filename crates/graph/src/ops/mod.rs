@@ -5,6 +5,7 @@
 mod control;
 mod convolution;
 mod elementwise;
+mod gradient;
 mod microsoft;
 mod movement;
 mod normalization;
@@ -16,6 +17,7 @@ mod recurrent;
 pub use control::*;
 pub use convolution::*;
 pub use elementwise::*;
+pub use gradient::*;
 pub use microsoft::*;
 pub use movement::*;
 pub use normalization::*;

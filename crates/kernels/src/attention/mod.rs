@@ -22,7 +22,13 @@ pub struct Heads<'a, T> {
 }
 
 impl<'a, T: Real> Heads<'a, T> {
-    fn head(&self, sample: usize, head: usize, rows: std::ops::Range<usize>, width: usize) -> Strided<'a, T> {
+    pub(crate) fn head(
+        &self,
+        sample: usize,
+        head: usize,
+        rows: std::ops::Range<usize>,
+        width: usize,
+    ) -> Strided<'a, T> {
         let start = sample * self.strides[0] + head * self.strides[1] + rows.start * self.strides[2];
         let values = if rows.is_empty() {
             &[]

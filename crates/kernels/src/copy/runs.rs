@@ -65,7 +65,7 @@ impl RunList {
     }
 
     /// True when an input axis of `length` positions stays as it is.
-    fn is_identity(&self, length: usize) -> bool {
+    pub(crate) fn is_identity(&self, length: usize) -> bool {
         self.length == length
             && self.runs.iter().all(|run| {
                 *run == Run {
@@ -77,7 +77,7 @@ impl RunList {
     }
 
     /// For each position of the output, where it starts in the input, whose positions are `stride` elements apart.
-    fn offsets(&self, stride: usize) -> Vec<Option<usize>> {
+    pub(crate) fn offsets(&self, stride: usize) -> Vec<Option<usize>> {
         let positions = |run: &Run| {
             let run = *run;
             (0..run.length).map(move |i| {

@@ -59,7 +59,7 @@ impl CellActivation {
     }
 
     /// Applies the function to every element, after clipping to `[-clip, clip]`.
-    pub(super) fn apply<T: Real>(self, y: &mut [T], clip: Option<f32>) {
+    pub(crate) fn apply<T: Real>(self, y: &mut [T], clip: Option<f32>) {
         let real = |value: f32| T::from_f64(f64::from(value));
         if let Some(clip) = clip {
             functions::clip(y, real(-clip), real(clip));

@@ -65,6 +65,20 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Elements by heads as they lie in this layout.
+    pub(super) fn arranged<T: Copy>(&self, by_heads: &[T], to: &mut [T]) {
+        if !self.joined {
+            return to.copy_from_slice(by_heads);
+        }
+        let Layout {
+            heads, rows, width, ..
+        } = *self;
+        for (index, from) in by_heads.chunks_exact(width).enumerate() {
+            let (sample, head, row) = (index / rows / heads, index / rows % heads, index % rows);
+            to[((sample * rows + row) * heads + head) * width..][..width].copy_from_slice(from);
+        }
+    }
+
     /// Steps between samples, heads and rows; unused when there are no elements.
     pub(super) fn strides(&self) -> [usize; 3] {
         let row = self.heads.saturating_mul(self.width);
@@ -89,6 +103,9 @@ pub(super) struct Sizes {
 
 /// Elements and the steps between samples, heads and rows.
 pub(super) type Located<'a, T> = (Cow<'a, [T]>, [usize; 3]);
+
+/// Summands of the scores, the steps between samples, heads and queries, and the number of keys that they cover.
+pub(super) type Mask<'a, T> = (Cow<'a, [T]>, [usize; 3], usize);
 
 impl Sizes {
     pub(super) fn new(op: &Attention, inputs: &Inputs<'_>) -> Result<Sizes, OpError> {
@@ -222,10 +239,7 @@ impl Sizes {
     }
 
     /// The mask as summands, its steps between samples, heads and queries, and the number of keys that it covers.
-    pub(super) fn mask<'a, T: Real>(
-        &self,
-        inputs: &'a Inputs<'_>,
-    ) -> Result<Option<(Cow<'a, [T]>, [usize; 3], usize)>, OpError> {
+    pub(super) fn mask<'a, T: Real>(&self, inputs: &'a Inputs<'_>) -> Result<Option<Mask<'a, T>>, OpError> {
         let Some(mask) = inputs.optional(3) else {
             return Ok(None);
         };
@@ -259,6 +273,32 @@ impl Sizes {
             _ => read::<T>(inputs, 3)?,
         };
         Ok(Some((values, strides, covered)))
+    }
+
+    /// The layout of the output, which must have this shape.
+    pub(super) fn like_output(&self, shape: &[usize]) -> Result<Layout, OpError> {
+        let layout = Layout {
+            width: self.v.width,
+            ..self.q
+        };
+        let Layout {
+            batch,
+            heads,
+            rows,
+            width,
+            joined,
+        } = layout;
+        let hidden = heads.checked_mul(width);
+        let fits = match joined {
+            false => shape == [batch, heads, rows, width],
+            true => hidden.is_some_and(|hidden| shape == [batch, rows, hidden]),
+        };
+        match fits {
+            true => Ok(layout),
+            false => Err(OpError::shape(format!(
+                "a gradient of shape {shape:?} does not fit the output"
+            ))),
+        }
     }
 
     /// The output in the layout of q, from a function that writes it by heads.

@@ -144,7 +144,11 @@ fn normalize<T: Real>(
 }
 
 /// The trailing dimensions of `shape`, at least those from `axis` on, outside of which none of the shapes varies.
-fn affine_shape<'a>(shape: &'a [usize], axis: usize, shapes: &[&[usize]]) -> Result<&'a [usize], OpError> {
+pub(super) fn affine_shape<'a>(
+    shape: &'a [usize],
+    axis: usize,
+    shapes: &[&[usize]],
+) -> Result<&'a [usize], OpError> {
     let mut first = axis;
     for affine in shapes {
         let common = broadcast_shape(&[shape, affine])?;
@@ -160,7 +164,7 @@ fn affine_shape<'a>(shape: &'a [usize], axis: usize, shapes: &[&[usize]]) -> Res
 }
 
 /// The elements of a tensor of shape `from`, repeated to fill `to`, to which it broadcasts apart from leading ones.
-fn expand<'a, T: Real>(values: Cow<'a, [T]>, from: &[usize], to: &[usize]) -> Cow<'a, [T]> {
+pub(super) fn expand<'a, T: Real>(values: Cow<'a, [T]>, from: &[usize], to: &[usize]) -> Cow<'a, [T]> {
     let from = &from[from.len().saturating_sub(to.len())..];
     if from == to {
         return values;

@@ -126,17 +126,17 @@ pub(in crate::ops) fn gather_nd(
 }
 
 /// The slices that index tuples name.
-pub(super) struct TuplePlaces {
+pub(in crate::ops) struct TuplePlaces {
     /// Where each slice starts.
-    pub(super) offsets: Vec<usize>,
+    pub(in crate::ops) offsets: Vec<usize>,
     /// Elements of a slice.
-    pub(super) block: usize,
+    pub(in crate::ops) block: usize,
     /// Dimensions that a tuple fixes, batch dimensions included.
-    pub(super) depth: usize,
+    pub(in crate::ops) depth: usize,
 }
 
 impl TuplePlaces {
-    pub(super) fn new(
+    pub(in crate::ops) fn new(
         shape: &[usize],
         batch_dims: usize,
         tuple_shape: &[usize],

@@ -11,16 +11,16 @@ mod scatter;
 mod shape;
 mod slice;
 
-pub(super) use gather::{compress, gather, gather_elements, gather_nd};
+pub(super) use gather::{TuplePlaces, compress, gather, gather_elements, gather_nd};
 pub(super) use generate::{constant_of_shape, eye_like, one_hot, range};
 pub(super) use join::{concat, split};
 pub(super) use mask::{non_zero, triangle};
-pub(super) use pad::{center_crop_pad, pad};
+pub(super) use pad::{center_crop_pad, pad, padded_axes, padded_runs};
 pub(super) use permute::{depth_to_space, permuted, reverse_sequence, space_to_depth, transpose};
 pub(super) use repeat::{expand, tile};
 pub(super) use scatter::{scatter_elements, scatter_nd, tensor_scatter};
 pub(super) use shape::{flatten, reshape, shape, size, squeeze, unsqueeze};
-pub(super) use slice::slice;
+pub(super) use slice::{slice, sliced_axes};
 
 use bantam_kernels::copy::{RunList, take_runs};
 use bantam_tensor::Tensor;
@@ -101,7 +101,7 @@ fn distinct_axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
 }
 
 /// An index along a dimension, negative from the end.
-fn position(index: i64, dim: usize) -> Result<usize, OpError> {
+pub(super) fn position(index: i64, dim: usize) -> Result<usize, OpError> {
     let from_start = if index < 0 {
         index.checked_add_unsigned(dim as u64)
     } else {

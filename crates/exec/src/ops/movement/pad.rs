@@ -11,15 +11,7 @@ use crate::{Context, OpError};
 /// data, pads (negative ones crop), optional constant, optional axes.
 pub(in crate::ops) fn pad(op: &Pad, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
-    let pads = inputs.integers(1)?.ok_or(OpError::MissingInput { index: 1 })?;
-    let axes = axes_or_all(inputs, 3, x.rank())?;
-    if pads.len() != 2 * axes.len() {
-        return Err(OpError::shape(format!(
-            "{} pads do not fit {} axes",
-            pads.len(),
-            axes.len()
-        )));
-    }
+    let (padded, shape) = padded_axes(op.mode, inputs, [1, 3], x.shape())?;
     let constant = inputs.optional(2).filter(|constant| !constant.is_empty());
     if let Some(constant) = constant.filter(|constant| constant.dtype() != x.dtype()) {
         return Err(OpError::Type {
@@ -27,21 +19,47 @@ pub(in crate::ops) fn pad(op: &Pad, inputs: &Inputs<'_>, context: &Context) -> R
             got: constant.dtype(),
         });
     }
-    let mut padded: Vec<Padding> = x.shape().iter().map(|&dim| Padding::none(dim)).collect();
-    for (i, &axis) in axes.iter().enumerate() {
-        padded[axis] = Padding::new(pads[i], pads[axes.len() + i], x.shape()[axis], op.mode)?;
-    }
-    let shape = padded
-        .iter()
-        .map(Padding::length)
-        .collect::<Result<Vec<_>, _>>()?;
     take(x, x.shape(), &shape, constant, context, || {
-        padded.iter().map(|axis| axis.runs(op.mode)).collect()
+        padded_runs(&padded, op.mode)
     })
 }
 
+/// What each axis of a tensor becomes, and its size then, by the inputs at these positions: pads, optional axes.
+pub(in crate::ops) fn padded_axes(
+    mode: PadMode,
+    inputs: &Inputs<'_>,
+    [pads, axes]: [usize; 2],
+    shape: &[usize],
+) -> Result<(Vec<Padding>, Vec<usize>), OpError> {
+    let pads = inputs
+        .integers(pads)?
+        .ok_or(OpError::MissingInput { index: pads })?;
+    let axes = axes_or_all(inputs, axes, shape.len())?;
+    if pads.len() != 2 * axes.len() {
+        return Err(OpError::shape(format!(
+            "{} pads do not fit {} axes",
+            pads.len(),
+            axes.len()
+        )));
+    }
+    let mut padded: Vec<Padding> = shape.iter().map(|&dim| Padding::none(dim)).collect();
+    for (i, &axis) in axes.iter().enumerate() {
+        padded[axis] = Padding::new(pads[i], pads[axes.len() + i], shape[axis], mode)?;
+    }
+    let sizes = padded
+        .iter()
+        .map(Padding::length)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok((padded, sizes))
+}
+
+/// Where the positions of each axis come from. Their number may grow with the size of the output.
+pub(in crate::ops) fn padded_runs(padded: &[Padding], mode: PadMode) -> Vec<RunList> {
+    padded.iter().map(|axis| axis.runs(mode)).collect()
+}
+
 /// What one axis becomes: `before` added positions, `length` positions of the input from `start`, `after` added ones.
-struct Padding {
+pub(in crate::ops) struct Padding {
     before: usize,
     start: usize,
     length: usize,

@@ -9,26 +9,8 @@ use crate::{Context, OpError};
 
 /// data, starts, ends, optional axes, optional steps (which may be negative).
 pub(in crate::ops) fn slice(inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
-    let required = |index| inputs.integers(index)?.ok_or(OpError::MissingInput { index });
-    let (starts, ends) = (required(1)?, required(2)?);
     let x = inputs.required(0)?;
-    let axes = match inputs.optional(3) {
-        Some(_) => axes_or_all(inputs, 3, x.rank())?,
-        None => (0..starts.len()).collect(),
-    };
-    let steps = inputs.integers(4)?.unwrap_or_else(|| vec![1; starts.len()]);
-    let same = [ends.len(), axes.len(), steps.len()]
-        .iter()
-        .all(|&length| length == starts.len());
-    if !same || axes.iter().any(|&axis| axis >= x.rank()) {
-        return Err(OpError::shape(
-            "starts, ends, axes and steps do not fit each other or the input",
-        ));
-    }
-    let mut runs: Vec<RunList> = x.shape().iter().map(|&dim| RunList::identity(dim)).collect();
-    for (i, &axis) in axes.iter().enumerate() {
-        runs[axis] = run(starts[i], ends[i], steps[i], x.shape()[axis])?;
-    }
+    let runs = sliced_axes(inputs, 1, x.shape())?;
     let shape: Vec<usize> = runs.iter().map(RunList::len).collect();
     let whole = x
         .shape()
@@ -39,6 +21,36 @@ pub(in crate::ops) fn slice(inputs: &mut Inputs<'_>, context: &Context) -> Resul
         return inputs.keep(0);
     }
     take(x, x.shape(), &shape, None, context, || runs)
+}
+
+/// What is taken of each axis of a tensor, by the inputs starts (at position `first`), ends, optional axes, optional steps.
+pub(in crate::ops) fn sliced_axes(
+    inputs: &Inputs<'_>,
+    first: usize,
+    shape: &[usize],
+) -> Result<Vec<RunList>, OpError> {
+    let required = |index| inputs.integers(index)?.ok_or(OpError::MissingInput { index });
+    let (starts, ends) = (required(first)?, required(first + 1)?);
+    let axes = match inputs.optional(first + 2) {
+        Some(_) => axes_or_all(inputs, first + 2, shape.len())?,
+        None => (0..starts.len()).collect(),
+    };
+    let steps = inputs
+        .integers(first + 3)?
+        .unwrap_or_else(|| vec![1; starts.len()]);
+    let same = [ends.len(), axes.len(), steps.len()]
+        .iter()
+        .all(|&length| length == starts.len());
+    if !same || axes.iter().any(|&axis| axis >= shape.len()) {
+        return Err(OpError::shape(
+            "starts, ends, axes and steps do not fit each other or the input",
+        ));
+    }
+    let mut runs: Vec<RunList> = shape.iter().map(|&dim| RunList::identity(dim)).collect();
+    for (i, &axis) in axes.iter().enumerate() {
+        runs[axis] = run(starts[i], ends[i], steps[i], shape[axis])?;
+    }
+    Ok(runs)
 }
 
 /// The positions `start`, `start + step`, ... before `end`; out of range they are clamped.

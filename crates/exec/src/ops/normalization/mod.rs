@@ -16,7 +16,7 @@ use crate::ops::floats::{fill, in_real, read};
 use crate::{Context, OpError};
 
 /// Batch, channels and positions of `[N, C, ...]`; a tensor of rank 1 has one channel.
-fn batch_channels_inner(shape: &[usize]) -> Result<(usize, usize, usize), OpError> {
+pub(super) fn batch_channels_inner(shape: &[usize]) -> Result<(usize, usize, usize), OpError> {
     match shape {
         [] => Err(OpError::shape(
             "the input has no dimensions, at least 1 is needed",
@@ -27,7 +27,7 @@ fn batch_channels_inner(shape: &[usize]) -> Result<(usize, usize, usize), OpErro
 }
 
 /// Fails unless each of the inputs has one value per channel.
-fn check_per_channel(
+pub(super) fn check_per_channel(
     inputs: &Inputs<'_>,
     indices: std::ops::Range<usize>,
     channels: usize,
@@ -53,7 +53,7 @@ pub(super) fn batch(
     let (_, channels, _) = batch_channels_inner(inputs.required(0)?.shape())?;
     check_per_channel(inputs, 1..5, channels)?;
     in_real!(inputs.required(0)?.dtype(), 0, T => {
-        if op.training_mode { batch_training::<T>(op, inputs, context) } else { batch_inference::<T>(op, inputs, context) }
+        if op.training_mode { trained::<T>(op, inputs, context).map(|(outputs, _)| outputs) } else { batch_inference::<T>(op, inputs, context) }
     })
 }
 
@@ -101,11 +101,15 @@ fn batch_inference<T: Real>(
     Ok(vec![Some(y)])
 }
 
-fn batch_training<T: Real>(
+/// Mean and variance of each channel.
+type Moments = Vec<(f64, f64)>;
+
+/// By the statistics of the batch, which are given too.
+pub(super) fn trained<T: Real>(
     op: &BatchNormalization,
     inputs: &Inputs<'_>,
     context: &Context,
-) -> Result<Outputs, OpError> {
+) -> Result<(Outputs, Moments), OpError> {
     let x = inputs.required(0)?;
     let (_, channels, inner) = batch_channels_inner(x.shape())?;
     let values = read::<T>(inputs, 0)?;
@@ -135,7 +139,7 @@ fn batch_training<T: Real>(
     };
     let mean = running(3, moments.iter().map(|(mean, _)| *mean).collect())?;
     let variance = running(4, moments.iter().map(|(_, variance)| *variance).collect())?;
-    Ok(vec![Some(y), Some(mean), Some(variance)])
+    Ok((vec![Some(y), Some(mean), Some(variance)], moments))
 }
 
 /// Statistics per sample and channel.

@@ -1,5 +1,21 @@
 //! LSTM, GRU, RNN.
 
+/// The attributes of an op that has all of them.
+macro_rules! shared {
+    ($op:expr) => {
+        $crate::ops::recurrent::Shared {
+            alphas: &$op.activation_alpha,
+            betas: &$op.activation_beta,
+            names: &$op.activations,
+            clip: $op.clip,
+            direction: $op.direction,
+            hidden_size: $op.hidden_size,
+            layout: $op.layout,
+        }
+    };
+}
+
+mod gradient;
 mod sizes;
 #[cfg(test)]
 mod tests;
@@ -10,6 +26,7 @@ use bantam_kernels::recurrent::{
     Cell, CellActivation, CellState, CellWeights, Gru, Lstm, PlainCell, run_cell,
 };
 
+pub(super) use self::gradient::gradient;
 use self::sizes::{Sizes, check};
 use crate::inputs::Inputs;
 use crate::operator::Outputs;
@@ -26,20 +43,6 @@ struct Shared<'a> {
     direction: Direction,
     hidden_size: Option<i64>,
     layout: i64,
-}
-
-macro_rules! shared {
-    ($op:expr) => {
-        Shared {
-            alphas: &$op.activation_alpha,
-            betas: &$op.activation_beta,
-            names: &$op.activations,
-            clip: $op.clip,
-            direction: $op.direction,
-            hidden_size: $op.hidden_size,
-            layout: $op.layout,
-        }
-    };
 }
 
 impl Shared<'_> {

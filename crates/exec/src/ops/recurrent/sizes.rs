@@ -98,7 +98,7 @@ impl Sizes {
         }
     }
 
-    fn state_shape(&self) -> [usize; 3] {
+    pub(super) fn state_shape(&self) -> [usize; 3] {
         let &Sizes {
             batch,
             directions,

@@ -9,5 +9,5 @@ mod unique;
 pub(super) use arg::arg_reduce;
 pub(super) use cumulative::{cumulative_product, cumulative_sum};
 pub(super) use order::top_k;
-pub(super) use reduce::reduce;
+pub(super) use reduce::{reduce, sum_dimensions};
 pub(super) use unique::unique;

@@ -34,6 +34,21 @@ pub(in crate::ops) fn reduce(op: &Reduce, inputs: &Inputs<'_>, context: &Context
     }
 }
 
+/// Sums input 0 over the dimensions marked, into a tensor of this shape.
+pub(in crate::ops) fn sum_dimensions<T: Real>(
+    inputs: &Inputs<'_>,
+    reduced: &[bool],
+    shape: &[usize],
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let x = inputs.required(0)?;
+    let layout = Layout::new(x.shape(), reduced);
+    let values = floats::read::<T>(inputs, 0)?;
+    floats::fill::<T>(context, x.dtype(), shape, |y| {
+        layout.reduce_floats(Reduction::Sum, &values, y)
+    })
+}
+
 /// For each axis, whether it goes.
 fn reduced_axes(op: &Reduce, inputs: &Inputs<'_>, rank: usize) -> Result<Vec<bool>, OpError> {
     let axes = inputs.integers(1)?.unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Resize.
 
 mod axis;
+mod gradient;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use bantam_kernels::resize::{Filter, Taps, resize_axis};
 use bantam_tensor::{DType, Tensor};
 
 use self::axis::Axis;
+pub(super) use self::gradient::gradient;
 use super::axes::{axis as resolve, split_at_axis};
 use super::floats::{fill, in_real, read};
 use super::units::{Unit, in_unit};
@@ -21,7 +23,7 @@ use crate::{Context, OpError};
 /// x, optional region of interest, optional scales, optional sizes.
 pub(super) fn resize(op: &Resize, inputs: &Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     let x = inputs.required(0)?;
-    let axes = plan(op, inputs)?;
+    let axes = plan(op, x.shape(), inputs, 1)?;
     let shape: Vec<usize> = axes.iter().map(|axis| axis.output).collect();
     if x.is_empty() && !shape.contains(&0) {
         return Err(OpError::shape(format!(
@@ -56,9 +58,8 @@ pub(super) fn resize(op: &Resize, inputs: &Inputs<'_>, context: &Context) -> Res
     })
 }
 
-/// The sizes of every axis.
-fn plan(op: &Resize, inputs: &Inputs<'_>) -> Result<Vec<Axis>, OpError> {
-    let shape = inputs.required(0)?.shape();
+/// The sizes of every axis of a tensor of this shape, by the inputs region of interest (at position `first`), scales, sizes.
+fn plan(op: &Resize, shape: &[usize], inputs: &Inputs<'_>, first: usize) -> Result<Vec<Axis>, OpError> {
     let resized: Vec<usize> = match &op.axes {
         Some(axes) => axes
             .iter()
@@ -82,14 +83,21 @@ fn plan(op: &Resize, inputs: &Inputs<'_>) -> Result<Vec<Axis>, OpError> {
         })
         .collect();
     let given = |index: usize| inputs.optional(index).filter(|tensor| !tensor.is_empty());
-    match (given(2), given(3)) {
+    match (given(first + 1), given(first + 2)) {
         (Some(scales), None) => set_scales(&mut axes, &resized, &scales.to_f32()?)?,
-        (None, Some(_)) => set_sizes(op, &mut axes, &resized, &inputs.integers(3)?.unwrap_or_default())?,
+        (None, Some(_)) => set_sizes(
+            op,
+            &mut axes,
+            &resized,
+            &inputs.integers(first + 2)?.unwrap_or_default(),
+        )?,
         (None, None) if resized.is_empty() => {}
         _ => return Err(OpError::value("exactly one of scales and sizes is needed")),
     }
     if op.coordinate_transformation_mode == ResizeTransform::TfCropAndResize {
-        let region = given(1).ok_or(OpError::MissingInput { index: 1 })?.to_f64()?;
+        let region = given(first)
+            .ok_or(OpError::MissingInput { index: first })?
+            .to_f64()?;
         check_count("region of interest", region.len(), 2 * resized.len())?;
         for (i, &axis) in resized.iter().enumerate() {
             axes[axis].region = [region[i], region[resized.len() + i]];
@@ -175,13 +183,7 @@ fn interpolate<T: Real>(op: &Resize, filter: Filter, x: &[T], shape: &[usize], a
 
 fn interpolate_axis<T: Real>(op: &Resize, filter: Filter, axis: &Axis, x: &[T], inner: usize, y: &mut [T]) {
     let transform = op.coordinate_transformation_mode;
-    let coordinates = axis.coordinates::<f64>(transform);
-    let stretch = if op.antialias {
-        axis.scale.recip().max(1.0)
-    } else {
-        1.0
-    };
-    let taps = Taps::new(filter, &coordinates, axis.input, stretch, op.exclude_outside);
+    let (coordinates, taps) = taps(op, filter, axis);
     resize_axis(x, y, axis.input, inner, &taps);
     let outside = coordinates
         .iter()
@@ -191,6 +193,18 @@ fn interpolate_axis<T: Real>(op: &Resize, filter: Filter, axis: &Axis, x: &[T], 
             block[position * inner..][..inner].fill(T::from_f64(f64::from(op.extrapolation_value)));
         }
     }
+}
+
+/// Where the elements of an axis lie, and what they are made of.
+fn taps<T: Real>(op: &Resize, filter: Filter, axis: &Axis) -> (Vec<f64>, Taps<T>) {
+    let coordinates = axis.coordinates::<f64>(op.coordinate_transformation_mode);
+    let stretch = if op.antialias {
+        axis.scale.recip().max(1.0)
+    } else {
+        1.0
+    };
+    let taps = Taps::new(filter, &coordinates, axis.input, stretch, op.exclude_outside);
+    (coordinates, taps)
 }
 
 /// Copies the nearest elements, one axis after the other.
@@ -224,12 +238,7 @@ fn nearest_axis<U: Unit>(
     [input, inner]: [usize; 2],
     extrapolation: &U,
 ) -> Vec<U> {
-    let transform = op.coordinate_transformation_mode;
-    let source = |&coordinate: &f32| {
-        let coordinate = f64::from(coordinate);
-        (!axis.is_outside(transform, coordinate)).then(|| axis.nearest(op.nearest_mode, coordinate))
-    };
-    let sources: Vec<Option<usize>> = axis.coordinates::<f32>(transform).iter().map(source).collect();
+    let sources = sources(op, axis);
     let mut y = Vec::with_capacity(x.len() / input * axis.output);
     for block in x.chunks_exact(input * inner) {
         for source in &sources {
@@ -240,6 +249,16 @@ fn nearest_axis<U: Unit>(
         }
     }
     y
+}
+
+/// For each output element of an axis the input element that it copies; none outside of the region of interest.
+fn sources(op: &Resize, axis: &Axis) -> Vec<Option<usize>> {
+    let transform = op.coordinate_transformation_mode;
+    let source = |&coordinate: &f32| {
+        let coordinate = f64::from(coordinate);
+        (!axis.is_outside(transform, coordinate)).then(|| axis.nearest(op.nearest_mode, coordinate))
+    };
+    axis.coordinates::<f32>(transform).iter().map(source).collect()
 }
 
 /// The extrapolation value as an element; zero for types that have no numbers.

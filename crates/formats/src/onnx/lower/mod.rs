@@ -187,6 +187,10 @@ impl Attempt {
     }
 
     fn node(&mut self, lowerer: &mut Lowerer<'_>, node: &Node) -> Result<(), OnnxError> {
+        if node.op.is_own() {
+            let node = lowerer.graph.describe(node);
+            return Err(OnnxError::TrainingOnly { node });
+        }
         let mut attributes = node.op.emit();
         node.extra
             .iter()

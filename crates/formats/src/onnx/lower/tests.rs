@@ -188,3 +188,14 @@ fn sequences_need_the_opset_that_takes_them() {
     };
     assert_eq!(at(13, graph), "needs 14");
 }
+
+#[test]
+fn ops_of_training_are_refused() {
+    let mut graph = canonical("Relu", &[], &[X], 1);
+    graph.nodes[0].op = bantam_graph::ops::SoftmaxGradient { axis: -1 }.into();
+    let error = lower(&Model::new(graph), None).unwrap_err().to_string();
+    assert!(
+        error.contains("for training only") && error.contains("hint:"),
+        "{error}"
+    );
+}

@@ -26,6 +26,11 @@ pub fn input(isa: Isa, geometry: &Geometry, dy: &[f32], weights: &[f32], dx: &mu
         return residue.convolve(isa, geometry, dy, weights, dx);
     }
     dx.fill(0.0);
+    let (strides, sizes) = (geometry.strides.iter(), &geometry.input);
+    let remainders: Vec<usize> = strides
+        .zip(sizes)
+        .map(|(&stride, &size)| stride.min(size))
+        .collect();
     let mut remainder = vec![0; geometry.input.len()];
     loop {
         if let Some(residue) = Residue::new(geometry, &remainder) {
@@ -33,7 +38,7 @@ pub fn input(isa: Isa, geometry: &Geometry, dy: &[f32], weights: &[f32], dx: &mu
             residue.convolve(isa, geometry, dy, weights, &mut part);
             residue.spread(geometry, &part, dx);
         }
-        if !advance(&mut remainder, &geometry.strides) {
+        if !advance(&mut remainder, &remainders) {
             return;
         }
     }
@@ -167,9 +172,7 @@ impl Axis {
         let (stride, dilation) = (geometry.strides[axis], geometry.dilations[axis]);
         let (pad, size) = (geometry.pads[axis], geometry.input[axis]);
         let first = remainder;
-        let met = |tap: &usize| {
-            (first + pad + stride * geometry.kernel[axis] * dilation - tap * dilation) % stride == 0
-        };
+        let met = |tap: &usize| tap * dilation % stride == (first + pad) % stride;
         // Later taps meet earlier elements.
         let met: Vec<usize> = (0..geometry.kernel[axis]).filter(met).rev().collect();
         let earliest = *met.first().filter(|_| first < size)?;

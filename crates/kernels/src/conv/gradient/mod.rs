@@ -1,14 +1,13 @@
 //! Gradients of a convolution, data with their channels last: [`input`] and [`weights`].
 //!
-//! Geometries describe the forward convolution, from `x` to `y`.
+//! Geometries describe the forward convolution, from `x` to `y`. The definitions are
+//! [`convolve_transposed`](super::convolve_transposed) and [`weight_gradient`](crate::gradient::convolution::weight_gradient).
 
 mod input;
-mod naive;
 #[cfg(test)]
 mod tests;
 mod tile;
 mod weights;
 
 pub use input::input;
-pub use naive::{naive_input, naive_weights};
 pub use weights::weights;

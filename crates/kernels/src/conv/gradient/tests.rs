@@ -1,9 +1,10 @@
 //! The fast gradients against their definition.
 
-use super::super::Geometry;
 use super::super::tests::{Random, channels_last};
+use super::super::{Geometry, convolve_transposed};
 use super::*;
 use crate::Isa;
+use crate::gradient::convolution::weight_gradient;
 
 /// Channels, filters, groups; sizes of the input, the kernel, strides, dilations, pads before; pads after.
 type Case<'a> = (
@@ -46,8 +47,16 @@ fn check(geometry: &Geometry, random: &mut Random) {
     let dy = random.values(geometry.batch * geometry.out_channels * geometry.output_plane());
     let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
     let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weights.len()]);
-    naive_input(geometry, &wide(&dy), &wide(&weights), &mut dx);
-    naive_weights(geometry, &wide(&x), &wide(&dy), &mut dw);
+    // The transpose goes from the output to the input.
+    let backward = Geometry {
+        channels: geometry.out_channels,
+        out_channels: geometry.channels,
+        input: geometry.output.clone(),
+        output: geometry.input.clone(),
+        ..geometry.clone()
+    };
+    convolve_transposed(&backward, &wide(&dy), &wide(&weights), None, &mut dx);
+    weight_gradient(geometry, &wide(&dy), &wide(&x), &mut dw);
     let (plane, out_plane) = (geometry.input_plane(), geometry.output_plane());
     let last_x = channels_last(&x, geometry.channels, plane);
     let last_dy = channels_last(&dy, geometry.out_channels, out_plane);

@@ -1,0 +1,100 @@
+//! Gradients of Conv.
+
+use bantam_graph::ops::{ConvInputGradient, ConvWeightGradient};
+use bantam_kernels::Isa;
+use bantam_kernels::conv::{Geometry, convolve_transposed, gradient};
+use bantam_kernels::copy::permute;
+use bantam_kernels::gradient::convolution::weight_gradient;
+use bantam_tensor::{DType, Tensor};
+
+use super::{check_shape, shape};
+use crate::inputs::Inputs;
+use crate::layout::{permuted, to_channels_first, to_channels_last};
+use crate::ops::convolution::{check_padding, geometry, output_shape};
+use crate::ops::floats::{fill, in_real, read};
+use crate::ops::windows::WindowAttributes;
+use crate::{Context, OpError};
+
+/// The attributes that the two share.
+macro_rules! attributes {
+    ($op:expr) => {
+        WindowAttributes {
+            auto_pad: $op.auto_pad,
+            kernel: &[],
+            strides: &$op.strides,
+            dilations: &$op.dilations,
+            pads: &$op.pads,
+        }
+    };
+}
+
+/// dy, weight, shape of x.
+pub(super) fn input(
+    op: &ConvInputGradient,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let (x, weight) = (shape(inputs, 2)?, inputs.required(1)?.shape());
+    let forward = geometry(attributes!(op), op.group, &x, weight)?;
+    check_shape(inputs, 0, &output_shape(&forward))?;
+    let dtype = inputs.required(0)?.dtype();
+    if is_fast(&forward, dtype) {
+        check_padding(&forward)?;
+        let (dy, weight) = (last(inputs, 0)?, read::<f32>(inputs, 1)?);
+        let mut dx = vec![0.0; x.iter().product()];
+        gradient::input(Isa::best(), &forward, &dy, &weight, &mut dx);
+        let shape = permuted(&x, &to_channels_last(x.len()));
+        return fill(context, dtype, &x, |y| {
+            permute(&dx, &shape, &to_channels_first(shape.len()), y);
+        });
+    }
+    // The transpose goes from the output to the input.
+    let backward = Geometry {
+        channels: forward.out_channels,
+        out_channels: forward.channels,
+        input: forward.output,
+        output: forward.input,
+        ..forward
+    };
+    in_real!(dtype, 0, T => {
+        let (dy, weight) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?);
+        fill(context, dtype, &x, |dx: &mut [T]| convolve_transposed(&backward, &dy, &weight, None, dx))
+    })
+}
+
+/// dy, x, shape of the weight.
+pub(super) fn weight(
+    op: &ConvWeightGradient,
+    inputs: &Inputs<'_>,
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    let (weight, x) = (shape(inputs, 2)?, inputs.required(1)?.shape());
+    let forward = geometry(attributes!(op), op.group, x, &weight)?;
+    check_shape(inputs, 0, &output_shape(&forward))?;
+    let dtype = inputs.required(0)?.dtype();
+    if is_fast(&forward, dtype) {
+        check_padding(&forward)?;
+        let (dy, x) = (last(inputs, 0)?, last(inputs, 1)?);
+        return fill(context, dtype, &weight, |dw| {
+            gradient::weights(Isa::best(), &forward, &x, &dy, dw);
+        });
+    }
+    in_real!(dtype, 0, T => {
+        let (dy, x) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?);
+        fill(context, dtype, &weight, |dw: &mut [T]| weight_gradient(&forward, &dy, &x, dw))
+    })
+}
+
+/// Whether the kernels for `f32` with the channels last can do it.
+fn is_fast(forward: &Geometry, dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F16 | DType::BF16) && forward.taps() > 0
+}
+
+/// The elements of input `index` with their channels last.
+fn last(inputs: &Inputs<'_>, index: usize) -> Result<Vec<f32>, OpError> {
+    let values = read::<f32>(inputs, index)?;
+    let shape = inputs.required(index)?.shape();
+    let mut moved = vec![0.0; values.len()];
+    permute(&values, shape, &to_channels_last(shape.len()), &mut moved);
+    Ok(moved)
+}
