@@ -69,6 +69,11 @@ fn network(learner: &mut Learner) -> ValueId {
         storage_order: 0,
     };
     let y = learner.add("pool", pool, &[y]);
+    classifier(learner, y, labels)
+}
+
+/// Two layers and the loss.
+fn classifier(learner: &mut Learner, y: ValueId, labels: ValueId) -> ValueId {
     let y = learner.add("flat", Flatten { axis: 1 }, &[y]);
     let gemm = || Gemm {
         alpha: 1.0,

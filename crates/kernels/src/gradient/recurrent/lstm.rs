@@ -35,6 +35,83 @@ impl<T: Real> Lstm<'_, T> {
     fn peephole(&self, gate: usize, hidden: usize) -> Option<&[T]> {
         self.peepholes.map(|all| &all[gate * hidden..(gate + 1) * hidden])
     }
+
+    /// `h = output * f(c)`: the gradients of the output gate's argument and of the memory.
+    fn back_through_output(
+        &self,
+        saved: &Saved<'_, T>,
+        carried: &mut CellState<T>,
+        of_input: &mut [T],
+        peepholes: &mut [T],
+    ) {
+        let hidden = saved.after.len();
+        let [of_gates, _, of_memory] = self.activations;
+        let gate = hidden..2 * hidden;
+        let values = &saved.values[gate.clone()];
+        let mut through: Vec<T> = carried
+            .h
+            .iter()
+            .zip(values)
+            .map(|(&dh, &output)| dh * output)
+            .collect();
+        back(of_memory, &mut through, saved.after, None);
+        carried
+            .c
+            .iter_mut()
+            .zip(&through)
+            .for_each(|(dc, &through)| *dc += through);
+        let output = &mut of_input[gate.clone()];
+        let seen = carried.h.iter().zip(saved.seen);
+        output
+            .iter_mut()
+            .zip(seen)
+            .for_each(|(slot, (&dh, &seen))| *slot = dh * seen);
+        back(of_gates, output, &saved.arguments[gate.clone()], self.clip);
+        if let Some(peephole) = self.peephole(1, hidden) {
+            add_scaled(&mut carried.c, output, peephole);
+            add_scaled(&mut peepholes[gate], output, saved.after);
+        }
+    }
+
+    /// `c = forget * before + input * candidate`: the gradients of the other arguments and of the memory before.
+    fn back_through_memory(
+        &self,
+        saved: &Saved<'_, T>,
+        carried: &mut CellState<T>,
+        of_input: &mut [T],
+        peepholes: &mut [T],
+    ) {
+        let hidden = saved.after.len();
+        let [of_gates, of_candidate, _] = self.activations;
+        for i in 0..hidden {
+            let dc = carried.c[i];
+            let of_forget = dc * saved.before[i];
+            of_input[i] = dc * saved.values[3 * hidden + i];
+            of_input[3 * hidden + i] = dc * saved.values[i];
+            carried.c[i] = dc * saved.values[2 * hidden + i];
+            if self.input_forget {
+                of_input[i] = of_input[i] - of_forget;
+            } else {
+                of_input[2 * hidden + i] = of_forget;
+            }
+        }
+        for (index, activation) in [(0, of_gates), (2, of_gates), (3, of_candidate)] {
+            let gate = index * hidden..(index + 1) * hidden;
+            back(
+                activation,
+                &mut of_input[gate.clone()],
+                &saved.arguments[gate],
+                self.clip,
+            );
+        }
+        for index in [0, 2] {
+            if let Some(peephole) = self.peephole(index, hidden) {
+                let gate = index * hidden..(index + 1) * hidden;
+                add_scaled(&mut carried.c, &of_input[gate.clone()], peephole);
+                add_scaled(&mut peepholes[gate.clone()], &of_input[gate], saved.before);
+            }
+        }
+    }
 }
 
 fn add_scaled<T: Real>(y: &mut [T], a: &[T], b: &[T]) {
@@ -92,71 +169,9 @@ impl<T: Real> CellGradient<T> for Lstm<'_, T> {
         [of_input, of_recurrent]: [&mut [T]; 2],
         peepholes: &mut [T],
     ) {
-        let hidden = weights.hidden;
         let saved = Saved::new(saved);
-        let [of_gates, of_candidate, of_memory] = self.activations;
-        let gate = |gate: usize| gate * hidden..(gate + 1) * hidden;
-        // h = output * f(c)
-        let mut through: Vec<T> = carried
-            .h
-            .iter()
-            .zip(&saved.values[gate(1)])
-            .map(|(&dh, &o)| dh * o)
-            .collect();
-        back(of_memory, &mut through, saved.after, None);
-        carried
-            .c
-            .iter_mut()
-            .zip(&through)
-            .for_each(|(dc, &through)| *dc += through);
-        let output = &mut of_input[gate(1)];
-        output
-            .iter_mut()
-            .zip(&carried.h)
-            .zip(saved.seen)
-            .for_each(|((slot, &dh), &seen)| *slot = dh * seen);
-        back(of_gates, output, &saved.arguments[gate(1)], self.clip);
-        if let Some(peephole) = self.peephole(1, hidden) {
-            add_scaled(&mut carried.c, output, peephole);
-            add_scaled(&mut peepholes[gate(1)], output, saved.after);
-        }
-        // c = forget * before + input * candidate
-        for i in 0..hidden {
-            let dc = carried.c[i];
-            let of_forget = dc * saved.before[i];
-            of_input[i] = dc * saved.values[3 * hidden + i];
-            of_input[3 * hidden + i] = dc * saved.values[i];
-            carried.c[i] = dc * saved.values[2 * hidden + i];
-            if self.input_forget {
-                of_input[i] = of_input[i] - of_forget;
-            } else {
-                of_input[2 * hidden + i] = of_forget;
-            }
-        }
-        back(
-            of_gates,
-            &mut of_input[gate(0)],
-            &saved.arguments[gate(0)],
-            self.clip,
-        );
-        back(
-            of_gates,
-            &mut of_input[gate(2)],
-            &saved.arguments[gate(2)],
-            self.clip,
-        );
-        back(
-            of_candidate,
-            &mut of_input[gate(3)],
-            &saved.arguments[gate(3)],
-            self.clip,
-        );
-        for index in [0, 2] {
-            if let Some(peephole) = self.peephole(index, hidden) {
-                add_scaled(&mut carried.c, &of_input[gate(index)], peephole);
-                add_scaled(&mut peepholes[gate(index)], &of_input[gate(index)], saved.before);
-            }
-        }
+        self.back_through_output(&saved, carried, of_input, peepholes);
+        self.back_through_memory(&saved, carried, of_input, peepholes);
         of_recurrent.copy_from_slice(of_input);
         carried.h.fill(T::ZERO);
         add_transposed(weights.recurrent, of_recurrent, &mut carried.h);

@@ -110,71 +110,80 @@ fn one_sequence<T: Real, C: CellGradient<T>>(
     arriving: &Arriving<'_, T>,
     sequence: usize,
 ) -> OneSequence<T> {
-    let (hidden, inputs) = (weights.hidden, sequences.inputs);
-    let width = C::GATES * hidden;
+    let (hidden, width) = (weights.hidden, C::GATES * weights.hidden);
     let own = |state: &CellState<T>| {
-        let part = |values: &[T]| {
-            values
-                .get(sequence * hidden..(sequence + 1) * hidden)
-                .unwrap_or(&[])
-                .to_vec()
-        };
+        let range = sequence * hidden..(sequence + 1) * hidden;
+        let part = |values: &[T]| values.get(range.clone()).unwrap_or(&[]).to_vec();
         CellState {
             h: part(&state.h),
             c: part(&state.c),
         }
     };
-    let length = sequences
-        .lengths
-        .map_or(sequences.steps, |lengths| lengths[sequence]);
-    let positions: Vec<usize> = match sequences.reverse {
-        false => (0..length).collect(),
-        true => (0..length).rev().collect(),
-    };
-    let row_of = |position: usize| match sequences.batch_first {
+    let positions = positions(sequences, sequence);
+    let row = |&position: &usize| match sequences.batch_first {
         true => sequence * sequences.steps + position,
         false => position * sequences.batch + sequence,
     };
     let mut one = OneSequence {
-        rows: positions.iter().map(|&position| row_of(position)).collect(),
-        of_input: vec![T::ZERO; length * width],
-        of_recurrent: vec![T::ZERO; length * width],
-        before: Vec::with_capacity(length * hidden),
-        source: Vec::with_capacity(length * hidden),
+        rows: positions.iter().map(row).collect(),
+        of_input: vec![T::ZERO; positions.len() * width],
+        of_recurrent: vec![T::ZERO; positions.len() * width],
+        before: Vec::with_capacity(positions.len() * hidden),
+        source: Vec::with_capacity(positions.len() * hidden),
         initial: own(&arriving.of_last),
         peepholes: vec![T::ZERO; 3 * hidden],
     };
-    let (mut moving, mut saved) = (own(state), Vec::with_capacity(length));
-    for &row in &one.rows {
-        let mut gates = bias.map_or_else(|| vec![T::ZERO; width], <[T]>::to_vec);
-        add_product(weights.input, &sequences.x[row * inputs..][..inputs], &mut gates);
-        one.before.extend_from_slice(&moving.h);
-        let step = cell.forward(weights, &gates, &mut moving);
-        one.source.extend_from_slice(
-            cell.source(&step)
-                .unwrap_or(&one.before[one.before.len() - hidden..]),
-        );
-        saved.push(step);
-    }
-    for step in (0..length).rev() {
+    let saved = one.forward(cell, sequences, weights, bias, own(state));
+    for (step, saved) in saved.iter().enumerate().rev() {
         if let Some(dy) = (arriving.of_output)(positions[step], sequence) {
             one.initial.h.iter_mut().zip(dy).for_each(|(dh, &dy)| *dh += dy);
         }
-        let gates = [
-            &mut one.of_input[step * width..(step + 1) * width],
-            &mut one.of_recurrent[step * width..(step + 1) * width],
-        ];
+        let gates = step * width..(step + 1) * width;
+        let gates = [&mut one.of_input[gates.clone()], &mut one.of_recurrent[gates]];
         let h = &one.before[step * hidden..(step + 1) * hidden];
-        cell.back(
-            weights,
-            &saved[step],
-            h,
-            &mut one.initial,
-            gates,
-            &mut one.peepholes,
-        );
+        cell.back(weights, saved, h, &mut one.initial, gates, &mut one.peepholes);
     }
     one
+}
+
+/// The steps of a sequence in the order in which they are read.
+fn positions<T>(sequences: &Sequences<'_, T>, sequence: usize) -> Vec<usize> {
+    let length = sequences
+        .lengths
+        .map_or(sequences.steps, |lengths| lengths[sequence]);
+    match sequences.reverse {
+        false => (0..length).collect(),
+        true => (0..length).rev().collect(),
+    }
+}
+
+impl<T: Real> OneSequence<T> {
+    /// Runs the cell, notes the states, and gives what it saves of each step.
+    fn forward<C: CellGradient<T>>(
+        &mut self,
+        cell: &C,
+        sequences: &Sequences<'_, T>,
+        weights: &CellWeights<'_, T>,
+        bias: Option<&[T]>,
+        mut state: CellState<T>,
+    ) -> Vec<Vec<T>> {
+        let mut saved = Vec::with_capacity(self.rows.len());
+        for &row in &self.rows {
+            let mut gates = bias.map_or_else(|| vec![T::ZERO; C::GATES * weights.hidden], <[T]>::to_vec);
+            add_product(
+                weights.input,
+                &sequences.x[row * sequences.inputs..][..sequences.inputs],
+                &mut gates,
+            );
+            let before = state.h.clone();
+            let step = cell.forward(weights, &gates, &mut state);
+            self.source
+                .extend_from_slice(cell.source(&step).unwrap_or(&before));
+            self.before.extend(before);
+            saved.push(step);
+        }
+        saved
+    }
 }
 
 /// Joins the sequences: the gradients of weights are products over all steps of all of them.
