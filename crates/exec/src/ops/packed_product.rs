@@ -45,20 +45,23 @@ pub(crate) fn prepare(
     }))
 }
 
+/// The dimensions of rows that are multiplied with columns of `depth` elements, but for the last.
+pub(super) fn outer_dims(x: &Tensor, depth: usize) -> Result<&[usize], OpError> {
+    match x.shape().split_last() {
+        None => Err(OpError::shape("a matrix product of a scalar")),
+        Some((&elements, outer)) if elements == depth => Ok(outer),
+        Some((elements, _)) => Err(OpError::shape(format!(
+            "rows of {elements} elements times columns of {depth}"
+        ))),
+    }
+}
+
 impl Operator for PackedProduct {
     fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
         let x = inputs.required(0)?;
-        let Some((&depth, outer)) = x.shape().split_last() else {
-            return Err(OpError::shape("a matrix product of a scalar"));
-        };
-        if depth != self.depth {
-            return Err(OpError::shape(format!(
-                "rows of {depth} elements times columns of {}",
-                self.depth
-            )));
-        }
+        let outer = outer_dims(x, self.depth)?;
         let shape = [outer, &[self.columns]].concat();
-        let geometry = Geometry::rows(outer.iter().product(), depth, self.columns);
+        let geometry = Geometry::rows(outer.iter().product(), self.depth, self.columns);
         let epilogue = Epilogue {
             activation: self.activation.map(|activation| activation.apply),
             ..Epilogue::default()

@@ -5,6 +5,7 @@ use bantam_kernels::integer::{Filters, Scaled, ZeroPoints, convolve_scaled};
 use bantam_tensor::{DType, Tensor};
 
 use super::convolution::Activation;
+use super::packed_product::outer_dims;
 use super::quantization::{signed, unsigned, zero_point};
 use crate::inputs::Inputs;
 use crate::operator::{Operator, Outputs, Reads};
@@ -67,15 +68,7 @@ pub(crate) fn prepare(
 impl Operator for ScaledProduct {
     fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
         let x = inputs.required(0)?;
-        let Some((&depth, outer)) = x.shape().split_last() else {
-            return Err(OpError::shape("a matrix product of a scalar"));
-        };
-        if depth != self.depth {
-            return Err(OpError::shape(format!(
-                "rows of {depth} elements times columns of {}",
-                self.depth
-            )));
-        }
+        let outer = outer_dims(x, self.depth)?;
         let (codes, moved) = unsigned(x, 0)?;
         let zero = zero_point(inputs, 2)? + moved;
         let zeros = ZeroPoints {
@@ -92,7 +85,7 @@ impl Operator for ScaledProduct {
             bias: &self.bias,
             activation: self.activation.map(|activation| activation.apply),
         };
-        let geometry = Geometry::rows(outer.iter().product(), depth, self.columns);
+        let geometry = Geometry::rows(outer.iter().product(), self.depth, self.columns);
         let shape = [outer, &[self.columns]].concat();
         let y = context.fill(&shape, |y: &mut [f32]| {
             convolve_scaled(&geometry, &codes, &self.filters, zeros, scaled, y);
