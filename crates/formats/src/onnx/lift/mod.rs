@@ -20,7 +20,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use bantam_graph::{
-    Attribute, AttributeValue, Attributes, Graph, Model, Node, Op, Value, ValueId, ops::Custom,
+    Attribute, AttributeValue, Attributes, Graph, Model, Node, OWN_DOMAIN, Op, Value, ValueId, ops::Custom,
 };
 use bantam_tensor::Tensor;
 
@@ -321,11 +321,13 @@ impl<'a> Lifter<'a> {
 
     /// Reads a generic node of the newest form as its op and adds it.
     fn finish(&mut self, mut node: Node) -> Result<(), OnnxError> {
+        // Our own ops never are in files: what has their domain there is somebody else's and stays as it is.
         if let Op::Custom(Custom {
             domain,
             name,
             mut attributes,
-        }) = node.op
+        }) = node.op.clone()
+            && domain != OWN_DOMAIN
         {
             if domain.is_empty() {
                 let learned = known::infer(self, &name, &attributes, &node.inputs, node.outputs.len());

@@ -473,7 +473,11 @@ fn unknown_ops_domains_and_attributes_stay() {
         &[y],
         &[],
     ));
+    // The domain of our own ops is nobody's in a file.
+    let own = Op::Custom(Custom::new("bantam", "SumTo", Attributes::new()));
+    graph.nodes.push(Node::new("own", own.clone(), &[y, y], &[]));
     let lifted = lift(13, graph).unwrap();
+    assert_eq!(lifted.nodes[2].op, own);
     assert_eq!(lifted.nodes[0].extra.get("vendor"), Some(&Attribute::Int(1)));
     assert_eq!(
         lifted.nodes[1].op,
