@@ -8,23 +8,32 @@ use bantam_tensor::Tensor;
 use crate::Context;
 use crate::inputs::{Argument, Inputs};
 
-/// Largest result that is kept in place of the node, in bytes. Larger ones are likely made from a few numbers.
-const LARGEST: usize = 64 << 20;
+/// Bytes of all results that are kept in place of nodes at most: a few numbers of a file can ask for any size.
+const MOST: usize = 64 << 20;
 
 /// Replaces the nodes that `wanted` picks, and whose inputs are all constants, by their results.
 pub(crate) fn fold(graph: &mut Graph, wanted: impl Fn(&Op) -> bool) {
     let context = Context::default();
     let mut folded = HashSet::new();
+    let mut left = MOST;
     for index in 0..graph.nodes.len() {
         let id = NodeId::new(index);
         let node = graph.node(id);
-        if !wanted(&node.op) || !is_constant(graph, node) || !is_small(graph, node) {
+        if !wanted(&node.op) || !is_constant(graph, node) {
             continue;
         }
+        let Some(rest) = bytes(graph, node).and_then(|bytes| left.checked_sub(bytes)) else {
+            log::debug!(
+                "fold-constants: the result of {} may be too large",
+                graph.describe(node)
+            );
+            continue;
+        };
         // What fails here fails again, with the node's name, when the program runs.
         let Some(results) = results(graph, node, &context) else {
             continue;
         };
+        left = rest;
         let outputs = node.outputs.clone();
         for (output, result) in outputs.into_iter().zip(results) {
             if let Some(output) = output {
@@ -51,18 +60,21 @@ fn is_constant(graph: &Graph, node: &Node) -> bool {
         && (0..node.inputs.len()).all(known)
 }
 
-/// Whether what a node gives is known to be small. Dequantized constants are as large as the model says they are.
-fn is_small(graph: &Graph, node: &Node) -> bool {
-    let bytes = |output: &bantam_graph::ValueId| {
+/// Bytes that a node gives, if they are known. Dequantized constants, which are as many as the file holds, do not count.
+fn bytes(graph: &Graph, node: &Node) -> Option<usize> {
+    if matches!(node.op, Op::DequantizeLinear(_)) {
+        return Some(0);
+    }
+    let of_output = |output: &bantam_graph::ValueId| {
         let ty = &graph.value(*output).ty;
-        let elements = ty
-            .static_shape()?
+        let shape = ty.static_shape()?;
+        let elements = shape
             .iter()
             .try_fold(1usize, |count, size| count.checked_mul(*size))?;
         ty.dtype()?.bytes_for(elements)
     };
-    let small = |output| bytes(output).is_some_and(|bytes| bytes <= LARGEST);
-    matches!(node.op, Op::DequantizeLinear(_)) || node.outputs.iter().flatten().all(small)
+    let mut outputs = node.outputs.iter().flatten().map(of_output);
+    outputs.try_fold(0usize, |sum, bytes| sum.checked_add(bytes?))
 }
 
 fn results(graph: &Graph, node: &Node, context: &Context) -> Option<Vec<Option<Tensor>>> {
@@ -106,6 +118,8 @@ mod tests {
         let one = graph.add_constant("one", Tensor::scalar(1f32));
         let shape = graph.add_constant("shape", Tensor::from_vec1(&[1i64 << 12, 1 << 13]));
         let large = graph.add_node("large", Expand {}, &[one, shape]);
+        let half = graph.add_constant("half", Tensor::from_vec1(&[10i64 << 20]));
+        let halves = ["a", "b"].map(|name| graph.add_node(name, Expand {}, &[one, half]));
         let dequantize = DequantizeLinear {
             axis: 1,
             block_size: 0,
@@ -113,12 +127,20 @@ mod tests {
         };
         let codes = graph.add_constant("codes", Tensor::from_vec1(&[3u8]));
         let real = graph.add_node("real", dequantize, &[codes, one]);
-        graph.outputs = vec![large, real];
+        graph.outputs = vec![large, halves[0], halves[1], real];
         bantam_graph::infer_shapes(&mut graph, &Default::default()).unwrap();
         fold(&mut graph, |op| !matches!(op, Op::DequantizeLinear(_)));
-        assert_eq!(graph.nodes.len(), 2);
-        fold(&mut graph, |_| true);
+        // The second of two large ones is one too many.
+        let left = |graph: &Graph| {
+            graph
+                .nodes
+                .iter()
+                .map(|node| node.name.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(left(&graph), ["large", "b", "real"]);
+        fold(&mut graph, |op| matches!(op, Op::DequantizeLinear(_)));
         assert_eq!(graph.constant(real).unwrap().to_f32().unwrap(), [3.0]);
-        assert_eq!(graph.nodes.len(), 1);
+        assert_eq!(left(&graph), ["large", "b"]);
     }
 }

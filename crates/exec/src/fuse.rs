@@ -43,6 +43,7 @@ struct Chain {
 pub(crate) fn find(graph: &Graph, observed: &HashSet<ValueId>) -> Fusions {
     let search = Search {
         graph,
+        producers: graph.producers(),
         consumers: graph.consumers(),
         observed,
     };
@@ -120,6 +121,7 @@ impl Fusions {
 
 struct Search<'g> {
     graph: &'g Graph,
+    producers: Vec<Option<NodeId>>,
     consumers: Vec<Vec<(NodeId, usize)>>,
     observed: &'g HashSet<ValueId>,
 }

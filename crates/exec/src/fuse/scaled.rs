@@ -36,11 +36,13 @@ impl Search<'_> {
             .input(1 - position)
             .filter(|_| is_product)?;
         let scales = self.scales(scale, columns)?;
-        let weights_are_centred = scaled_product::is_centred(
-            self.graph.constant_input(node, 1)?,
-            node.input(3).map(|zero| self.graph.constant(zero)),
-        );
-        if !weights_are_centred || [cast, rescale].into_iter().any(&taken) {
+        let weights = self.graph.constant_input(node, 1)?;
+        let zeros = match node.input(3) {
+            None => vec![0],
+            Some(zero) => self.graph.constant(zero)?.to_i64().ok()?,
+        };
+        let fits = scaled_product::is_centred(weights, &zeros) && self.is_single(node.input(2));
+        if !fits || [cast, rescale].into_iter().any(&taken) {
             return None;
         }
         let mut chain = Chain {
@@ -55,11 +57,7 @@ impl Search<'_> {
 
     /// The factors of a product of one number and constant numbers.
     fn scales(&self, product: ValueId, columns: usize) -> Option<Scales> {
-        let producer = self
-            .graph
-            .nodes
-            .iter()
-            .find(|node| node.outputs.contains(&Some(product)))?;
+        let producer = self.graph.node(self.producers[product.index()]?);
         if producer.op != Op::Binary(Binary::Mul) {
             return None;
         }
@@ -72,8 +70,14 @@ impl Search<'_> {
         let constant = self.graph.constant(weights)?;
         let fits = constant.dtype() == DType::F32
             && (constant.shape() == [columns] || (constant.rank() == 0 && constant.len() == 1));
-        let dims = self.graph.value(data).ty.shape()?;
-        (fits && dims.is_empty() && self.graph.constant(data).is_none()).then_some(Scales { data, weights })
+        let is_data = self.graph.constant(data).is_none() && self.is_single(Some(data));
+        (fits && is_data).then_some(Scales { data, weights })
+    }
+
+    /// Whether an input is left out or known to be one number, not one for each row.
+    fn is_single(&self, value: Option<ValueId>) -> bool {
+        let is_scalar = |id| self.graph.value(id).ty.shape().is_some_and(<[_]>::is_empty);
+        value.is_none_or(is_scalar)
     }
 }
 

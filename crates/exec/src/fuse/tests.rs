@@ -182,6 +182,12 @@ fn products_of_codes_become_reals_in_one_step() {
         let close = |(got, expected): (&f32, &f32)| (got - expected).abs() <= 1e-6 * (1.0 + expected.abs());
         assert!(got.iter().zip(&expected).all(close), "{got:?} for {expected:?}");
     }
+    // Rows with zero points of their own stay apart.
+    let mut rows = dynamic_product(Tensor::from_slice(&[5, 4], &codes).unwrap(), Tensor::scalar(0i8));
+    let zeros = rows.add_constant("zeros", Tensor::from_vec1(&[120u8, 125, 130]));
+    let product = rows.nodes.iter_mut().find(|node| node.name == "sums").unwrap();
+    product.inputs[2] = Some(zeros);
+    assert_eq!(run(&rows, HashSet::new()).0, 7);
     let off_centre = dynamic_product(Tensor::from_slice(&[5, 4], &codes).unwrap(), Tensor::scalar(3i8));
     assert_eq!(run(&off_centre, HashSet::new()).0, 7);
 }

@@ -21,20 +21,14 @@ struct ScaledProduct {
     activation: Option<Activation>,
 }
 
-/// Whether the zero of weights is the middle of their codes; `zero` is their zero point, if they have one, as a constant
-/// if it is one.
-pub(crate) fn is_centred(weights: &Tensor, zero: Option<Option<&Tensor>>) -> bool {
+/// Whether these zero points of weights are the middle of their codes.
+pub(crate) fn is_centred(weights: &Tensor, zeros: &[i64]) -> bool {
     let middle = match weights.dtype() {
         DType::I8 => 0,
         DType::U8 => 128,
         _ => return false,
     };
-    match zero {
-        None => middle == 0,
-        Some(zero) => zero
-            .and_then(|zero| zero.to_i64().ok())
-            .is_some_and(|zeros| zeros.iter().all(|&zero| zero == middle)),
-    }
+    zeros.iter().all(|&zero| zero == middle)
 }
 
 /// The product of rows of codes with a constant `matrix` `[depth, columns]`, whose codes [are centred](is_centred), times
