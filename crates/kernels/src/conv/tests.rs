@@ -4,7 +4,7 @@ use super::*;
 use crate::Isa;
 
 /// A small generator of numbers (SplitMix64).
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -13,10 +13,10 @@ impl Random {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
-    pub(super) fn values(&mut self, count: usize) -> Vec<f32> {
+    pub(crate) fn values(&mut self, count: usize) -> Vec<f32> {
         (0..count)
             .map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)
             .collect()
@@ -112,8 +112,9 @@ pub(crate) fn channels_last<T: Copy>(x: &[T], channels: usize, plane: usize) -> 
         .collect()
 }
 
-/// A geometry whose output is as large as the padding allows.
-fn geometry(
+/// A geometry whose output is as large as the padding allows, if there is one: batch, groups, channels and output channels of a
+/// group; for each axis input, kernel, stride, dilation, pads.
+pub(crate) fn geometry(
     [batch, groups, group_channels, group_out_channels]: [usize; 4],
     axes: &[[usize; 6]],
 ) -> Option<Geometry> {
@@ -197,35 +198,29 @@ fn named_shapes() {
     }
 }
 
+/// A geometry of one to three dimensions with all that can be odd about it.
+pub(crate) fn random_geometry(random: &mut Random) -> Geometry {
+    let rank = 1 + random.below(3);
+    let channels = [
+        random.below(3),
+        1 + random.below(3),
+        1 + random.below(6),
+        1 + random.below(19),
+    ];
+    let mut axis = |axis: usize| {
+        let largest = if axis + 1 == rank { 40 } else { 9 };
+        let (kernel, stride) = (1 + random.below(4), 1 + random.below(3));
+        let (input, dilation) = (1 + random.below(largest), 1 + random.below(3));
+        [input, kernel, stride, dilation, random.below(4), random.below(4)]
+    };
+    let axes: Vec<[usize; 6]> = (0..rank).map(&mut axis).collect();
+    geometry(channels, &axes).unwrap_or_else(|| random_geometry(random))
+}
+
 #[test]
 fn random_shapes() {
     let mut random = Random(7);
-    let mut checked = 0;
-    while checked < 300 {
-        let rank = 1 + random.below(3);
-        let channels = [
-            random.below(3),
-            1 + random.below(3),
-            1 + random.below(6),
-            1 + random.below(19),
-        ];
-        let axes: Vec<[usize; 6]> = (0..rank)
-            .map(|axis| {
-                let largest = if axis + 1 == rank { 40 } else { 9 };
-                let (kernel, stride) = (1 + random.below(4), 1 + random.below(3));
-                [
-                    1 + random.below(largest),
-                    kernel,
-                    stride,
-                    1 + random.below(3),
-                    random.below(4),
-                    random.below(4),
-                ]
-            })
-            .collect();
-        if let Some(geometry) = geometry(channels, &axes) {
-            check(&geometry, &mut random);
-            checked += 1;
-        }
+    for _ in 0..300 {
+        check(&random_geometry(&mut random), &mut random);
     }
 }

@@ -1,41 +1,10 @@
 //! The fast gradients against their definition.
 
-use super::super::tests::{Random, channels_last};
+use super::super::tests::{Random, channels_last, geometry, random_geometry};
 use super::super::{Geometry, convolve_transposed};
 use super::*;
 use crate::Isa;
 use crate::gradient::convolution::weight_gradient;
-
-/// Channels, filters, groups; sizes of the input, the kernel, strides, dilations, pads before; pads after.
-type Case<'a> = (
-    [usize; 3],
-    &'a [usize],
-    &'a [usize],
-    &'a [usize],
-    &'a [usize],
-    &'a [usize],
-    &'a [usize],
-);
-
-fn geometry(batch: usize, case: Case<'_>) -> Geometry {
-    let ([channels, out_channels, groups], input, kernel, strides, dilations, pads, after) = case;
-    let size = |axis: usize| {
-        let reach = (kernel[axis] - 1) * dilations[axis] + 1;
-        (input[axis] + pads[axis] + after[axis] - reach) / strides[axis] + 1
-    };
-    Geometry {
-        batch,
-        channels,
-        out_channels,
-        groups,
-        input: input.to_vec(),
-        kernel: kernel.to_vec(),
-        strides: strides.to_vec(),
-        dilations: dilations.to_vec(),
-        pads: pads.to_vec(),
-        output: (0..input.len()).map(size).collect(),
-    }
-}
 
 fn channels_first(x: &[f32], channels: usize, plane: usize) -> Vec<f32> {
     channels_last(x, plane, channels)
@@ -90,80 +59,76 @@ fn check(geometry: &Geometry, random: &mut Random) {
 
 #[test]
 fn gradients_of_named_shapes() {
-    let one = &[1, 1];
-    let cases: [Case<'_>; 16] = [
-        ([3, 16, 1], &[9, 8], &[3, 3], one, one, one, one),
-        ([16, 16, 1], &[8, 8], &[3, 3], one, one, one, one),
-        ([16, 32, 1], &[8, 9], &[3, 3], &[2, 2], one, one, one),
-        ([20, 9, 1], &[7, 7], &[1, 1], one, one, &[0, 0], &[0, 0]),
-        ([20, 9, 1], &[7, 8], &[1, 1], &[2, 2], one, &[0, 0], &[0, 0]),
-        ([4, 70, 1], &[11, 5], &[5, 3], &[3, 2], one, &[2, 0], &[1, 2]),
-        ([6, 4, 2], &[8, 9], &[3, 3], one, &[2, 2], &[2, 2], &[2, 2]),
-        ([6, 4, 2], &[9, 9], &[3, 3], &[2, 3], &[2, 1], &[2, 0], &[1, 1]),
-        ([19, 19, 19], &[7, 9], &[3, 3], one, one, one, one),
-        ([40, 40, 40], &[8, 8], &[3, 3], &[2, 2], one, one, one),
-        ([5, 5, 5], &[9, 9], &[5, 5], one, one, &[2, 2], &[2, 2]),
-        ([5, 10, 5], &[6, 6], &[3, 3], one, one, one, one),
-        ([3, 4, 1], &[20], &[5], &[2], &[1], &[2], &[2]),
+    // Groups, channels, output channels; then for each axis input, kernel, stride, dilation, pads.
+    let cases: &[(&str, [usize; 3], &[[usize; 6]])] = &[
+        ("first", [1, 3, 16], &[[9, 3, 1, 1, 1, 1], [8, 3, 1, 1, 1, 1]]),
+        ("3x3", [1, 16, 16], &[[8, 3, 1, 1, 1, 1]; 2]),
+        ("stride 2", [1, 16, 32], &[[8, 3, 2, 1, 1, 1], [9, 3, 2, 1, 1, 1]]),
+        ("1x1", [1, 20, 9], &[[7, 1, 1, 1, 0, 0]; 2]),
         (
-            [2, 3, 1],
-            &[4, 5, 6],
-            &[2, 3, 2],
-            &[1, 2, 1],
-            &[1, 1, 2],
-            &[0, 1, 1],
-            &[1, 1, 1],
+            "1x1 with stride",
+            [1, 20, 9],
+            &[[7, 1, 2, 1, 0, 0], [8, 1, 2, 1, 0, 0]],
         ),
-        ([3, 2, 1], &[6, 6], &[2, 2], &[3, 3], one, &[3, 2], &[2, 3]),
-        ([4, 4, 1], &[2, 2], &[1, 1], &[4, 4], one, &[0, 0], &[0, 0]),
+        (
+            "one side padded",
+            [1, 4, 70],
+            &[[11, 5, 3, 1, 2, 1], [5, 3, 2, 1, 0, 2]],
+        ),
+        (
+            "groups, dilated",
+            [2, 3, 2],
+            &[[8, 3, 1, 2, 2, 2], [9, 3, 1, 2, 2, 2]],
+        ),
+        (
+            "groups, stride and dilation",
+            [2, 3, 2],
+            &[[9, 3, 2, 2, 2, 1], [9, 3, 3, 1, 0, 1]],
+        ),
+        ("depthwise", [19, 1, 1], &[[7, 3, 1, 1, 1, 1], [9, 3, 1, 1, 1, 1]]),
+        ("depthwise with stride", [40, 1, 1], &[[8, 3, 2, 1, 1, 1]; 2]),
+        ("depthwise 5x5", [5, 1, 1], &[[9, 5, 1, 1, 2, 2]; 2]),
+        ("depthwise, two each", [5, 1, 2], &[[6, 3, 1, 1, 1, 1]; 2]),
+        ("1-D", [1, 3, 4], &[[20, 5, 2, 1, 2, 2]]),
+        (
+            "3-D",
+            [1, 2, 3],
+            &[[4, 2, 1, 1, 0, 1], [5, 3, 2, 1, 1, 1], [6, 2, 1, 2, 1, 1]],
+        ),
+        (
+            "padding wider than the kernel",
+            [1, 3, 2],
+            &[[6, 2, 3, 1, 3, 2], [6, 2, 3, 1, 2, 3]],
+        ),
+        (
+            "stride wider than the kernel",
+            [1, 4, 4],
+            &[[2, 1, 4, 1, 0, 0]; 2],
+        ),
     ];
     let mut random = Random(7);
-    for case in cases {
-        check(&geometry(2, case), &mut random);
-        check(&geometry(1, case), &mut random);
+    for (name, [groups, channels, out_channels], axes) in cases {
+        for batch in [1, 2] {
+            let geometry = geometry([batch, *groups, *channels, *out_channels], axes);
+            check(
+                &geometry.unwrap_or_else(|| panic!("{name} has no output")),
+                &mut random,
+            );
+        }
     }
 }
 
 #[test]
 fn gradients_of_random_shapes() {
     let mut random = Random(11);
-    for _ in 0..60 {
-        let rank = 1 + random.below(3);
-        let mut list = |least: usize, most: usize| {
-            (0..rank)
-                .map(|_| least + random.below(most))
-                .collect::<Vec<usize>>()
-        };
-        let (kernel, strides, dilations) = (list(1, 4), list(1, 3), list(1, 2));
-        let (pads, after, extra) = (list(0, 4), list(0, 3), list(0, 5));
-        let input: Vec<usize> = (0..rank)
-            .map(|axis| (kernel[axis] - 1) * dilations[axis] + 1 + extra[axis])
-            .collect();
-        let groups = 1 + random.below(3);
-        let channels = [
-            groups * (1 + random.below(9)),
-            groups * (1 + random.below(9)),
-            groups,
-        ];
-        let case = (
-            channels,
-            &input[..],
-            &kernel[..],
-            &strides[..],
-            &dilations[..],
-            &pads[..],
-            &after[..],
-        );
-        check(&geometry(1 + random.below(3), case), &mut random);
+    for _ in 0..150 {
+        check(&random_geometry(&mut random), &mut random);
     }
 }
 
 #[test]
 fn threads_do_not_change_gradients() {
-    let geometry = geometry(
-        5,
-        ([16, 24, 1], &[9, 8], &[3, 3], &[1, 1], &[1, 1], &[1, 1], &[1, 1]),
-    );
+    let geometry = geometry([5, 1, 16, 24], &[[9, 3, 1, 1, 1, 1], [8, 3, 1, 1, 1, 1]]).unwrap();
     let mut random = Random(3);
     let x = random.values(5 * 16 * 72);
     let dy = random.values(5 * 24 * 72);

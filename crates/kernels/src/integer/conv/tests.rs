@@ -1,6 +1,6 @@
 use super::*;
 use crate::conv;
-use crate::conv::tests::channels_last;
+use crate::conv::tests::{Random, channels_last, random_geometry};
 use crate::integer::tests::codes;
 use crate::integer::to_signed;
 
@@ -57,6 +57,14 @@ fn sums_and_codes_are_those_of_a_convolution_of_reals() {
     }
 }
 
+#[test]
+fn random_shapes() {
+    let mut random = Random(5);
+    for case in 0..200 {
+        check(case, &random_geometry(&mut random));
+    }
+}
+
 fn check(case: usize, geometry: &Geometry) {
     let weights = to_signed(&codes(geometry.taps() * geometry.out_channels, case as u32));
     let x = codes(geometry.batch * geometry.channels * geometry.input_plane(), 7);
@@ -99,7 +107,12 @@ fn check(case: usize, geometry: &Geometry) {
 fn check_codes(geometry: &Geometry, x: &[u8], filters: &Arc<Filters>, zeros: ZeroPoints<'_>, sums: &[i32]) {
     let channels = geometry.out_channels;
     let bias: Vec<i32> = (0..channels as i32).map(|i| i * 1000 - 5000).collect();
-    let largest = sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(1) as f32;
+    let largest = sums
+        .iter()
+        .map(|sum| sum.unsigned_abs())
+        .max()
+        .unwrap_or(1)
+        .max(1) as f32;
     for (signed, zero_point) in [(false, 0), (false, 131), (true, -9)] {
         let scale = |i: usize| (100 + i) as f32 / largest;
         let to = Requantization {
