@@ -115,8 +115,18 @@ fn pass(tape: &mut Tape, index: usize) -> Result<(), DifferentiateError> {
     if let Err(problem) = tape.set_dtype(&site) {
         return Err(fail(problem));
     }
+    tape.forget_given();
     match rule(&site.node.op) {
-        Rule::Emits(emit) => emit(tape, &site).map_err(fail),
+        Rule::Emits(emit) => match emit(tape, &site) {
+            Err(problem) => Err(fail(problem)),
+            // What the rule leaves out would be silently wrong.
+            Ok(()) => match tape.forgotten(&site) {
+                Some(input) => Err(fail(error::Problem::new(format!(
+                    "not with respect to its input {input}"
+                )))),
+                None => Ok(()),
+            },
+        },
         Rule::Missing(reason) => Err(fail(error::Problem::new(reason))),
         Rule::Stops => Ok(()),
     }

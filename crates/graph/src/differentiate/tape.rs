@@ -50,6 +50,8 @@ pub(super) struct Tape {
     /// What has arrived at each value.
     parts: HashMap<ValueId, Vec<ValueId>>,
     totals: HashMap<ValueId, ValueId>,
+    /// Values that got something since [`Tape::forget_given`].
+    given: HashSet<ValueId>,
     facts: HashMap<(ValueId, &'static str), ValueId>,
     lists: HashMap<Vec<i64>, ValueId>,
     scalars: HashMap<(DType, u64), ValueId>,
@@ -68,6 +70,7 @@ impl Tape {
             backward: Vec::new(),
             parts: HashMap::new(),
             totals: HashMap::new(),
+            given: HashSet::new(),
             facts: HashMap::new(),
             lists: HashMap::new(),
             scalars: HashMap::new(),
@@ -111,8 +114,24 @@ impl Tape {
     /// Adds to the gradient of a value.
     pub(super) fn give(&mut self, value: ValueId, gradient: ValueId) {
         if self.needs(value) {
+            self.given.insert(value);
             self.parts.entry(value).or_default().push(gradient);
         }
+    }
+
+    /// Starts with a node.
+    pub(super) fn forget_given(&mut self) {
+        self.given.clear();
+    }
+
+    /// The first input of a node that needs a gradient and that the node's rule gave none.
+    pub(super) fn forgotten(&self, site: &Site) -> Option<usize> {
+        let is_forgotten = |value: &ValueId| {
+            let float = self.graph.value(*value).ty.dtype().is_some_and(DType::is_float);
+            float && self.needs(*value) && !self.given.contains(value)
+        };
+        let mut inputs = site.node.inputs.iter();
+        inputs.position(|input| input.as_ref().is_some_and(is_forgotten))
     }
 
     /// The sum of all that has been given to a value.

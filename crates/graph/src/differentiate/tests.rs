@@ -53,3 +53,40 @@ fn the_loss_itself_has_gradient_one() {
         (&[1][..], vec![1.0])
     );
 }
+
+#[test]
+fn inputs_without_a_gradient_are_refused() {
+    let mut graph = Graph::default();
+    let x = graph.add_input("x", DType::F32, vec![Dim::Known(1), Dim::Known(1), Dim::Known(4)]);
+    let scales = graph.add_input("scales", DType::F32, vec![Dim::Known(3)]);
+    let resized = graph.add_value(crate::Value {
+        name: "y".to_owned(),
+        ..crate::Value::default()
+    });
+    let resize = crate::ops::Resize {
+        antialias: false,
+        axes: None,
+        coordinate_transformation_mode: crate::ops::ResizeTransform::HalfPixel,
+        cubic_coeff_a: -0.75,
+        exclude_outside: false,
+        extrapolation_value: 0.0,
+        keep_aspect_ratio_policy: crate::ops::KeepAspectRatio::Stretch,
+        mode: crate::ops::ResizeMode::Linear,
+        nearest_mode: crate::ops::NearestMode::RoundPreferFloor,
+    };
+    let mut node = crate::Node::new("y", resize.into(), &[x, scales], &[resized]);
+    node.inputs.insert(1, None);
+    graph.nodes.push(node);
+    let sum = crate::ops::Reduce {
+        kind: crate::ops::ReduceKind::Sum,
+        keepdims: false,
+        noop_with_empty_axes: false,
+    };
+    let loss = graph.add_node("loss", sum, &[resized]);
+    assert!(differentiate(&graph, loss, &[x]).is_ok());
+    let error = differentiate(&graph, loss, &[x, scales]).unwrap_err().to_string();
+    assert!(
+        error.contains("`y` (Resize)") && error.contains("input 2") && error.contains("hint:"),
+        "{error}"
+    );
+}
