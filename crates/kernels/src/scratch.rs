@@ -25,14 +25,20 @@ macro_rules! elements {
 elements!(f32, u8);
 
 /// Elements with unspecified values, which go back to the thread's store when they are dropped.
-pub(crate) struct Scratch<T: Element>(Vec<T>);
+pub(crate) struct Scratch<T: Element> {
+    /// At least `len`: memory that was used once is not cleared again.
+    elements: Vec<T>,
+    len: usize,
+}
 
 impl<T: Element> Scratch<T> {
     pub(crate) fn take(len: usize) -> Scratch<T> {
         let spare = T::spare().with_borrow_mut(Vec::pop);
         let mut elements = spare.unwrap_or_default();
-        elements.resize(len, T::default());
-        Scratch(elements)
+        if elements.len() < len {
+            elements.resize(len, T::default());
+        }
+        Scratch { elements, len }
     }
 }
 
@@ -41,7 +47,7 @@ const KEPT: usize = 4;
 
 impl<T: Element> Drop for Scratch<T> {
     fn drop(&mut self) {
-        let elements = std::mem::take(&mut self.0);
+        let elements = std::mem::take(&mut self.elements);
         // Nothing is kept when the thread ends.
         let _ = T::spare().try_with(|spare| {
             let mut spare = spare.borrow_mut();
@@ -55,12 +61,12 @@ impl<T: Element> Drop for Scratch<T> {
 impl<T: Element> Deref for Scratch<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.elements[..self.len]
     }
 }
 
 impl<T: Element> DerefMut for Scratch<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.elements[..self.len]
     }
 }

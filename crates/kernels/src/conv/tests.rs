@@ -4,7 +4,7 @@ use super::*;
 use crate::Isa;
 
 /// A small generator of numbers (SplitMix64).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -13,10 +13,10 @@ impl Random {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
-    fn values(&mut self, count: usize) -> Vec<f32> {
+    pub(crate) fn values(&mut self, count: usize) -> Vec<f32> {
         (0..count)
             .map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)
             .collect()
@@ -137,8 +137,23 @@ fn geometry(
     })
 }
 
+/// As [`geometry`], for shapes that are known to have an output.
+pub(crate) fn case(name: &str, channels: [usize; 4], axes: &[[usize; 6]]) -> Geometry {
+    geometry(channels, axes).unwrap_or_else(|| panic!("{name} has no output"))
+}
+
 #[test]
-fn named_shapes() {
+fn convolves_named_shapes() {
+    named_shapes(check);
+}
+
+#[test]
+fn convolves_random_shapes() {
+    random_shapes(check);
+}
+
+/// Shapes that take all paths.
+pub(crate) fn named_shapes(check: impl Fn(&Geometry, &mut Random)) {
     // batch, groups, channels, out channels; then for each axis input, kernel, stride, dilation, pads.
     let cases: &[(&str, [usize; 4], &[[usize; 6]])] = &[
         ("3x3", [2, 1, 16, 16], &[[32, 3, 1, 1, 1, 1]; 2]),
@@ -192,13 +207,12 @@ fn named_shapes() {
     ];
     let mut random = Random(1);
     for (name, channels, axes) in cases {
-        let geometry = geometry(*channels, axes).unwrap_or_else(|| panic!("{name} has no output"));
-        check(&geometry, &mut random);
+        check(&case(name, *channels, axes), &mut random);
     }
 }
 
-#[test]
-fn random_shapes() {
+/// Shapes of all kinds.
+pub(crate) fn random_shapes(check: impl Fn(&Geometry, &mut Random)) {
     let mut random = Random(7);
     let mut checked = 0;
     while checked < 300 {

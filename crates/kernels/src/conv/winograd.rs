@@ -5,6 +5,11 @@
 //! takes 144 directly (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). Rounding errors are
 //! about ten times those of the direct form; the tests hold them below 4e-6 of the sum of the products' magnitudes.
 
+pub(super) mod transform;
+
+use self::transform::{
+    Destination, IN, Image, KERNEL, OUT, OfInputs, POSITIONS, of_kernel, outputs, transform_tile,
+};
 use super::Geometry;
 use super::blocks::Blocks;
 use super::dense::{Tile, most_pixels};
@@ -14,23 +19,6 @@ use crate::Isa;
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd, run};
 use rayon::prelude::*;
-
-/// Outputs of a tile along each side.
-const OUT: usize = 4;
-/// Inputs that a tile sees along each side.
-const IN: usize = OUT + 2;
-/// Positions of a transformed tile.
-const POSITIONS: usize = IN * IN;
-
-/// What each transformed row takes of the three rows of the kernel.
-const KERNEL: [[f64; 3]; IN] = [
-    [0.25, 0.0, 0.0],
-    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-    [0.0, 0.0, 1.0],
-];
 
 /// Transformed input elements of a unit of work: they stay in the second-level cache, mostly.
 const SCRATCH: usize = 128 * 1024;
@@ -74,13 +62,18 @@ impl Winograd {
     pub(super) fn new(isa: Isa, weights: &[f32], shape: &[usize], bias: &[f32]) -> Winograd {
         let flat = [shape[0], shape[1], 1];
         let blocks = Blocks::new(&flat, 1, 1, isa.lanes(), 1);
-        let transformed: Vec<[f64; POSITIONS]> = weights.chunks_exact(9).map(transform_kernel).collect();
-        let of_position = |position: usize| {
-            let values: Vec<f32> = transformed.iter().map(|kernel| kernel[position] as f32).collect();
-            blocks.pack(&values, &flat)
-        };
+        let mut transformed = vec![0.0; POSITIONS * blocks.vectors() * blocks.vector_len()];
+        let (all, to) = (&blocks, &mut transformed);
+        run(
+            isa,
+            Kernels {
+                weights,
+                blocks: all,
+                to,
+            },
+        );
         Winograd {
-            weights: (0..POSITIONS).flat_map(of_position).collect(),
+            weights: transformed,
             bias: blocks.arrange(bias),
             blocks,
         }
@@ -133,15 +126,71 @@ impl Winograd {
     }
 }
 
-fn transform_kernel(kernel: &[f32]) -> [f64; POSITIONS] {
-    let mut transformed = [0.0; POSITIONS];
-    for (index, value) in transformed.iter_mut().enumerate() {
-        let (down, along) = (KERNEL[index / IN], KERNEL[index % IN]);
-        *value = (0..9)
-            .map(|tap| down[tap / 3] * along[tap % 3] * f64::from(kernel[tap]))
-            .sum();
+/// Transforms kernels, a vector of filters at a time.
+struct Kernels<'a> {
+    /// `[filters, channels, 3, 3]`.
+    weights: &'a [f32],
+    blocks: &'a Blocks,
+    /// `[position][block]...`
+    to: &'a mut [f32],
+}
+
+impl Kernel for Kernels<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        const TAPS: usize = KERNEL * KERNEL;
+        let (blocks, channels) = (self.blocks, self.blocks.channels);
+        let position_len = blocks.vectors() * blocks.vector_len();
+        assert!(
+            self.weights.len() == blocks.filters * channels * TAPS
+                && self.to.len() == POSITIONS * position_len
+                && blocks.lanes == S::LANES,
+            "whole kernels, and a place for each"
+        );
+        let mut taps = [[0.0f32; LANES]; TAPS];
+        for block in blocks.each() {
+            for index in 0..block.width * channels {
+                let (vector, channel) = (index % block.width, index / block.width);
+                let first = block.filter + vector * S::LANES;
+                for lane in 0..S::LANES.min(blocks.filters - first) {
+                    let kernel = &self.weights[((first + lane) * channels + channel) * TAPS..][..TAPS];
+                    taps.iter_mut()
+                        .zip(kernel)
+                        .for_each(|(tap, &weight)| tap[lane] = weight);
+                }
+                let to = &mut self.to[block.vector * blocks.vector_len() + index * S::LANES..];
+                // SAFETY: the caller has the instruction set; a vector exists in `to` at each position, as asserted.
+                unsafe { transform_kernels::<S>(&taps, to.as_mut_ptr(), position_len) };
+            }
+        }
     }
-    transformed
+}
+
+/// The most lanes that a vector has.
+const LANES: usize = 16;
+
+/// # Safety
+/// As for [`Simd`]; `to` has room for a vector at each position, `step` from each other.
+#[inline(always)]
+unsafe fn transform_kernels<S: Simd>(taps: &[[f32; LANES]; KERNEL * KERNEL], to: *mut f32, step: usize) {
+    // SAFETY: the caller's promise; no vector has more than `LANES` lanes.
+    unsafe {
+        let mut half = [[S::splat(0.0); KERNEL]; IN];
+        for column in 0..KERNEL {
+            let mut g = [S::splat(0.0); KERNEL];
+            for (row, value) in g.iter_mut().enumerate() {
+                *value = S::load(taps[row * KERNEL + column].as_ptr());
+            }
+            for (row, value) in of_kernel::<S>(g).into_iter().enumerate() {
+                half[row][column] = value;
+            }
+        }
+        for (row, half) in half.into_iter().enumerate() {
+            for (column, value) in of_kernel::<S>(half).into_iter().enumerate() {
+                S::store(to.add((row * IN + column) * step), value);
+            }
+        }
+    }
 }
 
 struct Job<'a> {
@@ -161,13 +210,26 @@ impl Kernel for Job<'_> {
         let (blocks, channels) = (&self.winograd.blocks, self.geometry.channels);
         let columns = self.geometry.output[1].div_ceil(OUT);
         let tiles = self.unit.rows.div_ceil(OUT) * columns;
-        // One vector more, because whole vectors are written at the end too.
-        let mut inputs = Scratch::<f32>::take(POSITIONS * tiles * channels + S::LANES);
+        let mut inputs = Scratch::<f32>::take(POSITIONS * tiles * channels);
         let widest = blocks.vectors().min(super::blocks::WIDEST) * S::LANES;
         let mut products = Scratch::<f32>::take(POSITIONS * tiles * widest);
+        let plane = self.geometry.input_plane() * channels;
+        let image = &self.x[self.unit.image * plane..][..plane];
+        let image = Image::new(image, self.geometry.input[0], self.geometry.input[1], channels);
+        let outside = vec![0.0f32; channels];
         for tile in 0..tiles {
-            // SAFETY: the caller has the instruction set; `inputs` has room for the tile at each position.
-            unsafe { self.transform_tile::<S>(tile, columns, tiles, &mut inputs) };
+            let top = (self.unit.first + tile / columns * OUT).wrapping_sub(self.geometry.pads[0]);
+            let left = (tile % columns * OUT).wrapping_sub(self.geometry.pads[1]);
+            let pixels = image.tile::<IN>(top, left, outside.as_ptr());
+            // SAFETY: the caller has the instruction set; pixels and `outside` have all channels, and `inputs` has room
+            // for those of the tile at each position.
+            unsafe {
+                let destination = Destination {
+                    to: inputs.as_mut_ptr().add(tile * channels),
+                    step: tiles * channels,
+                };
+                transform_tile::<S, OfInputs, IN>(&pixels, channels, 0..IN, destination);
+            }
         }
         let windows: Vec<usize> = (0..tiles).map(|tile| tile * channels).collect();
         let nothing = vec![0.0f32; widest];
@@ -219,70 +281,6 @@ impl Kernel for Job<'_> {
 }
 
 impl Job<'_> {
-    /// Transforms the inputs of a tile.
-    ///
-    /// # Safety
-    /// As for [`Simd`]; `inputs` holds all tiles at each position, and one vector more.
-    #[inline(always)]
-    unsafe fn transform_tile<S: Simd>(&self, tile: usize, columns: usize, tiles: usize, inputs: &mut [f32]) {
-        let (geometry, channels) = (self.geometry, self.geometry.channels);
-        let (height, width) = (geometry.input[0], geometry.input[1]);
-        let top = self.unit.first + tile / columns * OUT;
-        let left = tile % columns * OUT;
-        // Null in the padding.
-        let mut seen = [std::ptr::null::<f32>(); POSITIONS];
-        for (index, seen) in seen.iter_mut().enumerate() {
-            let row = (top + index / IN).checked_sub(geometry.pads[0]);
-            let column = (left + index % IN).checked_sub(geometry.pads[1]);
-            if let (Some(row), Some(column)) = (row, column)
-                && row < height
-                && column < width
-            {
-                let pixel = (self.unit.image * height + row) * width + column;
-                *seen = self.x[pixel * channels..][..channels].as_ptr();
-            }
-        }
-        let mut channel = 0;
-        while channel < channels {
-            // SAFETY: `lanes` channels of each pixel; whole vectors are written, the last of which reach into the next
-            // tile, which is written later, or past the end of all positions.
-            unsafe {
-                let lanes = (channels - channel).min(S::LANES);
-                let mut rows = [[S::splat(0.0); IN]; IN];
-                for (row, values) in rows.iter_mut().enumerate() {
-                    let mut d = [S::splat(0.0); IN];
-                    for (column, value) in d.iter_mut().enumerate() {
-                        let from = seen[row * IN + column];
-                        if !from.is_null() {
-                            *value = if lanes == S::LANES {
-                                S::load(from.add(channel))
-                            } else {
-                                S::load_first(from.add(channel), lanes)
-                            };
-                        }
-                    }
-                    *values = transform::<S>(d);
-                }
-                for column in 0..IN {
-                    let mut d = [S::splat(0.0); IN];
-                    for (value, row) in d.iter_mut().zip(&rows) {
-                        *value = row[column];
-                    }
-                    for (row, value) in transform::<S>(d).into_iter().enumerate() {
-                        let place = ((row * IN + column) * tiles + tile) * channels + channel;
-                        let to = inputs.as_mut_ptr().add(place);
-                        if lanes == S::LANES {
-                            S::store(to, value);
-                        } else {
-                            S::store_first(to, value, lanes);
-                        }
-                    }
-                }
-                channel += lanes;
-            }
-        }
-    }
-
     /// Transforms a vector of filters of a tile back, and stores it.
     ///
     /// # Safety
@@ -307,7 +305,7 @@ impl Job<'_> {
                 for (column, value) in m.iter_mut().enumerate() {
                     *value = S::load(from.add((row * IN + column) * step));
                 }
-                *values = transform_back::<S>(m);
+                *values = outputs::<S>(m);
             }
             let bias = S::load(self.winograd.bias.as_ptr().add(lane));
             for column in 0..OUT {
@@ -318,7 +316,7 @@ impl Job<'_> {
                 if left + column >= geometry.output[1] {
                     break;
                 }
-                for (row, value) in transform_back::<S>(m).into_iter().enumerate() {
+                for (row, value) in outputs::<S>(m).into_iter().enumerate() {
                     if top + row >= self.unit.rows {
                         break;
                     }
@@ -329,49 +327,5 @@ impl Job<'_> {
                 }
             }
         }
-    }
-}
-
-/// Six inputs in a row, transformed.
-///
-/// # Safety
-/// As for [`Simd`].
-#[inline(always)]
-unsafe fn transform<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (two, four, five) = (S::splat(2.0), S::splat(4.0), S::splat(5.0));
-        let even = S::negative_multiply_add(four, d[2], d[4]);
-        let odd = S::negative_multiply_add(four, d[1], d[3]);
-        let difference = S::subtract(d[4], d[2]);
-        let other = S::subtract(d[3], d[1]);
-        [
-            S::multiply_add(four, d[0], S::negative_multiply_add(five, d[2], d[4])),
-            S::add(even, odd),
-            S::subtract(even, odd),
-            S::multiply_add(two, other, difference),
-            S::negative_multiply_add(two, other, difference),
-            S::multiply_add(four, d[1], S::negative_multiply_add(five, d[3], d[5])),
-        ]
-    }
-}
-
-/// Six products in a row, transformed to four outputs.
-///
-/// # Safety
-/// As for [`Simd`].
-#[inline(always)]
-unsafe fn transform_back<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (two, four, eight) = (S::splat(2.0), S::splat(4.0), S::splat(8.0));
-        let (sum, difference) = (S::add(m[1], m[2]), S::subtract(m[1], m[2]));
-        let (sum2, difference2) = (S::add(m[3], m[4]), S::subtract(m[3], m[4]));
-        [
-            S::add(S::add(m[0], sum), sum2),
-            S::multiply_add(two, difference2, difference),
-            S::multiply_add(four, sum2, sum),
-            S::add(S::multiply_add(eight, difference2, difference), m[5]),
-        ]
     }
 }

@@ -66,6 +66,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_sub_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn multiply(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
     unsafe fn at_least(value: __m512, low: __m512) -> __m512 {
         // The second operand is the result when one of them is NaN.
         unsafe { _mm512_max_ps(low, value) }
@@ -126,6 +130,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn subtract(a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn multiply(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn at_least(value: __m256, low: __m256) -> __m256 {
