@@ -91,21 +91,17 @@ fn geometry((_, batch, groups, channels, out, size, kernel, stride): Case) -> Ge
 }
 
 fn time(geometry: &Geometry) -> [(&'static str, f64); 3] {
-    let values = |count: usize| -> Vec<f32> {
-        (0..count)
-            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 64.0)
-            .collect()
-    };
-    let x = values(geometry.batch * geometry.channels * geometry.input_plane());
-    let weights = values(geometry.out_channels * geometry.taps());
-    let dy = values(geometry.batch * geometry.out_channels * geometry.output_plane());
+    let x = Values::new(geometry.batch * geometry.channels * geometry.input_plane());
+    let weights = Values::new(geometry.out_channels * geometry.taps());
+    let dy = Values::new(geometry.batch * geometry.out_channels * geometry.output_plane());
     let shape = [
         geometry.out_channels,
         geometry.group_channels(),
         geometry.kernel[0],
         geometry.kernel[1],
     ];
-    let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), weights.clone());
+    let mut y = Values::new(dy.len());
+    let (mut dx, mut dw) = (Values::new(x.len()), Values::new(weights.len()));
     let isa = Isa::best();
     // The weights are new in each step.
     let forward = || {
@@ -123,6 +119,40 @@ fn time(geometry: &Geometry) -> [(&'static str, f64); 3] {
             median(|| gradient::weight(isa, geometry, &x, &dy, Write::Replace, &mut dw)),
         ),
     ]
+}
+
+/// Some values, aligned like those of tensors.
+struct Values {
+    elements: Vec<f32>,
+    start: usize,
+    count: usize,
+}
+
+impl Values {
+    fn new(count: usize) -> Values {
+        const LINE: usize = 16;
+        let value = |index: usize| ((index * 37 % 101) as f32 - 50.0) / 64.0;
+        let elements: Vec<f32> = (0..count + LINE).map(value).collect();
+        let start = elements.as_ptr().align_offset(64).min(LINE);
+        Values {
+            elements,
+            start,
+            count,
+        }
+    }
+}
+
+impl std::ops::Deref for Values {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.elements[self.start..][..self.count]
+    }
+}
+
+impl std::ops::DerefMut for Values {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.elements[self.start..][..self.count]
+    }
 }
 
 /// The median time of some calls.

@@ -26,8 +26,10 @@ elements!(f32, u8);
 
 /// Elements with unspecified values, which go back to the thread's store when they are dropped.
 pub(crate) struct Scratch<T: Element> {
-    /// At least `len`: memory that was used once is not cleared again.
+    /// At least `start + len`: memory that was used once is not cleared again.
     elements: Vec<T>,
+    /// The first element that begins a cache line.
+    start: usize,
     len: usize,
 }
 
@@ -35,12 +37,17 @@ impl<T: Element> Scratch<T> {
     pub(crate) fn take(len: usize) -> Scratch<T> {
         let spare = T::spare().with_borrow_mut(Vec::pop);
         let mut elements = spare.unwrap_or_default();
-        if elements.len() < len {
-            elements.resize(len, T::default());
+        if elements.len() < len + LINE {
+            elements.resize(len + LINE, T::default());
         }
-        Scratch { elements, len }
+        // Where it is not known, nothing but speed is lost.
+        let start = elements.as_ptr().align_offset(LINE).min(LINE);
+        Scratch { elements, start, len }
     }
 }
+
+/// Bytes of a cache line, at least as many as elements of one: whole vectors that cross lines are slow.
+const LINE: usize = 64;
 
 /// Pieces that a thread keeps.
 const KEPT: usize = 4;
@@ -61,12 +68,12 @@ impl<T: Element> Drop for Scratch<T> {
 impl<T: Element> Deref for Scratch<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.elements[..self.len]
+        &self.elements[self.start..][..self.len]
     }
 }
 
 impl<T: Element> DerefMut for Scratch<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.elements[..self.len]
+        &mut self.elements[self.start..][..self.len]
     }
 }

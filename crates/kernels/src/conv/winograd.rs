@@ -8,7 +8,7 @@
 pub(super) mod transform;
 
 use self::transform::{
-    Destination, IN, Image, KERNEL, OUT, OfInputs, POSITIONS, of_kernel, outputs, transform_tile,
+    Destination, IN, Image, KERNEL, OUT, OfInputs, POSITIONS, of_kernel, outputs, spaced, transform_tile,
 };
 use super::Geometry;
 use super::blocks::Blocks;
@@ -210,9 +210,11 @@ impl Kernel for Job<'_> {
         let (blocks, channels) = (&self.winograd.blocks, self.geometry.channels);
         let columns = self.geometry.output[1].div_ceil(OUT);
         let tiles = self.unit.rows.div_ceil(OUT) * columns;
-        let mut inputs = Scratch::<f32>::take(POSITIONS * tiles * channels);
+        let input_step = spaced(tiles * channels);
+        let mut inputs = Scratch::<f32>::take(POSITIONS * input_step);
         let widest = blocks.vectors().min(super::blocks::WIDEST) * S::LANES;
-        let mut products = Scratch::<f32>::take(POSITIONS * tiles * widest);
+        let product_step = spaced(tiles * widest);
+        let mut products = Scratch::<f32>::take(POSITIONS * product_step);
         let plane = self.geometry.input_plane() * channels;
         let image = &self.x[self.unit.image * plane..][..plane];
         let image = Image::new(image, self.geometry.input[0], self.geometry.input[1], channels);
@@ -226,7 +228,7 @@ impl Kernel for Job<'_> {
             unsafe {
                 let destination = Destination {
                     to: inputs.as_mut_ptr().add(tile * channels),
-                    step: tiles * channels,
+                    step: input_step,
                 };
                 transform_tile::<S, OfInputs, IN>(&pixels, channels, 0..IN, destination);
             }
@@ -246,14 +248,14 @@ impl Kernel for Job<'_> {
                     // exist, and `products` has room for the widest block of each tile.
                     unsafe {
                         let tile = Tile {
-                            x: inputs.as_ptr().add(position * tiles * channels),
+                            x: inputs.as_ptr().add(position * input_step),
                             windows: &windows[range.clone()],
                             runs: &[0],
                             steps: channels,
                             weights: self.winograd.weights[weights..].as_ptr(),
                             bias: nothing.as_ptr(),
                             y: products.as_mut_ptr(),
-                            place: (position * tiles + range.start) * widest,
+                            place: position * product_step + range.start * widest,
                             stride: widest,
                             filters: block.width * S::LANES,
                             finish: Finish {
@@ -272,7 +274,7 @@ impl Kernel for Job<'_> {
                     // SAFETY: as above; the outputs of the tile that exist lie in `y`.
                     unsafe {
                         let from = products.as_ptr().add(tile * widest + vector * S::LANES);
-                        self.finish_tile::<S>(from, tiles * widest, tile, columns, lane);
+                        self.finish_tile::<S>(from, product_step, tile, columns, lane);
                     }
                 }
             }

@@ -15,7 +15,7 @@ use crate::conv::Geometry;
 use crate::conv::blocks::Blocks;
 pub(super) use crate::conv::winograd::pays_off;
 use crate::conv::winograd::transform::{
-    Destination, IN, Image, KERNEL, OUT, OfInputs, OfOutputGradients, POSITIONS, kernel_gradients,
+    Destination, IN, Image, KERNEL, OUT, OfInputs, OfOutputGradients, POSITIONS, kernel_gradients, spaced,
     transform_tile,
 };
 use crate::scratch::Scratch;
@@ -132,8 +132,8 @@ impl Kernel for Job<'_> {
         let row = self.blocks.vectors() * S::LANES;
         let positions = self.rows.len() * IN;
         let most = (SCRATCH / (positions * (channels + row))).clamp(TILES.start, TILES.end);
-        let mut inputs = Scratch::<f32>::take(positions * most * channels);
-        let mut gradients = Scratch::<f32>::take(positions * most * row);
+        let mut inputs = Scratch::<f32>::take(positions * spaced(most * channels));
+        let mut gradients = Scratch::<f32>::take(positions * spaced(most * row));
         let windows: Vec<usize> = (0..most).map(|tile| tile * channels).collect();
         let outside = vec![0.0f32; channels.max(self.geometry.out_channels)];
         let units = self.chunk.len().div_ceil(most);
@@ -169,8 +169,8 @@ impl Job<'_> {
         let (count, positions) = (tiles.len(), self.rows.len() * IN);
         assert!(
             outside.len() >= channels.max(filters)
-                && inputs.len() >= positions * count * channels
-                && gradients.len() >= positions * count * row,
+                && inputs.len() >= positions * spaced(count * channels)
+                && gradients.len() >= positions * spaced(count * row),
             "room for all tiles"
         );
         let (plane, plane_of_y) = (
@@ -194,12 +194,12 @@ impl Job<'_> {
             unsafe {
                 let destination = Destination {
                     to: inputs.as_mut_ptr().add(index * channels),
-                    step: count * channels,
+                    step: spaced(count * channels),
                 };
                 transform_tile::<S, OfInputs, IN>(&x, channels, self.rows.clone(), destination);
                 let destination = Destination {
                     to: gradients.as_mut_ptr().add(index * row),
-                    step: count * row,
+                    step: spaced(count * row),
                 };
                 transform_tile::<S, OfOutputGradients, OUT>(&dy, filters, self.rows.clone(), destination);
             }
@@ -217,8 +217,8 @@ impl Job<'_> {
         let (count, positions) = (windows.len(), self.rows.len() * IN);
         let position_len = blocks.vectors() * blocks.vector_len();
         assert!(
-            inputs.len() >= positions * count * channels
-                && gradients.len() >= positions * count * row
+            inputs.len() >= positions * spaced(count * channels)
+                && gradients.len() >= positions * spaced(count * row)
                 && self.sums.len() == positions * position_len
                 && blocks.vector_len() == channels * S::LANES,
             "whole tiles, and a sum for each channel and filter"
@@ -229,11 +229,11 @@ impl Job<'_> {
                 // in the slices, as asserted.
                 unsafe {
                     let outer = Outer {
-                        x: inputs.as_ptr().add(position * count * channels),
+                        x: inputs.as_ptr().add(position * spaced(count * channels)),
                         windows,
                         dy: gradients
                             .as_ptr()
-                            .add(position * count * row + block.vector * S::LANES),
+                            .add(position * spaced(count * row) + block.vector * S::LANES),
                         dy_step: row,
                         width: block.width,
                     };

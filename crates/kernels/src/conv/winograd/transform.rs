@@ -14,6 +14,13 @@ pub(in crate::conv) const KERNEL: usize = 3;
 /// Positions of a transformed tile.
 pub(in crate::conv) const POSITIONS: usize = IN * IN;
 
+/// The distance between positions of so many transformed elements each: not a large power of two, for then all positions
+/// would compete for the same few places of the first-level cache.
+pub(in crate::conv) fn spaced(elements: usize) -> usize {
+    const LINE: usize = 16;
+    elements.next_multiple_of(LINE) + LINE
+}
+
 /// One image, `[height, width, channels]`.
 #[derive(Clone, Copy)]
 pub(in crate::conv) struct Image<'a> {
