@@ -9,6 +9,7 @@ use std::time::Instant;
 use bantam_kernels::Isa;
 use bantam_kernels::conv::gradient::{self, Write};
 use bantam_kernels::conv::{Epilogue, Geometry, PackedConvolution};
+use bantam_kernels::training::batch_normalization::{Backward, Factors, Line, Mask, apply, statistics};
 
 /// Name, batch, groups, channels and filters of a group, size, kernel, stride.
 type Case = (&'static str, usize, usize, usize, usize, usize, usize, usize);
@@ -47,6 +48,15 @@ const CASES: &[Case] = &[
     ("mb pw 7", 8, 1, 160, 960, 7, 1, 1),
 ];
 
+/// Name, rows (pixels of all images), channels.
+const NORMALIZATIONS: &[(&str, usize, usize)] = &[
+    ("r20 norm1", 128 * 32 * 32, 16),
+    ("r20 norm2", 128 * 16 * 16, 32),
+    ("r20 norm3", 128 * 8 * 8, 64),
+    ("r50 norm 56", 8 * 56 * 56, 256),
+    ("mb norm 112", 8 * 112 * 112, 96),
+];
+
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let threads = std::env::args()
@@ -68,6 +78,18 @@ fn main() {
                 "  {what} {:8.3} ms {:6.1} G/s",
                 seconds * 1e3,
                 operations / seconds / 1e9
+            );
+        }
+        println!();
+    }
+    for &(name, rows, channels) in NORMALIZATIONS.iter().filter(|case| case.0.contains(&filter)) {
+        print!("{name:14}");
+        for (what, tensors, seconds) in pool.install(|| time_normalization(rows, channels)) {
+            let bytes = (tensors * rows * channels * size_of::<f32>()) as f64;
+            print!(
+                "  {what} {:6.3} ms {:5.1} GB/s",
+                seconds * 1e3,
+                bytes / seconds / 1e9
             );
         }
         println!();
@@ -118,6 +140,33 @@ fn time(geometry: &Geometry) -> [(&'static str, f64); 3] {
             "weight",
             median(|| gradient::weight(isa, geometry, &x, &dy, Write::Replace, &mut dw)),
         ),
+    ]
+}
+
+/// What each pass reads and writes, in tensors, and its time.
+fn time_normalization(rows: usize, channels: usize) -> [(&'static str, usize, f64); 5] {
+    let [x, dy, residual] = [(); 3].map(|()| Values::new(rows * channels));
+    let [mut y, mut dx, mut masked] = [(); 3].map(|()| Values::new(rows * channels));
+    let [a, b] = [0.5, 0.25].map(|value| vec![value; channels]);
+    let line = Line { a: &a, b: &b };
+    let (mean, variance) = statistics(&x, channels);
+    let moments = median(|| assert_eq!(statistics(&x, channels).0.len(), channels));
+    let plain = median(|| apply(&x, line, None, 0.0, &mut y));
+    let added = median(|| apply(&x, line, Some(&residual), 0.0, &mut y));
+    let backward = Backward {
+        dy: &dy,
+        x: &x,
+        mask: Mask::Output(&y),
+    };
+    let sums = median(|| assert_eq!(backward.sums(&mean).dy.len(), channels));
+    let factors = Factors::new(&backward.sums(&mean), rows, &a, &mean, &variance);
+    let input = median(|| backward.input(&factors, Some(&mut masked), &mut dx));
+    [
+        ("statistics", 1, moments),
+        ("apply", 2, plain),
+        ("onto", 3, added),
+        ("sums", 3, sums),
+        ("input", 5, input),
     ]
 }
 
