@@ -167,10 +167,13 @@ impl<'a, T: scratch::Element + Send + Sync> Source<'a, T> {
             .chain(self.geometry.output[1..].iter().copied())
             .collect();
         let mut starts = Vec::with_capacity(sizes.iter().product());
+        let last = sizes.len() - 1;
+        let step = self.geometry.strides[last] * self.geometry.channels;
         let mut position = vec![0; sizes.len()];
         while !sizes.contains(&0) {
-            starts.push(self.offset(&position, &self.geometry.strides));
-            if !advance(&mut position, &sizes) {
+            let first = self.offset(&position, &self.geometry.strides);
+            starts.extend((0..sizes[last]).map(|pixel| first + pixel * step));
+            if !advance(&mut position[..last], &sizes[..last]) {
                 break;
             }
         }

@@ -66,6 +66,8 @@ pub(super) struct Units {
 const PIXELS: usize = 256;
 /// Pixels of a unit at least: so many that adding to the sums in memory costs little.
 const FEWEST: usize = 64;
+/// Elements of a window that are too few to gather gradients for.
+const FEW: usize = 64;
 /// Elements of input that a unit reads, unless it has few pixels.
 const ELEMENTS: usize = 1 << 16;
 /// Fewer pixels are not worth a chunk.
@@ -156,14 +158,21 @@ impl Kernel for Job<'_> {
                 // SAFETY: the caller has the instruction set; filters of a block lie in a pixel of `dy`, and no block is
                 // wider than `gathered`. The runs of all windows lie in `x`, and the sums of all blocks in `sums`.
                 unsafe {
-                    let first = block.group * blocks.filters + block.filter;
-                    gather::<S>(&dy[first..], out_channels, block, pixels, &mut gathered);
+                    let dy = &dy[block.group * blocks.filters + block.filter..];
+                    // Whole vectors can stay where they are, if they are not read often.
+                    let stay = block.filters == block.width * S::LANES && blocks.runs * blocks.steps <= FEW;
+                    let (dy, dy_step) = if stay {
+                        (dy.as_ptr(), out_channels)
+                    } else {
+                        gather::<S>(dy, out_channels, block, pixels, &mut gathered);
+                        (gathered.as_ptr(), block.width * S::LANES)
+                    };
                     for &run in runs {
                         let outer = Outer {
                             x: x.as_ptr().add(block.group * blocks.channels + run),
                             windows: &windows,
-                            dy: gathered.as_ptr(),
-                            dy_step: block.width * S::LANES,
+                            dy,
+                            dy_step,
                             width: block.width,
                         };
                         outer.run::<S>(self.isa, blocks.steps, sums);
