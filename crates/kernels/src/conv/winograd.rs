@@ -215,24 +215,8 @@ impl Kernel for Job<'_> {
         let widest = blocks.vectors().min(super::blocks::WIDEST) * S::LANES;
         let product_step = spaced(tiles * widest);
         let mut products = Scratch::<f32>::take(POSITIONS * product_step);
-        let plane = self.geometry.input_plane() * channels;
-        let image = &self.x[self.unit.image * plane..][..plane];
-        let image = Image::new(image, self.geometry.input[0], self.geometry.input[1], channels);
-        let outside = vec![0.0f32; channels];
-        for tile in 0..tiles {
-            let top = (self.unit.first + tile / columns * OUT).wrapping_sub(self.geometry.pads[0]);
-            let left = (tile % columns * OUT).wrapping_sub(self.geometry.pads[1]);
-            let pixels = image.tile::<IN>(top, left, outside.as_ptr());
-            // SAFETY: the caller has the instruction set; pixels and `outside` have all channels, and `inputs` has room
-            // for those of the tile at each position.
-            unsafe {
-                let destination = Destination {
-                    to: inputs.as_mut_ptr().add(tile * channels),
-                    step: input_step,
-                };
-                transform_tile::<S, OfInputs, IN>(&pixels, channels, 0..IN, destination);
-            }
-        }
+        // SAFETY: the caller has the instruction set.
+        unsafe { self.transform_inputs::<S>(tiles, input_step, &mut inputs) };
         let windows: Vec<usize> = (0..tiles).map(|tile| tile * channels).collect();
         let nothing = vec![0.0f32; widest];
         let position_len = blocks.vectors() * blocks.vector_len();
@@ -283,6 +267,38 @@ impl Kernel for Job<'_> {
 }
 
 impl Job<'_> {
+    /// Transforms the inputs of all tiles, to positions that are `step` from each other.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
+    #[inline(always)]
+    unsafe fn transform_inputs<S: Simd>(&self, tiles: usize, step: usize, inputs: &mut [f32]) {
+        let (geometry, channels) = (self.geometry, self.geometry.channels);
+        assert!(
+            tiles * channels <= step && inputs.len() >= POSITIONS * step,
+            "room for all tiles"
+        );
+        let columns = geometry.output[1].div_ceil(OUT);
+        let plane = geometry.input_plane() * channels;
+        let image = &self.x[self.unit.image * plane..][..plane];
+        let image = Image::new(image, geometry.input[0], geometry.input[1], channels);
+        let outside = vec![0.0f32; channels];
+        for tile in 0..tiles {
+            let top = (self.unit.first + tile / columns * OUT).wrapping_sub(geometry.pads[0]);
+            let left = (tile % columns * OUT).wrapping_sub(geometry.pads[1]);
+            let pixels = image.tile::<IN>(top, left, outside.as_ptr());
+            // SAFETY: the caller has the instruction set; pixels and `outside` have all channels, and `inputs` has room
+            // for those of the tile at each position, as asserted.
+            unsafe {
+                let destination = Destination {
+                    to: inputs.as_mut_ptr().add(tile * channels),
+                    step,
+                };
+                transform_tile::<S, OfInputs, IN>(&pixels, channels, 0..IN, destination);
+            }
+        }
+    }
+
     /// Transforms a vector of filters of a tile back, and stores it.
     ///
     /// # Safety
