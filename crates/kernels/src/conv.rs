@@ -1,6 +1,7 @@
 //! Convolution.
 //!
-//! [`convolve`] is the definition, written out; [`PackedConvolution`] is the fast form for `f32`.
+//! [`convolve`] is the definition, written out; [`PackedConvolution`] is the fast form for `f32`; [`gradient`] has the
+//! gradients of its input, weights and bias.
 
 pub(crate) mod blocks;
 mod deformable;

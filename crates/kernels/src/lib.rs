@@ -36,6 +36,7 @@ pub mod sample;
 mod scratch;
 mod simd;
 pub mod softmax;
+pub mod training;
 mod vectorize;
 
 pub use isa::Isa;

@@ -1,6 +1,7 @@
 //! Pooling: maxima, means and p-norms over sliding windows.
 
 mod channels_last;
+pub mod gradient;
 
 use std::ops::Range;
 

@@ -62,17 +62,55 @@ impl Blocks {
         let mut packed = vec![T::default(); self.groups * self.vectors() * self.vector_len()];
         for (out, filter) in weights.chunks_exact((self.channels * taps).max(1)).enumerate() {
             let (first, stride) = self.place(out);
-            for (index, &weight) in filter.iter().enumerate() {
-                let (channel, tap) = (index / taps, index % taps);
-                let (run, at) = match self.merged {
-                    true => (tap / last, tap % last * self.channels + channel),
-                    false => (tap, channel),
-                };
-                let step = run * self.steps + at / self.depth;
-                packed[first + step * stride + at % self.depth] = weight;
+            for tap in 0..taps {
+                let (run, start) = self.run_of(tap, last);
+                for (channel, &weight) in filter[tap..].iter().step_by(taps).enumerate() {
+                    let (step, within) = self.step_of(start + channel);
+                    packed[first + (run * self.steps + step) * stride + within] = weight;
+                }
             }
         }
         packed
+    }
+
+    /// The run of a tap, and where its first channel is in the run; `last` is the kernel's size along the last dimension.
+    fn run_of(&self, tap: usize, last: usize) -> (usize, usize) {
+        match self.merged {
+            true => (tap / last, tap % last * self.channels),
+            false => (tap, 0),
+        }
+    }
+
+    /// The step of an element of a run, and its place within the step.
+    fn step_of(&self, at: usize) -> (usize, usize) {
+        match self.depth {
+            1 => (at, 0),
+            depth => (at / depth, at % depth),
+        }
+    }
+
+    /// The inverse of [`Blocks::pack`] for steps of one element, for one filter: adds to it, or replaces it.
+    pub(crate) fn unpack(
+        &self,
+        packed: &[f32],
+        out: usize,
+        last: usize,
+        accumulate: bool,
+        filter: &mut [f32],
+    ) {
+        let (first, stride) = self.place(out);
+        let taps = filter.len() / self.channels.max(1);
+        for tap in 0..taps {
+            let (run, start) = self.run_of(tap, last);
+            let from = &packed[first + (run * self.steps + start) * stride..];
+            for (weight, &value) in filter[tap..]
+                .iter_mut()
+                .step_by(taps)
+                .zip(from.iter().step_by(stride))
+            {
+                *weight = if accumulate { *weight + value } else { value };
+            }
+        }
     }
 
     /// Where the first weight of a filter lies, and the distance from step to step.

@@ -138,8 +138,23 @@ pub(crate) fn geometry(
     })
 }
 
+/// As [`geometry`], for shapes that are known to have an output.
+pub(crate) fn case(name: &str, channels: [usize; 4], axes: &[[usize; 6]]) -> Geometry {
+    geometry(channels, axes).unwrap_or_else(|| panic!("{name} has no output"))
+}
+
 #[test]
-fn named_shapes() {
+fn convolves_named_shapes() {
+    named_shapes(check);
+}
+
+#[test]
+fn convolves_random_shapes() {
+    random_shapes(check);
+}
+
+/// Shapes that take all paths.
+pub(crate) fn named_shapes(check: impl Fn(&Geometry, &mut Random)) {
     // batch, groups, channels, out channels; then for each axis input, kernel, stride, dilation, pads.
     let cases: &[(&str, [usize; 4], &[[usize; 6]])] = &[
         ("3x3", [2, 1, 16, 16], &[[32, 3, 1, 1, 1, 1]; 2]),
@@ -193,8 +208,7 @@ fn named_shapes() {
     ];
     let mut random = Random(1);
     for (name, channels, axes) in cases {
-        let geometry = geometry(*channels, axes).unwrap_or_else(|| panic!("{name} has no output"));
-        check(&geometry, &mut random);
+        check(&case(name, *channels, axes), &mut random);
     }
 }
 
@@ -217,8 +231,8 @@ pub(crate) fn random_geometry(random: &mut Random) -> Geometry {
     geometry(channels, &axes).unwrap_or_else(|| random_geometry(random))
 }
 
-#[test]
-fn random_shapes() {
+/// Shapes of all kinds.
+pub(crate) fn random_shapes(check: impl Fn(&Geometry, &mut Random)) {
     let mut random = Random(7);
     for _ in 0..300 {
         check(&random_geometry(&mut random), &mut random);

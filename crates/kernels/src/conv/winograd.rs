@@ -5,32 +5,20 @@
 //! takes 144 directly (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). Rounding errors are
 //! about ten times those of the direct form; the tests hold them below 4e-6 of the sum of the products' magnitudes.
 
+pub(super) mod transform;
+
+use self::transform::{
+    Destination, IN, Image, KERNEL, OUT, OfInputs, POSITIONS, of_kernel, outputs, spaced, transform_tile,
+};
 use super::Geometry;
 use super::blocks::Blocks;
 use super::dense::{Tile, most_pixels};
 use super::packed::{Epilogue, Finish};
-use super::source::{Unit, balanced};
+use super::source::Unit;
 use crate::Isa;
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd, run};
 use rayon::prelude::*;
-
-/// Outputs of a tile along each side.
-const OUT: usize = 4;
-/// Inputs that a tile sees along each side.
-const IN: usize = OUT + 2;
-/// Positions of a transformed tile.
-const POSITIONS: usize = IN * IN;
-
-/// What each transformed row takes of the three rows of the kernel.
-const KERNEL: [[f64; 3]; IN] = [
-    [0.25, 0.0, 0.0],
-    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-    [0.0, 0.0, 1.0],
-];
 
 /// Transformed input elements of a unit of work: they stay in the second-level cache, mostly.
 const SCRATCH: usize = 128 * 1024;
@@ -55,7 +43,7 @@ pub(super) fn pays_off(geometry: &Geometry) -> bool {
     geometry.channels >= 16
         && geometry.out_channels >= 16
         && computed * 5 <= geometry.output_plane() * 8
-        && geometry.batch.saturating_mul(rows * columns) >= weights / WEIGHTS_OF_TILE
+        && geometry.batch * rows * columns >= weights / WEIGHTS_OF_TILE
 }
 
 /// Transformed weights, arranged for the microkernel.
@@ -74,13 +62,18 @@ impl Winograd {
     pub(super) fn new(isa: Isa, weights: &[f32], shape: &[usize], bias: &[f32]) -> Winograd {
         let flat = [shape[0], shape[1], 1];
         let blocks = Blocks::new(&flat, 1, 1, isa.lanes(), 1);
-        let count = weights.len() / 9;
-        let mut transformed = vec![0.0; POSITIONS * count];
-        transform_kernels(weights, &mut transformed);
-        let planes = transformed.par_chunks_exact(count.max(1));
-        let packed: Vec<Vec<f32>> = planes.map(|values| blocks.pack(values, &flat)).collect();
+        let mut transformed = vec![0.0; POSITIONS * blocks.vectors() * blocks.vector_len()];
+        let (all, to) = (&blocks, &mut transformed);
+        run(
+            isa,
+            Kernels {
+                weights,
+                blocks: all,
+                to,
+            },
+        );
         Winograd {
-            weights: packed.concat(),
+            weights: transformed,
             bias: blocks.arrange(bias),
             blocks,
         }
@@ -102,14 +95,7 @@ impl Winograd {
         let (rows, columns) = (geometry.output[0].div_ceil(OUT), geometry.output[1].div_ceil(OUT));
         let most = (SCRATCH / (POSITIONS * geometry.channels)).clamp(TILES.start, TILES.end);
         let even = (geometry.batch * rows * columns).div_ceil(2 * rayon::current_num_threads());
-        let at_a_time = match geometry.batch {
-            1 => balanced(
-                rows,
-                2 * most.min(even).div_ceil(columns),
-                rayon::current_num_threads(),
-            ),
-            _ => most.min(even).div_ceil(columns).max(1),
-        };
+        let at_a_time = most.min(even).div_ceil(columns).max(1);
         let of_image = |(index, y): (usize, &mut [f32])| {
             let parts = y.par_chunks_mut(at_a_time * OUT * row).enumerate();
             parts.for_each(|(part, y)| {
@@ -140,39 +126,68 @@ impl Winograd {
     }
 }
 
-/// Kernels that are transformed together.
-const TOGETHER: usize = 8;
+/// Transforms kernels, a vector of filters at a time.
+struct Kernels<'a> {
+    /// `[filters, channels, 3, 3]`.
+    weights: &'a [f32],
+    blocks: &'a Blocks,
+    /// `[position][block]...`
+    to: &'a mut [f32],
+}
 
-crate::vectorize::vectorized! {
-    /// Kernels of 3 x 3 to `[position][kernel]`.
-    fn transform_kernels(kernels: &[f32], transformed: &mut [f32]) {
-        let count = kernels.len() / 9;
-        for first in (0..count).step_by(TOGETHER) {
-            let lanes = TOGETHER.min(count - first);
-            let mut taps = [[0f64; TOGETHER]; 9];
-            for lane in 0..lanes {
-                for (tap, taps) in taps.iter_mut().enumerate() {
-                    taps[lane] = f64::from(kernels[(first + lane) * 9 + tap]);
+impl Kernel for Kernels<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        const TAPS: usize = KERNEL * KERNEL;
+        let (blocks, channels) = (self.blocks, self.blocks.channels);
+        let position_len = blocks.vectors() * blocks.vector_len();
+        assert!(
+            self.weights.len() == blocks.filters * channels * TAPS
+                && self.to.len() == POSITIONS * position_len
+                && blocks.lanes == S::LANES,
+            "whole kernels, and a place for each"
+        );
+        let mut taps = [[0.0f32; LANES]; TAPS];
+        for block in blocks.each() {
+            for index in 0..block.width * channels {
+                let (vector, channel) = (index % block.width, index / block.width);
+                let first = block.filter + vector * S::LANES;
+                for lane in 0..S::LANES.min(blocks.filters - first) {
+                    let kernel = &self.weights[((first + lane) * channels + channel) * TAPS..][..TAPS];
+                    taps.iter_mut()
+                        .zip(kernel)
+                        .for_each(|(tap, &weight)| tap[lane] = weight);
                 }
+                let to = &mut self.to[block.vector * blocks.vector_len() + index * S::LANES..];
+                // SAFETY: the caller has the instruction set; a vector exists in `to` at each position, as asserted.
+                unsafe { transform_kernels::<S>(&taps, to.as_mut_ptr(), position_len) };
             }
-            for row in 0..IN {
-                let mut down = [[0f64; TOGETHER]; 3];
-                for (column, down) in down.iter_mut().enumerate() {
-                    for lane in 0..TOGETHER {
-                        down[lane] = KERNEL[row][0] * taps[column][lane]
-                            + KERNEL[row][1] * taps[3 + column][lane]
-                            + KERNEL[row][2] * taps[6 + column][lane];
-                    }
-                }
-                for column in 0..IN {
-                    let [a, b, c] = KERNEL[column];
-                    let mut values = [0f32; TOGETHER];
-                    for lane in 0..TOGETHER {
-                        values[lane] = (a * down[0][lane] + b * down[1][lane] + c * down[2][lane]) as f32;
-                    }
-                    let at = (row * IN + column) * count + first;
-                    transformed[at..at + lanes].copy_from_slice(&values[..lanes]);
-                }
+        }
+    }
+}
+
+/// The most lanes that a vector has.
+const LANES: usize = 16;
+
+/// # Safety
+/// As for [`Simd`]; `to` has room for a vector at each position, `step` from each other.
+#[inline(always)]
+unsafe fn transform_kernels<S: Simd>(taps: &[[f32; LANES]; KERNEL * KERNEL], to: *mut f32, step: usize) {
+    // SAFETY: the caller's promise; no vector has more than `LANES` lanes.
+    unsafe {
+        let mut half = [[S::splat(0.0); KERNEL]; IN];
+        for column in 0..KERNEL {
+            let mut g = [S::splat(0.0); KERNEL];
+            for (row, value) in g.iter_mut().enumerate() {
+                *value = S::load(taps[row * KERNEL + column].as_ptr());
+            }
+            for (row, value) in of_kernel::<S>(g).into_iter().enumerate() {
+                half[row][column] = value;
+            }
+        }
+        for (row, half) in half.into_iter().enumerate() {
+            for (column, value) in of_kernel::<S>(half).into_iter().enumerate() {
+                S::store(to.add((row * IN + column) * step), value);
             }
         }
     }
@@ -195,14 +210,13 @@ impl Kernel for Job<'_> {
         let (blocks, channels) = (&self.winograd.blocks, self.geometry.channels);
         let columns = self.geometry.output[1].div_ceil(OUT);
         let tiles = self.unit.rows.div_ceil(OUT) * columns;
-        // One vector more, because whole vectors are written at the end too.
-        let mut inputs = Scratch::<f32>::take(POSITIONS * tiles * channels + S::LANES);
+        let input_step = spaced(tiles * channels);
+        let mut inputs = Scratch::<f32>::take(POSITIONS * input_step);
         let widest = blocks.vectors().min(super::blocks::WIDEST) * S::LANES;
-        let mut products = Scratch::<f32>::take(POSITIONS * tiles * widest);
-        for tile in 0..tiles {
-            // SAFETY: the caller has the instruction set; `inputs` has room for the tile at each position.
-            unsafe { self.transform_tile::<S>(tile, columns, tiles, &mut inputs) };
-        }
+        let product_step = spaced(tiles * widest);
+        let mut products = Scratch::<f32>::take(POSITIONS * product_step);
+        // SAFETY: the caller has the instruction set.
+        unsafe { self.transform_inputs::<S>(tiles, input_step, &mut inputs) };
         let windows: Vec<usize> = (0..tiles).map(|tile| tile * channels).collect();
         let nothing = vec![0.0f32; widest];
         let position_len = blocks.vectors() * blocks.vector_len();
@@ -218,14 +232,14 @@ impl Kernel for Job<'_> {
                     // exist, and `products` has room for the widest block of each tile.
                     unsafe {
                         let tile = Tile {
-                            x: inputs.as_ptr().add(position * tiles * channels),
+                            x: inputs.as_ptr().add(position * input_step),
                             windows: &windows[range.clone()],
                             runs: &[0],
                             steps: channels,
                             weights: self.winograd.weights[weights..].as_ptr(),
                             bias: nothing.as_ptr(),
                             y: products.as_mut_ptr(),
-                            place: (position * tiles + range.start) * widest,
+                            place: position * product_step + range.start * widest,
                             stride: widest,
                             filters: block.width * S::LANES,
                             finish: Finish {
@@ -244,7 +258,7 @@ impl Kernel for Job<'_> {
                     // SAFETY: as above; the outputs of the tile that exist lie in `y`.
                     unsafe {
                         let from = products.as_ptr().add(tile * widest + vector * S::LANES);
-                        self.finish_tile::<S>(from, tiles * widest, tile, columns, lane);
+                        self.finish_tile::<S>(from, product_step, tile, columns, lane);
                     }
                 }
             }
@@ -253,66 +267,34 @@ impl Kernel for Job<'_> {
 }
 
 impl Job<'_> {
-    /// Transforms the inputs of a tile.
+    /// Transforms the inputs of all tiles, to positions that are `step` from each other.
     ///
     /// # Safety
-    /// As for [`Simd`]; `inputs` holds all tiles at each position, and one vector more.
+    /// As for [`Simd`].
     #[inline(always)]
-    unsafe fn transform_tile<S: Simd>(&self, tile: usize, columns: usize, tiles: usize, inputs: &mut [f32]) {
+    unsafe fn transform_inputs<S: Simd>(&self, tiles: usize, step: usize, inputs: &mut [f32]) {
         let (geometry, channels) = (self.geometry, self.geometry.channels);
-        let (height, width) = (geometry.input[0], geometry.input[1]);
-        let top = self.unit.first + tile / columns * OUT;
-        let left = tile % columns * OUT;
-        // Null in the padding.
-        let mut seen = [std::ptr::null::<f32>(); POSITIONS];
-        for (index, seen) in seen.iter_mut().enumerate() {
-            let row = (top + index / IN).checked_sub(geometry.pads[0]);
-            let column = (left + index % IN).checked_sub(geometry.pads[1]);
-            if let (Some(row), Some(column)) = (row, column)
-                && row < height
-                && column < width
-            {
-                let pixel = (self.unit.image * height + row) * width + column;
-                *seen = self.x[pixel * channels..][..channels].as_ptr();
-            }
-        }
-        let mut channel = 0;
-        while channel < channels {
-            // SAFETY: `lanes` channels of each pixel; whole vectors are written, the last of which reach into the next
-            // tile, which is written later, or past the end of all positions.
+        assert!(
+            tiles * channels <= step && inputs.len() >= POSITIONS * step,
+            "room for all tiles"
+        );
+        let columns = geometry.output[1].div_ceil(OUT);
+        let plane = geometry.input_plane() * channels;
+        let image = &self.x[self.unit.image * plane..][..plane];
+        let image = Image::new(image, geometry.input[0], geometry.input[1], channels);
+        let outside = vec![0.0f32; channels];
+        for tile in 0..tiles {
+            let top = (self.unit.first + tile / columns * OUT).wrapping_sub(geometry.pads[0]);
+            let left = (tile % columns * OUT).wrapping_sub(geometry.pads[1]);
+            let pixels = image.tile::<IN>(top, left, outside.as_ptr());
+            // SAFETY: the caller has the instruction set; pixels and `outside` have all channels, and `inputs` has room
+            // for those of the tile at each position, as asserted.
             unsafe {
-                let lanes = (channels - channel).min(S::LANES);
-                let mut rows = [[S::splat(0.0); IN]; IN];
-                for (row, values) in rows.iter_mut().enumerate() {
-                    let mut d = [S::splat(0.0); IN];
-                    for (column, value) in d.iter_mut().enumerate() {
-                        let from = seen[row * IN + column];
-                        if !from.is_null() {
-                            *value = if lanes == S::LANES {
-                                S::load(from.add(channel))
-                            } else {
-                                S::load_first(from.add(channel), lanes)
-                            };
-                        }
-                    }
-                    *values = transform::<S>(d);
-                }
-                for column in 0..IN {
-                    let mut d = [S::splat(0.0); IN];
-                    for (value, row) in d.iter_mut().zip(&rows) {
-                        *value = row[column];
-                    }
-                    for (row, value) in transform::<S>(d).into_iter().enumerate() {
-                        let place = ((row * IN + column) * tiles + tile) * channels + channel;
-                        let to = inputs.as_mut_ptr().add(place);
-                        if lanes == S::LANES {
-                            S::store(to, value);
-                        } else {
-                            S::store_first(to, value, lanes);
-                        }
-                    }
-                }
-                channel += lanes;
+                let destination = Destination {
+                    to: inputs.as_mut_ptr().add(tile * channels),
+                    step,
+                };
+                transform_tile::<S, OfInputs, IN>(&pixels, channels, 0..IN, destination);
             }
         }
     }
@@ -341,7 +323,7 @@ impl Job<'_> {
                 for (column, value) in m.iter_mut().enumerate() {
                     *value = S::load(from.add((row * IN + column) * step));
                 }
-                *values = transform_back::<S>(m);
+                *values = outputs::<S>(m);
             }
             let bias = S::load(self.winograd.bias.as_ptr().add(lane));
             for column in 0..OUT {
@@ -352,7 +334,7 @@ impl Job<'_> {
                 if left + column >= geometry.output[1] {
                     break;
                 }
-                for (row, value) in transform_back::<S>(m).into_iter().enumerate() {
+                for (row, value) in outputs::<S>(m).into_iter().enumerate() {
                     if top + row >= self.unit.rows {
                         break;
                     }
@@ -363,49 +345,5 @@ impl Job<'_> {
                 }
             }
         }
-    }
-}
-
-/// Six inputs in a row, transformed.
-///
-/// # Safety
-/// As for [`Simd`].
-#[inline(always)]
-unsafe fn transform<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (two, four, five) = (S::splat(2.0), S::splat(4.0), S::splat(5.0));
-        let even = S::negative_multiply_add(four, d[2], d[4]);
-        let odd = S::negative_multiply_add(four, d[1], d[3]);
-        let difference = S::subtract(d[4], d[2]);
-        let other = S::subtract(d[3], d[1]);
-        [
-            S::multiply_add(four, d[0], S::negative_multiply_add(five, d[2], d[4])),
-            S::add(even, odd),
-            S::subtract(even, odd),
-            S::multiply_add(two, other, difference),
-            S::negative_multiply_add(two, other, difference),
-            S::multiply_add(four, d[1], S::negative_multiply_add(five, d[3], d[5])),
-        ]
-    }
-}
-
-/// Six products in a row, transformed to four outputs.
-///
-/// # Safety
-/// As for [`Simd`].
-#[inline(always)]
-unsafe fn transform_back<S: Simd>(m: [S::V; IN]) -> [S::V; OUT] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (two, four, eight) = (S::splat(2.0), S::splat(4.0), S::splat(8.0));
-        let (sum, difference) = (S::add(m[1], m[2]), S::subtract(m[1], m[2]));
-        let (sum2, difference2) = (S::add(m[3], m[4]), S::subtract(m[3], m[4]));
-        [
-            S::add(S::add(m[0], sum), sum2),
-            S::multiply_add(two, difference2, difference),
-            S::multiply_add(four, sum2, sum),
-            S::add(S::multiply_add(eight, difference2, difference), m[5]),
-        ]
     }
 }

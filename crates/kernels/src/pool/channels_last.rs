@@ -62,7 +62,7 @@ fn position(flat: usize, sizes: &[usize]) -> Vec<usize> {
 }
 
 /// The flat index in the input of an element of a window; `None` in the padding.
-fn element(axes: &[Axis], window: &[usize], tap: &[usize]) -> Option<usize> {
+pub(super) fn element(axes: &[Axis], window: &[usize], tap: &[usize]) -> Option<usize> {
     axes.iter().enumerate().try_fold(0, |flat, (i, axis)| {
         let index = axis.padded(window[i], tap[i]).checked_sub(axis.before)?;
         (index < axis.input).then_some(flat * axis.input + index)

@@ -2,7 +2,8 @@
 
 use bantam_graph::ops::{ConvInputGradient, ConvWeightGradient};
 use bantam_kernels::Isa;
-use bantam_kernels::conv::{Geometry, convolve_transposed, gradient};
+use bantam_kernels::conv::gradient::{self, Write};
+use bantam_kernels::conv::{Geometry, convolve_transposed};
 use bantam_kernels::copy::permute;
 use bantam_kernels::gradient::convolution::weight_gradient;
 use bantam_tensor::{DType, Tensor};
@@ -42,7 +43,7 @@ pub(super) fn input(
         check_padding(&forward)?;
         let (dy, weight) = (last(inputs, 0)?, read::<f32>(inputs, 1)?);
         let mut dx = vec![0.0; x.iter().product()];
-        gradient::input(Isa::best(), &forward, &dy, &weight, &mut dx);
+        gradient::input(Isa::best(), &forward, &dy, &weight, Write::Replace, &mut dx);
         let shape = permuted(&x, &to_channels_last(x.len()));
         return fill(context, dtype, &x, |y| {
             permute(&dx, &shape, &to_channels_first(shape.len()), y);
@@ -76,7 +77,7 @@ pub(super) fn weight(
         check_padding(&forward)?;
         let (dy, x) = (last(inputs, 0)?, last(inputs, 1)?);
         return fill(context, dtype, &weight, |dw| {
-            gradient::weights(Isa::best(), &forward, &x, &dy, dw);
+            gradient::weight(Isa::best(), &forward, &x, &dy, Write::Replace, dw);
         });
     }
     in_real!(dtype, 0, T => {

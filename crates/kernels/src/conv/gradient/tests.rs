@@ -1,145 +1,184 @@
-//! The fast gradients against their definition.
+//! Gradients against their definition, in double precision.
 
-use super::super::tests::{Random, channels_last, geometry, random_geometry};
-use super::super::{Geometry, convolve_transposed};
 use super::*;
 use crate::Isa;
-use crate::gradient::convolution::weight_gradient;
+use crate::conv::tests::{Random, case, named_shapes, random_shapes};
+use crate::conv::{advance, input_index};
 
-fn channels_first(x: &[f32], channels: usize, plane: usize) -> Vec<f32> {
-    channels_last(x, plane, channels)
+/// Sums and sums of magnitudes of all products.
+struct Sums {
+    sums: Vec<f64>,
+    magnitudes: Vec<f64>,
 }
 
-fn check(geometry: &Geometry, random: &mut Random) {
+impl Sums {
+    fn new(len: usize) -> Sums {
+        Sums {
+            sums: vec![0.0; len],
+            magnitudes: vec![0.0; len],
+        }
+    }
+
+    fn add(&mut self, index: usize, a: f32, b: f32) {
+        let product = f64::from(a) * f64::from(b);
+        self.sums[index] += product;
+        self.magnitudes[index] += product.abs();
+    }
+
+    /// Errors of Winograd's forms stay below 4e-6 of the largest sum of magnitudes.
+    fn compare(&self, got: &[f32], before: &[f32], what: &str) {
+        let largest = self.magnitudes.iter().copied().fold(0.0, f64::max);
+        let bound = 4e-6 * (largest + 1.0);
+        for (index, (&got, &before)) in got.iter().zip(before).enumerate() {
+            let expected = self.sums[index] + f64::from(before);
+            let error = (f64::from(got) - expected).abs();
+            assert!(
+                error <= bound,
+                "{what} [{index}]: {got} for {expected}, off by {error:e} > {bound:e}"
+            );
+        }
+    }
+}
+
+/// The gradients of the input and of the weights: every product once, in the order of the definition.
+fn definition(geometry: &Geometry, x: &[f32], weights: &[f32], dy: &[f32]) -> [Sums; 2] {
+    let mut gradients = [Sums::new(x.len()), Sums::new(weights.len())];
+    let kernel: usize = geometry.kernel.iter().product();
+    let (channels, filters) = (geometry.group_channels(), geometry.group_out_channels());
+    let mut output = vec![0; geometry.output.len()];
+    for pixel in 0..geometry.output_plane() {
+        let mut tap = vec![0; geometry.kernel.len()];
+        for k in 0..kernel {
+            let seen = input_index(geometry, &output, &tap);
+            for (image, at) in (0..geometry.batch).filter_map(|image| Some((image, seen?))) {
+                for o in 0..geometry.out_channels {
+                    let dy = dy[(image * geometry.output_plane() + pixel) * geometry.out_channels + o];
+                    for c in 0..channels {
+                        let channel = o / filters * channels + c;
+                        let x_at = (image * geometry.input_plane() + at) * geometry.channels + channel;
+                        let w_at = (o * channels + c) * kernel + k;
+                        gradients[0].add(x_at, dy, weights[w_at]);
+                        gradients[1].add(w_at, dy, x[x_at]);
+                    }
+                }
+            }
+            advance(&mut tap, &geometry.kernel);
+        }
+        advance(&mut output, &geometry.output);
+    }
+    gradients
+}
+
+fn check_gradients(geometry: &Geometry, random: &mut Random) {
     let x = random.values(geometry.batch * geometry.channels * geometry.input_plane());
     let weights = random.values(geometry.out_channels * geometry.taps());
     let dy = random.values(geometry.batch * geometry.out_channels * geometry.output_plane());
-    let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
-    let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weights.len()]);
-    // The transpose goes from the output to the input.
-    let backward = Geometry {
-        channels: geometry.out_channels,
-        out_channels: geometry.channels,
-        input: geometry.output.clone(),
-        output: geometry.input.clone(),
-        ..geometry.clone()
-    };
-    convolve_transposed(&backward, &wide(&dy), &wide(&weights), None, &mut dx);
-    weight_gradient(geometry, &wide(&dy), &wide(&x), &mut dw);
-    let (plane, out_plane) = (geometry.input_plane(), geometry.output_plane());
-    let last_x = channels_last(&x, geometry.channels, plane);
-    let last_dy = channels_last(&dy, geometry.out_channels, out_plane);
-    // Factors are below 1, so that these are shares of the largest sums of magnitudes.
-    let products = (geometry.group_out_channels() * geometry.taps() / geometry.group_channels()) as f64;
-    let sums = (geometry.batch * out_plane) as f64;
-    let compare = |got: &[f32], expected: &[f64], magnitude: f64, what: &str, isa: Isa| {
-        for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
-            let error = (f64::from(*got) - expected).abs();
-            assert!(
-                error <= 1e-6 * (magnitude + 4.0),
-                "{what} [{index}], {isa:?}: {got} for {expected}, {geometry:?}"
-            );
-        }
-    };
+    let [of_input, of_weights] = definition(geometry, &x, &weights, &dy);
+    let zeros = vec![0.0; x.len().max(weights.len())];
     for isa in Isa::available() {
-        let mut got = vec![f32::NAN; x.len()];
-        input(isa, geometry, &last_dy, &weights, &mut got);
-        compare(
-            &channels_first(&got, geometry.channels, plane),
-            &dx,
-            products,
-            "dx",
-            isa,
-        );
-        let mut got = vec![f32::NAN; weights.len()];
-        super::weights(isa, geometry, &last_x, &last_dy, &mut got);
-        compare(&got, &dw, sums, "dw", isa);
+        let what = |what: &str| format!("{what}, {}, {geometry:?}", isa.name());
+        let mut dx = vec![f32::NAN; x.len()];
+        input(isa, geometry, &dy, &weights, Write::Replace, &mut dx);
+        of_input.compare(&dx, &zeros, &what("input"));
+        let before = random.values(x.len());
+        dx.copy_from_slice(&before);
+        input(isa, geometry, &dy, &weights, Write::Add, &mut dx);
+        of_input.compare(&dx, &before, &what("added to input"));
+
+        let mut dw = vec![f32::NAN; weights.len()];
+        weight(isa, geometry, &x, &dy, Write::Replace, &mut dw);
+        of_weights.compare(&dw, &zeros, &what("weight"));
+        let before = random.values(weights.len());
+        dw.copy_from_slice(&before);
+        weight(isa, geometry, &x, &dy, Write::Add, &mut dw);
+        of_weights.compare(&dw, &before, &what("added to weight"));
     }
 }
 
 #[test]
-fn gradients_of_named_shapes() {
-    // Groups, channels, output channels; then for each axis input, kernel, stride, dilation, pads.
-    let cases: &[(&str, [usize; 3], &[[usize; 6]])] = &[
-        ("first", [1, 3, 16], &[[9, 3, 1, 1, 1, 1], [8, 3, 1, 1, 1, 1]]),
-        ("3x3", [1, 16, 16], &[[8, 3, 1, 1, 1, 1]; 2]),
-        ("stride 2", [1, 16, 32], &[[8, 3, 2, 1, 1, 1], [9, 3, 2, 1, 1, 1]]),
-        ("1x1", [1, 20, 9], &[[7, 1, 1, 1, 0, 0]; 2]),
+fn named_shapes_have_these_gradients() {
+    named_shapes(check_gradients);
+}
+
+#[test]
+fn more_shapes_have_these_gradients() {
+    let cases: &[(&str, [usize; 4], &[[usize; 6]])] = &[
+        ("many chunks of tiles", [20, 1, 16, 17], &[[32, 3, 1, 1, 1, 1]; 2]),
+        ("many chunks of pixels", [20, 1, 3, 16], &[[20, 3, 1, 1, 1, 1]; 2]),
+        ("rows of tiles apart", [2, 1, 130, 100], &[[8, 3, 1, 1, 1, 1]; 2]),
+        ("parts of the weights", [3, 1, 300, 520], &[[6, 1, 1, 1, 0, 0]; 2]),
+        ("1x1 with stride", [3, 1, 32, 40], &[[14, 1, 2, 1, 0, 0]; 2]),
+        ("7x7 with stride", [1, 1, 3, 20], &[[30, 7, 2, 1, 3, 3]; 2]),
+        ("patches", [2, 1, 3, 20], &[[16, 4, 4, 1, 0, 0]; 2]),
+        ("padded patches", [2, 1, 3, 20], &[[16, 3, 3, 1, 1, 1]; 2]),
         (
-            "1x1 with stride",
-            [1, 20, 9],
-            &[[7, 1, 2, 1, 0, 0], [8, 1, 2, 1, 0, 0]],
+            "stride and dilation",
+            [2, 1, 4, 5],
+            &[[19, 3, 4, 6, 3, 3], [17, 3, 6, 4, 2, 5]],
         ),
+        ("depthwise with stride", [4, 40, 1, 1], &[[28, 3, 2, 1, 1, 1]; 2]),
+        ("depthwise 5x5", [3, 33, 1, 1], &[[14, 5, 1, 1, 2, 2]; 2]),
+        ("depthwise 1x1", [2, 20, 1, 1], &[[9, 1, 1, 1, 0, 0]; 2]),
         (
-            "one side padded",
-            [1, 4, 70],
-            &[[11, 5, 3, 1, 2, 1], [5, 3, 2, 1, 0, 2]],
-        ),
-        (
-            "groups, dilated",
-            [2, 3, 2],
-            &[[8, 3, 1, 2, 2, 2], [9, 3, 1, 2, 2, 2]],
-        ),
-        (
-            "groups, stride and dilation",
-            [2, 3, 2],
-            &[[9, 3, 2, 2, 2, 1], [9, 3, 3, 1, 0, 1]],
-        ),
-        ("depthwise", [19, 1, 1], &[[7, 3, 1, 1, 1, 1], [9, 3, 1, 1, 1, 1]]),
-        ("depthwise with stride", [40, 1, 1], &[[8, 3, 2, 1, 1, 1]; 2]),
-        ("depthwise 5x5", [5, 1, 1], &[[9, 5, 1, 1, 2, 2]; 2]),
-        ("depthwise, two each", [5, 1, 2], &[[6, 3, 1, 1, 1, 1]; 2]),
-        ("1-D", [1, 3, 4], &[[20, 5, 2, 1, 2, 2]]),
-        (
-            "3-D",
-            [1, 2, 3],
-            &[[4, 2, 1, 1, 0, 1], [5, 3, 2, 1, 1, 1], [6, 2, 1, 2, 1, 1]],
-        ),
-        (
-            "padding wider than the kernel",
-            [1, 3, 2],
-            &[[6, 2, 3, 1, 3, 2], [6, 2, 3, 1, 2, 3]],
-        ),
-        (
-            "stride wider than the kernel",
-            [1, 4, 4],
-            &[[2, 1, 4, 1, 0, 0]; 2],
+            "depthwise in one dimension",
+            [2, 20, 1, 1],
+            &[[29, 4, 2, 1, 1, 2]],
         ),
     ];
-    let mut random = Random(7);
-    for (name, [groups, channels, out_channels], axes) in cases {
-        for batch in [1, 2] {
-            let geometry = geometry([batch, *groups, *channels, *out_channels], axes);
-            check(
-                &geometry.unwrap_or_else(|| panic!("{name} has no output")),
-                &mut random,
-            );
-        }
-    }
-}
-
-#[test]
-fn gradients_of_random_shapes() {
-    let mut random = Random(11);
-    for _ in 0..150 {
-        check(&random_geometry(&mut random), &mut random);
-    }
-}
-
-#[test]
-fn threads_do_not_change_gradients() {
-    let geometry = geometry([5, 1, 16, 24], &[[9, 3, 1, 1, 1, 1], [8, 3, 1, 1, 1, 1]]).unwrap();
     let mut random = Random(3);
-    let x = random.values(5 * 16 * 72);
-    let dy = random.values(5 * 24 * 72);
-    let of_threads = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        let mut dw = vec![0.0; 24 * 16 * 9];
-        pool.install(|| super::weights(Isa::best(), &geometry, &x, &dy, &mut dw));
-        dw
-    };
-    assert_eq!(of_threads(1), of_threads(3));
+    for (name, channels, axes) in cases {
+        check_gradients(&case(name, *channels, axes), &mut random);
+    }
+}
+
+#[test]
+fn random_shapes_have_these_gradients() {
+    random_shapes(check_gradients);
+}
+
+#[test]
+fn gradients_of_biases_are_sums_over_pixels() {
+    let mut random = Random(5);
+    for (pixels, channels) in [(0, 3), (1, 1), (70, 5), (9000, 33)] {
+        let dy = random.values(pixels * channels);
+        let mut expected = Sums::new(channels);
+        for (index, &dy) in dy.iter().enumerate() {
+            expected.add(index % channels, dy, 1.0);
+        }
+        let mut db = vec![f32::NAN; channels];
+        bias(&dy, Write::Replace, &mut db);
+        expected.compare(&db, &vec![0.0; channels], "bias");
+        let before = random.values(channels);
+        db.copy_from_slice(&before);
+        bias(&dy, Write::Add, &mut db);
+        expected.compare(&db, &before, "added to bias");
+    }
+}
+
+#[test]
+fn gradients_do_not_depend_on_the_number_of_threads() {
+    let mut random = Random(9);
+    let cases: &[(&str, [usize; 4], &[[usize; 6]])] = &[
+        ("tiles", [12, 1, 16, 16], &[[32, 3, 1, 1, 1, 1]; 2]),
+        ("pixels", [12, 1, 16, 32], &[[32, 3, 2, 1, 1, 1]; 2]),
+        ("depthwise", [12, 32, 1, 1], &[[28, 3, 2, 1, 1, 1]; 2]),
+    ];
+    for (name, channels, axes) in cases {
+        let geometry = case(name, *channels, axes);
+        let x = random.values(geometry.batch * geometry.channels * geometry.input_plane());
+        let weights = random.values(geometry.out_channels * geometry.taps());
+        let dy = random.values(geometry.batch * geometry.out_channels * geometry.output_plane());
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("threads").install(|| {
+                let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; weights.len()]);
+                let mut db = vec![0.0; geometry.out_channels];
+                input(Isa::best(), &geometry, &dy, &weights, Write::Replace, &mut dx);
+                weight(Isa::best(), &geometry, &x, &dy, Write::Replace, &mut dw);
+                bias(&dy, Write::Replace, &mut db);
+                (dx, dw, db)
+            })
+        };
+        assert!(with(1) == with(3), "{name}");
+    }
 }

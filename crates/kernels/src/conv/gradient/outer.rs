@@ -1,0 +1,93 @@
+//! Sums of outer products: some elements of the input by up to four vectors of output channels at a time.
+
+use crate::Isa;
+use crate::conv::blocks::WIDEST;
+use crate::simd::Simd;
+
+/// Most elements by the number of vectors less one: as many sums as registers can hold.
+fn most_elements(isa: Isa) -> [usize; WIDEST] {
+    match isa {
+        Isa::Avx512 => [24, 14, 9, 6],
+        _ => [12, 6, 4, 3],
+    }
+}
+
+/// `sums[e, lane] += sum over pixels of x[pixel, e] * dy[pixel, lane]`.
+pub(super) struct Outer<'a> {
+    /// The first element of the run.
+    pub(super) x: *const f32,
+    /// Where each pixel's run starts.
+    pub(super) windows: &'a [usize],
+    /// Vectors of output channels of the first pixel.
+    pub(super) dy: *const f32,
+    /// From pixel to pixel.
+    pub(super) dy_step: usize,
+    /// Vectors of output channels.
+    pub(super) width: usize,
+}
+
+impl Outer<'_> {
+    /// Adds to the sums of `elements` elements of the run, `[element][vector][lane]`.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; for every pixel the elements exist from `x` on, and `width` vectors, at most [`WIDEST`], from `dy`
+    /// on, as do the sums.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Simd>(&self, isa: Isa, elements: usize, sums: *mut f32) {
+        let parts = elements.div_ceil(most_elements(isa)[self.width - 1]);
+        for part in 0..parts {
+            let (first, end) = (elements * part / parts, elements * (part + 1) / parts);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let sums = sums.add(first * self.width * S::LANES);
+                self.dispatch::<S>(self.x.add(first), end - first, sums);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dispatch<S: Simd>(&self, x: *const f32, elements: usize, sums: *mut f32) {
+        macro_rules! tiles {
+            ($($width:literal: $($count:literal)*);*) => {
+                match (elements, self.width) {
+                    // SAFETY: the caller's promise.
+                    $($(($count, $width) => unsafe { self.tile::<S, $count, $width>(x, sums) },)*)*
+                    _ => unreachable!("as many elements and vectors as a tile can have"),
+                }
+            };
+        }
+        tiles!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24;
+               2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
+               3: 1 2 3 4 5 6 7 8 9;
+               4: 1 2 3 4 5 6);
+    }
+
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const E: usize, const B: usize>(&self, x: *const f32, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [[S::splat(0.0); B]; E];
+            let mut dy = self.dy;
+            for &window in self.windows {
+                let x = x.add(window);
+                let mut vectors = [S::splat(0.0); B];
+                for (block, vector) in vectors.iter_mut().enumerate() {
+                    *vector = S::load(dy.add(block * S::LANES));
+                }
+                dy = dy.add(self.dy_step);
+                for (element, sums) in sums.iter_mut().enumerate() {
+                    let x = S::splat(*x.add(element));
+                    for (sum, vector) in sums.iter_mut().zip(vectors) {
+                        *sum = S::multiply_add(x, vector, *sum);
+                    }
+                }
+            }
+            for (element, sums) in sums.into_iter().enumerate() {
+                for (block, sum) in sums.into_iter().enumerate() {
+                    let to = to.add((element * B + block) * S::LANES);
+                    S::store(to, S::add(S::load(to), sum));
+                }
+            }
+        }
+    }
+}
