@@ -1,12 +1,12 @@
 //! Gradients, and the ops that training needs beside the standard's.
 
 mod activation;
-mod convolution;
+pub(crate) mod convolution;
 mod fake_quant;
 mod loss;
 mod movement;
 mod normalization;
-mod pooling;
+pub(crate) mod pooling;
 mod random;
 mod softmax;
 mod sum_to;
