@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use bantam_exec::{CompileOptions, Taps, compile};
+use bantam_exec::{CompileOptions, Program, Taps, compile};
 use bantam_graph::ops::*;
-use bantam_graph::{Dim, Graph, InferOptions, Op, ValueId, differentiate, infer_shapes, training_mode};
+use bantam_graph::{
+    Dim, Graph, InferOptions, Op, ValueId, differentiate, infer_shapes, peak_bytes, recompute, training_mode,
+};
 use bantam_tensor::{DType, Tensor};
 
 use crate::check::Random;
@@ -183,9 +185,9 @@ impl Network {
     }
 }
 
-/// The loss, then the gradients of all parameters and the running statistics; and how many steps move dimensions.
-fn run(dtype: DType, observe_all: bool) -> (Vec<String>, Vec<Vec<f32>>, Vec<String>) {
-    let mut network = Network::new(dtype);
+/// A training step that gives the loss, then the gradients of all parameters and the running statistics; and how many nodes
+/// the forward pass has.
+fn step(network: &mut Network) -> (Graph, usize) {
     let loss = network.build();
     infer_shapes(&mut network.graph, &InferOptions::default()).unwrap();
     let training = training_mode(&network.graph);
@@ -194,22 +196,33 @@ fn run(dtype: DType, observe_all: bool) -> (Vec<String>, Vec<Vec<f32>>, Vec<Stri
     outputs.extend(step.gradients.iter().map(|gradient| gradient.unwrap()));
     outputs.extend(training.running.iter().map(|(_, updated)| updated));
     step.graph.outputs = outputs;
-    let values = (0..step.graph.values.len()).map(ValueId::new);
+    (step.graph, training.graph.nodes.len())
+}
+
+/// Names and elements of what a training step gives, and its steps in words.
+fn run(dtype: DType, observe_all: bool) -> (Vec<String>, Vec<Vec<f32>>, Vec<String>) {
+    let mut network = Network::new(dtype);
+    let (graph, _) = step(&mut network);
+    let values = (0..graph.values.len()).map(ValueId::new);
     let observed: HashSet<ValueId> = values.filter(|_| observe_all).collect();
     let options = CompileOptions {
         in_any_order: observed.clone(),
         observed,
     };
-    let program = compile(&step.graph, &options).unwrap();
+    let program = compile(&graph, &options).unwrap();
+    let results = results(&network, &program);
+    let names = program.output_names().map(str::to_owned).collect();
+    let steps = program.steps();
+    let steps = steps.iter().map(|step| format!("{}: {}", step.node, step.kernel));
+    (names, results, steps.collect())
+}
+
+fn results(network: &Network, program: &Program) -> Vec<Vec<f32>> {
     let inputs: Vec<(&str, Tensor)> = (network.inputs.iter())
         .map(|(name, tensor)| (name.as_str(), tensor.clone()))
         .collect();
     let results = program.run(&inputs, &mut Taps::none()).unwrap();
-    let names = program.output_names().map(str::to_owned).collect();
-    let steps = program.steps();
-    let steps = steps.iter().map(|step| format!("{}: {}", step.node, step.kernel));
-    let results = results.iter().map(|result| result.to_f32().unwrap()).collect();
-    (names, results, steps.collect())
+    results.iter().map(|result| result.to_f32().unwrap()).collect()
 }
 
 #[test]
@@ -236,4 +249,30 @@ fn steps_with_the_channels_last_give_the_same_gradients() {
         let fused = steps.iter().filter(|step| step.contains(" + "));
         assert_eq!(fused.count() >= 12, !observe_all, "{steps:#?}");
     }
+}
+
+#[test]
+fn what_is_computed_again_is_the_same_in_less_memory() {
+    let mut network = Network::new(DType::F32);
+    let (graph, forward) = step(&mut network);
+    let expected = results(&network, &compile(&graph, &CompileOptions::default()).unwrap());
+    let whole = peak_bytes(&graph).unwrap();
+    let limit = whole * 4 / 5;
+    let smaller = recompute(&graph, forward, limit).unwrap();
+    assert!(
+        smaller.segments > 1 && smaller.peak <= limit,
+        "{} of {whole}",
+        smaller.peak
+    );
+    assert_eq!(peak_bytes(&smaller.graph), Some(smaller.peak));
+    let got = results(
+        &network,
+        &compile(&smaller.graph, &CompileOptions::default()).unwrap(),
+    );
+    assert_eq!(got, expected);
+    let unchanged = recompute(&graph, forward, whole).unwrap();
+    assert_eq!((unchanged.segments, unchanged.peak), (1, whole));
+    let error = recompute(&graph, forward, 1000).unwrap_err();
+    assert!(error.least > 1000 && error.least < whole);
+    assert!(error.to_string().contains("hint: use a smaller batch"), "{error}");
 }
