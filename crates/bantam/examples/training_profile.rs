@@ -1,4 +1,5 @@
-//! Where the time of a training step goes: cross-entropy of the first output, gradients of all weights, random data.
+//! Where the time of a training step goes: cross-entropy of the first output (the sum of its squares, if it is no list of
+//! scores), gradients of all weights, random data.
 //!
 //!     cargo run --release -p bantam --example training_profile -- MODEL.onnx [BATCH] [STEPS]
 #![allow(clippy::print_stdout)]
@@ -8,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bantam::exec::{CompileOptions, Program, Taps, compile};
-use bantam::graph::ops::SoftmaxCrossEntropyLoss;
+use bantam::graph::ops::{Reduce, ReduceKind, SoftmaxCrossEntropyLoss};
 use bantam::graph::{
     Dim, Graph, InferOptions, ValueId, ValueType, differentiate, infer_shapes, training_mode,
 };
@@ -60,10 +61,16 @@ fn inputs(graph: &mut Graph, batch: usize) -> Result<Vec<(String, Tensor)>, Box<
         dims[0] = Dim::Known(batch);
         let shape: Vec<usize> = dims.iter().map(|dim| dim.known().unwrap_or(1)).collect();
         let count: usize = shape.iter().product();
+        let name = value.name.clone();
+        if value.ty.dtype() == Some(DType::I64) {
+            let indices: Vec<i64> = (0..count as i64).map(|i| (i * 7919) % 1009).collect();
+            inputs.push((name, Tensor::from_slice(&shape, &indices)?));
+            continue;
+        }
         let noise: Vec<f32> = (0..count)
             .map(|i| ((i * 7919) % 1009) as f32 / 504.0 - 1.0)
             .collect();
-        inputs.push((value.name.clone(), Tensor::from_slice(&shape, &noise)?));
+        inputs.push((name, Tensor::from_slice(&shape, &noise)?));
     }
     let statistics: Vec<ValueId> = (graph.nodes.iter())
         .filter(|node| matches!(node.op, bantam::graph::Op::BatchNormalization(_)))
@@ -91,19 +98,7 @@ fn inputs(graph: &mut Graph, batch: usize) -> Result<Vec<(String, Tensor)>, Box<
 fn step(graph: &mut Graph) -> Result<Program, Box<dyn std::error::Error>> {
     infer_shapes(graph, &InferOptions::default())?;
     let logits = *graph.outputs.first().ok_or("no output")?;
-    let batch = graph
-        .value(logits)
-        .ty
-        .shape()
-        .and_then(|dims| dims[0].known())
-        .unwrap_or(1);
-    let labels: Vec<i64> = (0..batch as i64).map(|i| i % 10).collect();
-    let labels = graph.add_constant("labels", Tensor::from_vec1(&labels));
-    let loss = SoftmaxCrossEntropyLoss {
-        ignore_index: None,
-        reduction: "mean".to_owned(),
-    };
-    let loss = graph.add_node("loss", loss, &[logits, labels]);
+    let loss = loss(graph, logits);
     let training = training_mode(graph);
     let weights: Vec<ValueId> = graph.inputs[1..].to_vec();
     let mut step = differentiate(&training.graph, loss, &weights)?;
@@ -113,6 +108,25 @@ fn step(graph: &mut Graph) -> Result<Program, Box<dyn std::error::Error>> {
         .outputs
         .extend(training.running.iter().map(|(_, updated)| updated));
     Ok(compile(&step.graph, &CompileOptions::default())?)
+}
+
+fn loss(graph: &mut Graph, output: ValueId) -> ValueId {
+    let dims = graph.value(output).ty.shape().unwrap_or_default();
+    if let &[Dim::Known(batch), _] = dims {
+        let labels: Vec<i64> = (0..batch as i64).map(|i| i % 10).collect();
+        let labels = graph.add_constant("labels", Tensor::from_vec1(&labels));
+        let loss = SoftmaxCrossEntropyLoss {
+            ignore_index: None,
+            reduction: "mean".to_owned(),
+        };
+        return graph.add_node("loss", loss, &[output, labels]);
+    }
+    let sum = Reduce {
+        kind: ReduceKind::SumSquare,
+        keepdims: false,
+        noop_with_empty_axes: false,
+    };
+    graph.add_node("loss", sum, &[output])
 }
 
 /// The time of each kernel, then of each step that takes more than a hundredth.
