@@ -82,15 +82,19 @@ impl Net {
     /// A node with a numbered name.
     pub fn add(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
         let op = op.into();
-        self.names += 1;
-        let name = format!("{}_{}", op.name().to_lowercase(), self.names);
+        let name = self.number(&op.name().to_lowercase());
         self.graph.add_node(&name, op, inputs)
+    }
+
+    /// `STEM_1`, `STEM_2` and so on: a name that is not taken.
+    pub fn number(&mut self, stem: &str) -> String {
+        self.names += 1;
+        format!("{stem}_{}", self.names)
     }
 
     /// A constant with a numbered name.
     pub fn constant(&mut self, tensor: Tensor) -> ValueId {
-        self.names += 1;
-        let name = format!("constant_{}", self.names);
+        let name = self.number("constant");
         self.graph.add_constant(&name, tensor)
     }
 
