@@ -13,6 +13,7 @@ mod rewrite;
 pub mod select;
 pub mod stats;
 pub mod target;
+pub mod train;
 
 pub use layer_error::measure_layer_errors;
 pub use rewrite::{RewriteError, rewrite};

@@ -26,6 +26,7 @@ pub use cost::{Cost, NodeCost, cost};
 pub use differentiate::{
     Differentiability, DifferentiateError, Differentiated, MemoryLimitError, Recomputation, TrainingGraph,
     differentiability, differentiate, peak_bytes, recompute, training_mode,
+    training_mode_with_running_statistics,
 };
 pub use functions::{InlineError, inline_functions};
 pub use graph::{Graph, GraphError, Node, NodeId, Notes, Value, ValueId};

@@ -31,6 +31,12 @@ pub trait Samples: Send + Sync {
 
     /// Reads and preprocesses the samples with these indices, in this order.
     fn batch(&self, indices: &[usize]) -> Result<Batch, SamplesError>;
+
+    /// As [`Samples::batch`], changed at random as the data set says for training; `draw` and a sample's index alone
+    /// decide how.
+    fn training_batch(&self, indices: &[usize], _draw: u64) -> Result<Batch, SamplesError> {
+        self.batch(indices)
+    }
 }
 
 /// How many samples run at once.

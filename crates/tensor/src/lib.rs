@@ -10,6 +10,7 @@ mod dtype;
 pub mod formats;
 mod mapped;
 mod quantization;
+mod random;
 mod tensor;
 
 pub use batch::{Batch, BatchSize, Samples, SamplesError};
@@ -18,4 +19,5 @@ pub use dtype::DType;
 pub use formats::{FORMATS, FormatKind, NumberFormat, format_by_name};
 pub use mapped::map_file;
 pub use quantization::{Granularity, QParams, QuantSpec, Rounding};
+pub use random::SplitMix64;
 pub use tensor::{Element, Tensor, TensorError};

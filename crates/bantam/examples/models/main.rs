@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 
 use bantam::compress::quantize::{QuantizeSettings, method_by_name};
 use bantam::compress::target::target_by_name;
-use bantam::formats::data::{SplitMix64, write_npy};
+use bantam::formats::data::write_npy;
 use bantam::formats::onnx::SaveOptions;
 use bantam::graph::Model;
+use bantam::tensor::SplitMix64;
 use bantam::tensor::Tensor;
 use bantam::{Error, jobs, pipeline};
 

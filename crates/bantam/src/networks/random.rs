@@ -1,6 +1,6 @@
 //! Random numbers for weights.
 
-use bantam_formats::data::SplitMix64;
+use bantam_tensor::SplitMix64;
 
 /// A generator of numbers that are the same on every machine: they come from integers by exact steps.
 #[derive(Clone, Debug)]

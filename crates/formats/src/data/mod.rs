@@ -62,6 +62,6 @@ pub use layout::{Channels, Layout};
 pub use manifest::{Augment, Flip};
 pub use npy::{NpyArray, NpyError, parse_npy, read_npy, write_npy};
 pub use npz::NpzError;
-pub use sample::{SplitMix64, sample_indices};
+pub use sample::sample_indices;
 pub use split::{Split, first_non_finite};
 pub use transform::TransformError;

@@ -30,7 +30,7 @@ mod training;
 pub use error::DifferentiateError;
 pub use recompute::{MemoryLimitError, Recomputation, peak_bytes, recompute};
 pub use rules::{Differentiability, differentiability};
-pub use training::{TrainingGraph, training_mode};
+pub use training::{TrainingGraph, training_mode, training_mode_with_running_statistics};
 
 use path::Path;
 use rules::{Rule, rule};

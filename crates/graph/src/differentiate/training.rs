@@ -21,6 +21,15 @@ pub struct TrainingGraph {
 ///
 /// A Dropout draws by its `seed`, or else by its place in the graph.
 pub fn training_mode(graph: &Graph) -> TrainingGraph {
+    mode(graph, true)
+}
+
+/// As [`training_mode`], but BatchNormalization stays with its running statistics, which do not move.
+pub fn training_mode_with_running_statistics(graph: &Graph) -> TrainingGraph {
+    mode(graph, false)
+}
+
+fn mode(graph: &Graph, batch_statistics: bool) -> TrainingGraph {
     let mut training = TrainingGraph {
         graph: graph.clone(),
         running: Vec::new(),
@@ -28,7 +37,7 @@ pub fn training_mode(graph: &Graph) -> TrainingGraph {
     };
     for index in 0..training.graph.nodes.len() {
         match training.graph.nodes[index].op.clone() {
-            Op::BatchNormalization(op) => training.batch_normalization(
+            Op::BatchNormalization(op) if batch_statistics => training.batch_normalization(
                 index,
                 BatchNormalizationTraining {
                     epsilon: op.epsilon,

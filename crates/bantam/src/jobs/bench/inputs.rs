@@ -1,7 +1,8 @@
 //! Inputs to measure with.
 
-use bantam_formats::data::{SplitMix64, sample_indices};
+use bantam_formats::data::sample_indices;
 use bantam_graph::{Dim, Graph, Value};
+use bantam_tensor::SplitMix64;
 use bantam_tensor::{DType, Samples, Tensor};
 
 use super::BenchJob;

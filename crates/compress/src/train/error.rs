@@ -1,0 +1,81 @@
+//! Why training stops.
+
+use bantam_exec::{CompileError, RunError};
+use bantam_graph::passes::PassError;
+use bantam_graph::{DifferentiateError, InferError, MemoryLimitError};
+use bantam_tensor::{SamplesError, TensorError};
+
+use crate::evaluate::EvaluateError;
+use crate::select::SelectorError;
+
+/// Why training stopped.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum TrainError {
+    #[error("{0}")]
+    Settings(String),
+    #[error("the model has no output to compute a loss of")]
+    NoOutput,
+    #[error("{loss} needs an output of {needed}, `{output}` is {got}")]
+    Output {
+        loss: &'static str,
+        needed: &'static str,
+        output: String,
+        got: String,
+    },
+    #[error(
+        "the samples have no labels\nhint: give `labels` in the data set's manifest, or learn from a teacher alone"
+    )]
+    NoLabels,
+    #[error("there is nothing to train: no parameter of the model is left\nhint: check what is frozen")]
+    NothingToTrain,
+    #[error("`{glob}` to freeze matches no parameter and no node\nhint: {hint}")]
+    Unmatched { glob: String, hint: String },
+    #[error("the loss does not depend on `{parameter}`\nhint: freeze it if that is meant")]
+    NoGradient { parameter: String },
+    #[error(
+        "{samples} samples for training are too few\nhint: use more samples or a smaller share for validation"
+    )]
+    TooFew { samples: usize },
+    #[error("the model's input `{input}` is for batches of {fixed} samples\nhint: set the batch to {fixed}")]
+    Batch { input: String, fixed: usize },
+    #[error(
+        "the input `{input}` has no known shape behind its first dimension\nhint: export the model with fixed sizes"
+    )]
+    InputShape { input: String },
+    #[error(
+        "the feature {feature:?} is not a pair of values, or one is missing\nhint: write NAME-IN-STUDENT=NAME-IN-TEACHER"
+    )]
+    Feature { feature: String },
+    #[error("the teacher's output is {teacher}, the student's {student}: they must have one shape")]
+    Teacher { teacher: String, student: String },
+    #[error(
+        "the loss is {loss} in step {step}; the first value that is not a number comes from {node}\nhint: lower the \
+         learning rate, or clip gradients with `clip-norm`"
+    )]
+    NotFinite { loss: f32, step: u64, node: String },
+    #[error("the checkpoint {problem}\nhint: start anew without --resume")]
+    Checkpoint { problem: String },
+    #[error("{0}")]
+    Observer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error(transparent)]
+    Memory(#[from] MemoryLimitError),
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    #[error(transparent)]
+    Differentiate(#[from] DifferentiateError),
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}

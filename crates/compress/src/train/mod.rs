@@ -1,0 +1,25 @@
+//! Training a graph: fine-tuning, distillation, and quantization-aware training of graphs that round.
+//!
+//! [`train`] is the loop. A step is a graph ([`step`]): the model, the loss behind it ([`loss`]), and the gradients of its
+//! parameters ([`parameters`]); the optimizer ([`optimizer`]) moves these. [`checkpoint`] is what long work resumes from.
+
+pub mod checkpoint;
+mod error;
+pub mod loss;
+pub mod optimizer;
+pub mod parameters;
+pub mod schedule;
+mod settings;
+mod state;
+mod step;
+mod teacher;
+mod trainer;
+
+pub use checkpoint::Checkpoint;
+pub use error::TrainError;
+pub use loss::Loss;
+pub use optimizer::Optimizer;
+pub use parameters::{Parameter, ParameterRule, parameters};
+pub use schedule::Schedule;
+pub use settings::{Distillation, TrainSettings};
+pub use trainer::{EpochReport, Observer, StepReport, Trained, train};
