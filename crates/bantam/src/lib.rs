@@ -7,6 +7,7 @@ pub mod demo;
 mod error;
 mod files;
 pub mod jobs;
+pub mod networks;
 pub mod pipeline;
 pub mod progress;
 pub mod runtime;

@@ -1,5 +1,9 @@
 //! The command line, as it is written.
 
+mod new;
+
+pub(crate) use new::New;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,6 +26,9 @@ pub(crate) enum Command {
     /// Layers, shapes, parameters, MACs, bytes and number formats of a model
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
+    /// A fresh network with seeded weights, or new weights for a model
+    #[command(after_help = new::EXAMPLES)]
+    New(New),
     /// Quantize a model
     #[command(after_help = QUANTIZE_EXAMPLES)]
     Quantize(Box<Quantize>),
@@ -34,7 +41,7 @@ pub(crate) enum Command {
     /// Time a model, in Bantam and in other runtimes
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
-    /// What there is: methods, ranges, formats, targets, metrics, runtimes, ops
+    /// What there is: networks, methods, ranges, formats, targets, metrics, runtimes, ops
     List(List),
     /// Completions for a shell
     #[command(after_help = "Example:\n  bantam completions bash > /etc/bash_completion.d/bantam")]
@@ -255,7 +262,7 @@ pub(crate) struct Bench {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// methods, ranges, formats, targets, metrics, runtimes, passes or ops
+    /// networks, initializations, methods, ranges, formats, targets, metrics, runtimes, passes or ops
     pub(crate) what: String,
     /// One JSON object on standard output
     #[arg(long)]

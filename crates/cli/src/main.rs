@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     }
     let done = match &arguments.command {
         Command::Inspect(arguments) => commands::inspect::run(arguments),
+        Command::New(arguments) => commands::new::run(arguments),
         Command::Quantize(arguments) => commands::quantize::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Compare(arguments) => commands::compare::run(arguments),

@@ -153,10 +153,48 @@ fn bench_times_random_and_real_inputs() {
 fn lists_are_complete_json() {
     let demo = Demo::new();
     for what in [
-        "methods", "ranges", "formats", "targets", "metrics", "runtimes", "passes", "ops",
+        "networks",
+        "initializations",
+        "methods",
+        "ranges",
+        "formats",
+        "targets",
+        "metrics",
+        "runtimes",
+        "passes",
+        "ops",
     ] {
         let run = demo.run(&["list", what, "--json"]);
         let list: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
         assert!(!list[what].as_array().unwrap().is_empty(), "{what}");
     }
+}
+
+#[test]
+fn fresh_networks_are_written_and_drawn_anew() {
+    let demo = Demo::new();
+    let new = |arguments: &str| {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let run = demo.run(&[&["new", "--json"], &arguments[..]].concat());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        serde_json::from_slice::<serde_json::Value>(&run.stdout).expect("one JSON object")
+    };
+    let report = new("mlp --hidden 16,8 --input 1x8x8 --seed 3 -o a.onnx");
+    assert_eq!(
+        report["trainable_parameters"],
+        64 * 16 + 16 + 16 * 8 + 8 + 8 * 10 + 10
+    );
+    let eval = demo.run(&["eval", "a.onnx", "--data", "digits.toml", "--json"]);
+    assert!(eval.status.success(), "{}", String::from_utf8_lossy(&eval.stderr));
+    new("--reinit a.onnx --seed 4 -o b.onnx");
+    new("--reinit b.onnx --seed 3 -o c.onnx");
+    assert_ne!(demo.read("a.onnx"), demo.read("b.onnx"));
+    assert_eq!(
+        demo.read("a.onnx"),
+        demo.read("c.onnx"),
+        "the same seed gives the same weights"
+    );
+    let report = new("--reinit digits.onnx -o d.onnx");
+    assert_eq!(report["constants"]["drawn"], 8);
+    assert_eq!(report["constants"]["kept"], serde_json::json!([]));
 }

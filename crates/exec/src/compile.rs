@@ -72,7 +72,7 @@ fn steps(
     channels_last: &HashSet<NodeId>,
     observed: &HashSet<ValueId>,
 ) -> Result<Vec<Step>, CompileError> {
-    let fusions = fuse::find(graph, observed);
+    let fusions = fuse::find(graph, channels_last, observed);
     let tables = tables::find(graph, observed);
     let in_tables: HashSet<NodeId> = tables
         .iter()

@@ -1,10 +1,11 @@
 //! Which nodes run in one step: convolutions with the addition of a residual and the clamp that follow them, products
-//! with their bias and activation, products of codes with the scales that make them reals.
+//! with their bias and activation, products of codes with the scales that make them reals, and what training runs together.
 //!
 //! A chain is Conv, then optionally Add, then optionally Relu, a Clip by constants or a smooth activation. Values inside of a chain must have
 //! one reader only, and nobody may look at them.
 
 mod scaled;
+mod training;
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,6 +16,7 @@ use bantam_tensor::{DType, Tensor};
 
 use crate::operator::{Operator, Site};
 use crate::ops::convolution::{Activation, Following, prepare};
+use crate::ops::normalization::channels_last::Counts;
 use crate::ops::packed_product;
 use crate::step::Step;
 use scaled::Scales;
@@ -37,10 +39,24 @@ struct Chain {
     /// What the sums of a product of codes are multiplied with.
     scales: Option<Scales>,
     following: Following,
+    /// Which of the gradients that arrive at a normalization count, and the value that tells.
+    counts: Option<(Counts, ValueId)>,
+}
+
+impl Chain {
+    fn new(first: NodeId) -> Chain {
+        Chain {
+            nodes: vec![first],
+            addend: None,
+            scales: None,
+            following: Following::NOTHING,
+            counts: None,
+        }
+    }
 }
 
 /// Finds the chains of a graph, keeping values that are observed.
-pub(crate) fn find(graph: &Graph, observed: &HashSet<ValueId>) -> Fusions {
+pub(crate) fn find(graph: &Graph, channels_last: &HashSet<NodeId>, observed: &HashSet<ValueId>) -> Fusions {
     let search = Search {
         graph,
         producers: graph.producers(),
@@ -61,6 +77,7 @@ pub(crate) fn find(graph: &Graph, observed: &HashSet<ValueId>) -> Fusions {
                     continue;
                 }
             },
+            _ if channels_last.contains(&id) && node.extra.is_empty() => search.training(id, taken),
             _ => continue,
         };
         let Some((&last, others)) = chain.nodes.split_last() else {
@@ -94,6 +111,11 @@ impl Fusions {
             .map(|&id| graph.describe(graph.node(id)))
             .collect();
         let outputs = graph.node(last).outputs.clone();
+        if channels_last.contains(&first)
+            && let Some(step) = training::step(graph, node, chain, names.join(" + "), &outputs)
+        {
+            return Some(step);
+        }
         if let Some(scales) = chain.scales {
             let (operator, inputs) = scaled::prepare(graph, node, chain, scales)?;
             return Some(Step::new(names.join(" + "), operator, inputs, outputs));
@@ -129,28 +151,10 @@ struct Search<'g> {
 impl Search<'_> {
     /// The longest chain from a Conv; only the Conv itself if nothing can be joined. `taken` nodes are left alone.
     fn chain(&self, conv: NodeId, taken: impl Fn(NodeId) -> bool) -> Chain {
-        let mut chain = Chain {
-            nodes: vec![conv],
-            addend: None,
-            scales: None,
-            following: Following::NOTHING,
-        };
-        let reader = |chain: &Chain| {
-            let last = chain.nodes.last().copied()?;
-            self.only_reader(last).filter(|(reader, _)| !taken(*reader))
-        };
-        if let Some((add, position)) = reader(&chain)
-            && let Some(addend) = self.addend(self.graph.node(add), position)
-        {
-            chain.nodes.push(add);
-            chain.addend = Some(addend);
-        }
-        if let Some((clamp, 0)) = reader(&chain)
-            && let Some(following) = self.clamp(self.graph.node(clamp))
-        {
-            chain.nodes.push(clamp);
-            chain.following = following;
-        } else if let Some((nodes, activation)) = self.activation(&chain)
+        let mut chain = Chain::new(conv);
+        self.join_addend(&mut chain, &taken);
+        if !self.join_clamp(&mut chain, &taken)
+            && let Some((nodes, activation)) = self.activation(&chain)
             && nodes.iter().all(|node| !taken(*node))
         {
             chain.nodes.extend(nodes);
@@ -159,14 +163,37 @@ impl Search<'_> {
         chain
     }
 
+    /// The only reader of what a chain gives so far.
+    fn reader(&self, chain: &Chain, taken: impl Fn(NodeId) -> bool) -> Option<(NodeId, usize)> {
+        let last = chain.nodes.last().copied()?;
+        self.only_reader(last).filter(|(reader, _)| !taken(*reader))
+    }
+
+    /// An addition behind a chain.
+    fn join_addend(&self, chain: &mut Chain, taken: impl Fn(NodeId) -> bool) {
+        if let Some((add, position)) = self.reader(chain, taken)
+            && let Some(addend) = self.addend(self.graph.node(add), position)
+        {
+            chain.nodes.push(add);
+            chain.addend = Some(addend);
+        }
+    }
+
+    /// A clamp behind a chain; whether there is one.
+    fn join_clamp(&self, chain: &mut Chain, taken: impl Fn(NodeId) -> bool) -> bool {
+        if let Some((clamp, 0)) = self.reader(chain, taken)
+            && let Some(following) = self.clamp(self.graph.node(clamp))
+        {
+            chain.nodes.push(clamp);
+            chain.following = following;
+            return true;
+        }
+        false
+    }
+
     /// A product with a constant matrix, the constant row that is added to it, and an activation.
     fn product(&self, product: NodeId, taken: impl Fn(NodeId) -> bool) -> Chain {
-        let mut chain = Chain {
-            nodes: vec![product],
-            addend: None,
-            scales: None,
-            following: Following::NOTHING,
-        };
+        let mut chain = Chain::new(product);
         let matrix = self.graph.constant_input(self.graph.node(product), 1);
         let Some(&[_, columns]) = matrix
             .filter(|matrix| matrix.dtype() == DType::F32 && !matrix.is_empty())
@@ -252,8 +279,11 @@ impl Search<'_> {
 
     /// A node's only output, if nobody sees it but its readers.
     fn hidden_output(&self, node: NodeId) -> Option<ValueId> {
-        let [Some(value)] = *self.graph.node(node).outputs.as_slice() else {
-            return None;
+        let node = self.graph.node(node);
+        let value = match *node.outputs.as_slice() {
+            [Some(value)] => value,
+            [Some(value), ..] if matches!(node.op, Op::BatchNormalizationTraining(_)) => value,
+            _ => return None,
         };
         (!self.observed.contains(&value) && !self.graph.outputs.contains(&value)).then_some(value)
     }

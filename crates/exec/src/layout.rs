@@ -2,13 +2,17 @@
 //!
 //! Inside a region, values have the shape `[batch, spatial..., channels]`. Transpose nodes stand at its edges only:
 //! before a convolution whose input comes from outside, and before readers that cannot do without the graph's own order.
+//! `rules` says which ops can run so.
+
+mod rules;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use bantam_graph::ops::{Transpose, Unary};
 use bantam_graph::{Graph, Node, NodeId, Op, Value, ValueId, ValueType};
-use bantam_tensor::{DType, Tensor};
+
+use rules::{data_inputs, data_outputs, enters, is_pairwise, rank_of_anchor};
 
 /// The order of dimensions that moves the channels from second to last.
 pub(crate) fn to_channels_last(rank: usize) -> Vec<usize> {
@@ -51,7 +55,7 @@ pub(crate) fn choose<'g>(
 ) -> Layout<'g> {
     if !graph
         .node_ids()
-        .any(|(_, node)| rank_of_convolution(&graph, node).is_some())
+        .any(|(_, node)| rank_of_anchor(&graph, node).is_some())
     {
         return Layout {
             graph,
@@ -80,21 +84,6 @@ pub(crate) fn choose<'g>(
     }
 }
 
-/// The rank of what a convolution with constant filters reads, if it is to run with the channels last.
-fn rank_of_convolution(graph: &Graph, node: &Node) -> Option<usize> {
-    let filters = match node.op {
-        Op::QLinearConv(_) if node.extra.is_empty() => graph.constant_input(node, 3)?,
-        Op::Conv(_) if node.extra.is_empty() => {
-            let constant = |index| node.input(index).is_none() || graph.constant_input(node, index).is_some();
-            graph
-                .constant_input(node, 1)
-                .filter(|filters| filters.dtype() == DType::F32 && !filters.is_empty() && constant(2))?
-        }
-        _ => return None,
-    };
-    (filters.rank() > 2).then_some(filters.rank())
-}
-
 /// A value with its channels last.
 #[derive(Clone, Copy)]
 struct Form {
@@ -116,14 +105,17 @@ struct Regions {
 impl Regions {
     fn add(&mut self, mut node: Node) {
         if let Some(rank) = self.rank_of(&node) {
-            let output = node.output(0);
+            let outputs = data_outputs(&node);
             for index in data_inputs(&node) {
                 node.inputs[index] = node.input(index).map(|input| self.channels_last(input, rank));
             }
             self.tell(&mut node, rank);
-            if let Some(output) = output {
+            for index in outputs {
+                let Some(output) = node.output(index) else {
+                    continue;
+                };
                 let form = self.new_value(output, "channels_last");
-                node.outputs[0] = Some(form);
+                node.outputs[index] = Some(form);
                 self.forms.insert(output, Form { value: form, rank });
                 self.absent.insert(output);
             }
@@ -176,7 +168,7 @@ impl Regions {
 
     /// The rank of a node's data when it is to run with the channels last.
     fn rank_of(&self, node: &Node) -> Option<usize> {
-        if let Some(rank) = rank_of_convolution(&self.graph, node) {
+        if let Some(rank) = rank_of_anchor(&self.graph, node) {
             return Some(rank);
         }
         let inputs = data_inputs(node);
@@ -199,63 +191,9 @@ impl Regions {
         let fits = forms().all(|form| form.rank == rank)
             && inputs
                 .iter()
-                .all(|&index| known(index) || (is_pairwise(&node.op) && single(index)));
-        let one_output = node.outputs.iter().flatten().count() == 1 && node.output(0).is_some();
-        (fits && one_output && node.extra.is_empty() && self.can_run(node, rank)).then_some(rank)
-    }
-
-    /// Whether a node's op and its other inputs do not depend on where the channels are, or can be told.
-    fn can_run(&self, node: &Node, rank: usize) -> bool {
-        match &node.op {
-            Op::QLinearConcat(op) => op.axis == 1 || op.axis == 1 - rank as i64,
-            Op::Concat(op) => op.axis == 1 || op.axis == 1 - rank as i64,
-            Op::Slice(_) => {
-                let known = |index| self.graph.constant_input(node, index).is_some();
-                known(1) && (node.input(3).is_none() || known(3))
-            }
-            Op::Pad(_) => {
-                let pads = self.graph.constant_input(node, 1);
-                node.input(3).is_none() && pads.is_some_and(|pads| pads.len() == 2 * rank)
-            }
-            Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => self
-                .graph
-                .constant_input(node, 1)
-                .is_some_and(|scale| scale.len() == 1),
-            _ => true,
-        }
-    }
-
-    /// Tells an op where the channels are, by its attributes or by constants in the new order.
-    fn tell(&mut self, node: &mut Node, rank: usize) {
-        match &mut node.op {
-            Op::QLinearConcat(op) => op.axis = rank as i64 - 1,
-            Op::Concat(op) => op.axis = rank as i64 - 1,
-            Op::QLinearGlobalAveragePool(op) => op.channels_last = true,
-            Op::Slice(_) => {
-                let axes = match self.integers(node, 3) {
-                    Some(axes) => axes,
-                    None => (0..self.integers(node, 1).map_or(0, |starts| starts.len() as i64)).collect(),
-                };
-                let moved = axes.iter().map(|&axis| moved_axis(axis, rank)).collect();
-                node.inputs.resize(node.inputs.len().max(4), None);
-                node.inputs[3] = Some(self.add_integers("axes", moved));
-            }
-            Op::Pad(_) => {
-                let pads = self.integers(node, 1).unwrap_or_default();
-                let order = to_channels_last(rank);
-                let moved = (0..2 * rank).map(|index| pads[index / rank * rank + order[index % rank]]);
-                node.inputs[1] = Some(self.add_integers("pads", moved.collect()));
-            }
-            _ => {}
-        }
-    }
-
-    fn integers(&self, node: &Node, index: usize) -> Option<Vec<i64>> {
-        self.graph.constant_input(node, index)?.to_i64().ok()
-    }
-
-    fn add_integers(&mut self, name: &str, values: Vec<i64>) -> ValueId {
-        self.graph.add_constant(name, Tensor::from_vec1(&values))
+                .all(|&index| known(index) || enters(&node.op) || (is_pairwise(&node.op) && single(index)));
+        let understood = rules::has_all_outputs(node);
+        (fits && understood && node.extra.is_empty() && self.can_run(node, rank)).then_some(rank)
     }
 
     /// A value with its channels last; constants of one element as they are.
@@ -328,40 +266,6 @@ fn moves(node: &Node, order: &[usize]) -> bool {
             .eq(order.iter().map(|&axis| axis as i64).collect::<Vec<_>>().iter())
     };
     node.extra.is_empty() && op.perm.as_ref().is_some_and(same)
-}
-
-/// Which inputs of an op have channels, if the op can run with the channels last.
-fn data_inputs(node: &Node) -> Vec<usize> {
-    match &node.op {
-        Op::Conv(_) | Op::GlobalAveragePool(_) => vec![0],
-        Op::QLinearConv(_) | Op::QLinearSigmoid(_) | Op::QLinearLeakyRelu(_) | Op::MaxPool(_) => vec![0],
-        Op::QLinearGlobalAveragePool(op) if !op.channels_last => vec![0],
-        Op::Unary(_) | Op::Clip(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => vec![0],
-        Op::HardSigmoid(_) | Op::LeakyRelu(_) | Op::Gelu(_) | Op::Swish(_) => vec![0],
-        Op::Binary(_) => vec![0, 1],
-        Op::QLinearAdd(_) | Op::QLinearMul(_) => vec![0, 3],
-        Op::Slice(_) | Op::Pad(_) => vec![0],
-        Op::Concat(_) => (0..node.inputs.len()).collect(),
-        Op::QLinearConcat(_) => (2..node.inputs.len()).step_by(3).collect(),
-        _ => vec![],
-    }
-}
-
-/// Ops of two inputs that are broadcast.
-fn is_pairwise(op: &Op) -> bool {
-    matches!(op, Op::Binary(_) | Op::QLinearAdd(_) | Op::QLinearMul(_))
-}
-
-/// Where an axis is when the channels are last.
-fn moved_axis(axis: i64, rank: usize) -> i64 {
-    let rank = rank as i64;
-    match if axis < 0 { axis + rank } else { axis } {
-        0 => 0,
-        1 => rank - 1,
-        // What is no axis stays none.
-        axis if axis < rank => axis - 1,
-        axis => axis,
-    }
 }
 
 #[cfg(test)]

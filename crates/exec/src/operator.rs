@@ -65,6 +65,33 @@ impl Operator for Plain {
     }
 }
 
+/// An operator that is one function.
+struct Function<F> {
+    kernel: &'static str,
+    run: F,
+}
+
+impl<F> Operator for Function<F>
+where
+    F: Fn(&mut Inputs<'_>, &Context) -> Result<Outputs, OpError> + Send + Sync,
+{
+    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+        (self.run)(inputs, context)
+    }
+
+    fn kernel(&self) -> String {
+        self.kernel.to_owned()
+    }
+}
+
+/// An operator that is one function; `kernel` is for people to read.
+pub(crate) fn function(
+    kernel: &'static str,
+    run: impl Fn(&mut Inputs<'_>, &Context) -> Result<Outputs, OpError> + Send + Sync + 'static,
+) -> Box<dyn Operator> {
+    Box::new(Function { kernel, run })
+}
+
 /// Prepares a node: packed weights where they are constant, programs of subgraphs.
 pub(crate) fn prepare(site: &Site<'_>) -> Result<Box<dyn Operator>, CompileError> {
     let node = || site.graph.describe(site.node);

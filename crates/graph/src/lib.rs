@@ -24,8 +24,8 @@ pub use arity::Arity;
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes, OpAttributes};
 pub use cost::{Cost, NodeCost, cost};
 pub use differentiate::{
-    Differentiability, DifferentiateError, Differentiated, TrainingGraph, differentiability, differentiate,
-    training_mode,
+    Differentiability, DifferentiateError, Differentiated, MemoryLimitError, Recomputation, TrainingGraph,
+    differentiability, differentiate, peak_bytes, recompute, training_mode,
 };
 pub use functions::{InlineError, inline_functions};
 pub use graph::{Graph, GraphError, Node, NodeId, Notes, Value, ValueId};

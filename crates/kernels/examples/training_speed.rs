@@ -57,6 +57,9 @@ const NORMALIZATIONS: &[(&str, usize, usize)] = &[
     ("mb norm 112", 8 * 112 * 112, 96),
 ];
 
+/// Bounds of Relu.
+const RELU: [f32; 2] = [0.0, f32::INFINITY];
+
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let threads = std::env::args()
@@ -151,12 +154,12 @@ fn time_normalization(rows: usize, channels: usize) -> [(&'static str, usize, f6
     let line = Line { a: &a, b: &b };
     let (mean, variance) = statistics(&x, channels);
     let moments = median(|| assert_eq!(statistics(&x, channels).0.len(), channels));
-    let plain = median(|| apply(&x, line, None, 0.0, &mut y));
-    let added = median(|| apply(&x, line, Some(&residual), 0.0, &mut y));
+    let plain = median(|| apply(&x, line, None, RELU, &mut y));
+    let added = median(|| apply(&x, line, Some(&residual), RELU, &mut y));
     let backward = Backward {
         dy: &dy,
         x: &x,
-        mask: Mask::Output(&y),
+        mask: Mask::Output(&y, RELU),
     };
     let sums = median(|| assert_eq!(backward.sums(&mean).dy.len(), channels));
     let factors = Factors::new(&backward.sums(&mean), rows, &a, &mean, &variance);

@@ -86,6 +86,9 @@ pub fn multiply_batch<T: Number>(
     if c.is_empty() {
         return;
     }
+    if let Some((straight, starts, b)) = straightened(product, starts, b) {
+        return multiply_batch(&straight, &starts, [a, &b], factor, onto, c);
+    }
     let [row_step, column_step] = steps(rows, columns, depth, starts.len());
     let (row_pieces, column_pieces) = (rows.div_ceil(row_step), columns.div_ceil(column_step));
     let c = Shared(c.as_mut_ptr());
@@ -128,6 +131,50 @@ pub fn multiply_batch<T: Number>(
     }
 }
 
+/// Rows that a transposed matrix is worth bringing into order for: reading it across its rows costs more with each piece.
+const ROWS: usize = 32;
+
+/// The same products with matrices `b` that lie in order, if they lie transposed and are used enough.
+#[allow(clippy::type_complexity, reason = "the three arguments that change")]
+fn straightened<T: Number>(
+    product: &Product,
+    starts: &[[usize; 2]],
+    b: &[T],
+) -> Option<(Product, Vec<[usize; 2]>, Vec<T>)> {
+    let Product {
+        rows,
+        columns,
+        depth,
+        b_strides,
+        ..
+    } = *product;
+    let transposed = b_strides == [1, depth] && columns > 1 && depth > 1;
+    if !transposed || rows < ROWS {
+        return None;
+    }
+    let mut places: Vec<usize> = starts.iter().map(|start| start[1]).collect();
+    places.sort_unstable();
+    places.dedup();
+    let len = columns * depth;
+    let mut straight = vec![T::default(); len * places.len()];
+    let turn = |(to, from): (&mut [T], &usize)| {
+        crate::copy::permute(&b[*from..from + len], &[columns, depth], &[1, 0], to);
+    };
+    match places.len() {
+        1 => turn((&mut straight, &places[0])),
+        _ => straight.par_chunks_mut(len).zip(&places).for_each(turn),
+    }
+    let starts = starts.iter().map(|start| {
+        let place = places.partition_point(|place| *place < start[1]);
+        [start[0], place * len]
+    });
+    let product = Product {
+        b_strides: [columns, 1],
+        ..*product
+    };
+    Some((product, starts.collect(), straight))
+}
+
 struct Shared<T>(*mut T);
 // SAFETY: the pieces of the work write to different elements.
 unsafe impl<T: Send> Sync for Shared<T> {}
@@ -135,11 +182,12 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 /// Products of two numbers that one thread does before another is woken.
 const ALONE: usize = 1 << 16;
 /// Products of two numbers in a piece of work.
-const PIECE: usize = 1 << 22;
+const PIECE: usize = 1 << 24;
 /// Rows or columns of a piece, at least: arranging the other matrix must be worth it.
-const NARROWEST: usize = 48;
+const NARROWEST: usize = 96;
 
-/// Rows and columns of a piece of work. They depend on the sizes only, so that sums do not depend on the threads.
+/// Rows and columns of a piece of work, about as many of each. They depend on the sizes only, so that sums do not depend on
+/// the threads.
 fn steps(rows: usize, columns: usize, depth: usize, batch: usize) -> [usize; 2] {
     let work = rows.saturating_mul(columns).saturating_mul(depth.max(1));
     // Many products are split enough as they are.
@@ -148,11 +196,14 @@ fn steps(rows: usize, columns: usize, depth: usize, batch: usize) -> [usize; 2] 
     } else {
         (work / PIECE).clamp(1, 64)
     };
-    let part = |size: usize| size.div_ceil(pieces).next_multiple_of(16).max(NARROWEST);
+    let side = (rows.saturating_mul(columns) / pieces).isqrt();
+    let part = |size: usize, parts: usize| size.div_ceil(parts.max(1)).next_multiple_of(16).max(NARROWEST);
     if rows >= columns {
-        [part(rows), columns]
+        let across = (columns / side.max(1)).max(1);
+        [part(rows, pieces.div_ceil(across)), part(columns, across)]
     } else {
-        [rows, part(columns)]
+        let down = (rows / side.max(1)).max(1);
+        [part(rows, down), part(columns, pieces.div_ceil(down))]
     }
 }
 

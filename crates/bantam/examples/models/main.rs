@@ -6,7 +6,7 @@
 //! with its defaults: static for convolutional networks (8 random samples), dynamic for transformers.
 #![allow(clippy::print_stdout)]
 
-mod builder;
+mod layers;
 mod transformers;
 mod vision;
 

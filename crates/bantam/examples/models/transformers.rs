@@ -2,9 +2,10 @@
 
 use bantam::graph::ops::*;
 use bantam::graph::{Model, ValueId};
+use bantam::networks::Net;
 use bantam::tensor::{DType, Tensor};
 
-use crate::builder::Net;
+use crate::layers::Layers;
 
 /// Vaswani et al. 2017, in the form of MiniLM: 6 layers of width 384, 12 heads, 128 tokens.
 pub(crate) fn encoder() -> Model {
@@ -19,27 +20,27 @@ pub(crate) fn encoder() -> Model {
     let sum = net.sum(words, positions);
     let mut x = layer_norm(&mut net, sum, WIDTH);
     for _ in 0..6 {
-        let q = net.linear(x, WIDTH, WIDTH, true);
-        let k = net.linear(x, WIDTH, WIDTH, true);
-        let v = net.linear(x, WIDTH, WIDTH, true);
+        let q = net.random_linear(x, WIDTH, WIDTH, true);
+        let k = net.random_linear(x, WIDTH, WIDTH, true);
+        let v = net.random_linear(x, WIDTH, WIDTH, true);
         let [q, k, v] = [(q, [0, 2, 1, 3]), (k, [0, 2, 3, 1]), (v, [0, 2, 1, 3])].map(|(x, perm)| {
             let heads = net.reshape(x, &[0, 0, HEADS as i64, (WIDTH / HEADS) as i64]);
             net.transpose(heads, &perm)
         });
-        let context = attention(&mut net, [q, k, v], WIDTH / HEADS, None);
+        let context = net.attention([q, k, v], WIDTH / HEADS, None);
         let context = net.transpose(context, &[0, 2, 1, 3]);
         let context = net.reshape(context, &[0, 0, WIDTH as i64]);
-        let projected = net.linear(context, WIDTH, WIDTH, true);
+        let projected = net.random_linear(context, WIDTH, WIDTH, true);
         let sum = net.sum(projected, x);
         x = layer_norm(&mut net, sum, WIDTH);
-        let wide = net.linear(x, WIDTH, 4 * WIDTH, true);
+        let wide = net.random_linear(x, WIDTH, 4 * WIDTH, true);
         let wide = net.add(
             Gelu {
                 approximate: GeluApproximation::None,
             },
             &[wide],
         );
-        let narrow = net.linear(wide, 4 * WIDTH, WIDTH, true);
+        let narrow = net.random_linear(wide, 4 * WIDTH, WIDTH, true);
         let sum = net.sum(narrow, x);
         x = layer_norm(&mut net, sum, WIDTH);
     }
@@ -57,18 +58,6 @@ fn layer_norm(net: &mut Net, x: ValueId, width: usize) -> ValueId {
     net.add(op, &[x, scale, bias])
 }
 
-/// `softmax(q * k / sqrt(size) + mask) * v`, `k` with its last two dimensions swapped.
-fn attention(net: &mut Net, [q, k, v]: [ValueId; 3], size: usize, mask: Option<ValueId>) -> ValueId {
-    let scores = net.add(MatMul {}, &[q, k]);
-    let root = net.constant(Tensor::scalar((size as f32).sqrt()));
-    let mut scores = net.add(Binary::Div, &[scores, root]);
-    if let Some(mask) = mask {
-        scores = net.sum(scores, mask);
-    }
-    let shares = net.add(Softmax { axis: -1 }, &[scores]);
-    net.add(MatMul {}, &[shares, v])
-}
-
 /// One block of a Llama of 1.1 billion weights (TinyLlama: width 2048, 32 heads on 4 key-value heads, 5632 wide), on a
 /// prompt of 128 tokens.
 pub(crate) fn llama_block() -> Model {
@@ -81,7 +70,7 @@ pub(crate) fn llama_block() -> Model {
     let x = net.input("hidden", DType::F32, &[TOKENS, WIDTH]);
     let normal = rms_norm(&mut net, x, WIDTH);
     let heads = |net: &mut Net, count: usize| {
-        let projected = net.linear(normal, WIDTH, count * SIZE, false);
+        let projected = net.random_linear(normal, WIDTH, count * SIZE, false);
         let heads = net.reshape(projected, &[0, 0, count as i64, SIZE as i64]);
         net.transpose(heads, &[0, 2, 1, 3])
     };
@@ -115,17 +104,17 @@ pub(crate) fn llama_block() -> Model {
     };
     let mask: Vec<f32> = (0..TOKENS * TOKENS).map(masked).collect();
     let mask = net.constant(Tensor::from_slice(&[TOKENS, TOKENS], &mask).expect("as many as the shape says"));
-    let context = attention(&mut net, [q, k, v], SIZE, Some(mask));
+    let context = net.attention([q, k, v], SIZE, Some(mask));
     let context = net.transpose(context, &[0, 2, 1, 3]);
     let context = net.reshape(context, &[0, 0, WIDTH as i64]);
-    let projected = net.linear(context, WIDTH, WIDTH, false);
+    let projected = net.random_linear(context, WIDTH, WIDTH, false);
     let x = net.sum(x, projected);
     let normal = rms_norm(&mut net, x, WIDTH);
-    let gate = net.linear(normal, WIDTH, 5632, false);
+    let gate = net.random_linear(normal, WIDTH, 5632, false);
     let gate = net.silu(gate);
-    let up = net.linear(normal, WIDTH, 5632, false);
+    let up = net.random_linear(normal, WIDTH, 5632, false);
     let product = net.add(Binary::Mul, &[gate, up]);
-    let down = net.linear(product, 5632, WIDTH, false);
+    let down = net.random_linear(product, 5632, WIDTH, false);
     let y = net.sum(x, down);
     net.finish(y)
 }

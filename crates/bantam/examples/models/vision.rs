@@ -2,31 +2,21 @@
 
 use bantam::graph::ops::*;
 use bantam::graph::{Model, ValueId};
+use bantam::networks::Net;
 use bantam::tensor::DType;
 
-use crate::builder::{Conv, Net};
+use crate::layers::{Conv, Layers};
 
 /// Factor on the weights of a residual branch's last convolution.
-const BRANCH: f32 = 0.3;
+const BRANCH: f64 = 0.3;
 
 /// He et al. 2015, figure 5; stride in the 3x3 convolution of bottlenecks.
 fn resnet(name: &str, blocks: [usize; 4], bottleneck: bool) -> Model {
     let mut net = Net::new(name);
     let mut x = net.input("image", DType::F32, &[3, 224, 224]);
-    x = net.conv(x, Conv::new(3, 64, 7, 2));
+    x = net.folded_conv(x, Conv::new(3, 64, 7, 2));
     x = net.relu(x);
-    x = net.add(
-        MaxPool {
-            auto_pad: AutoPad::NotSet,
-            ceil_mode: false,
-            dilations: vec![],
-            kernel_shape: vec![3, 3],
-            pads: vec![1; 4],
-            strides: vec![2, 2],
-            storage_order: 0,
-        },
-        &[x],
-    );
+    x = net.max_pool(x, 3, 2, 1);
     let mut channels = 64;
     for (stage, blocks) in blocks.into_iter().enumerate() {
         let width = 64 << stage;
@@ -34,11 +24,11 @@ fn resnet(name: &str, blocks: [usize; 4], bottleneck: bool) -> Model {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let out = if bottleneck { 4 * width } else { width };
             let branch = if bottleneck {
-                let reduced = net.conv(x, Conv::new(channels, width, 1, 1));
+                let reduced = net.folded_conv(x, Conv::new(channels, width, 1, 1));
                 let reduced = net.relu(reduced);
-                let middle = net.conv(reduced, Conv::new(width, width, 3, stride));
+                let middle = net.folded_conv(reduced, Conv::new(width, width, 3, stride));
                 let middle = net.relu(middle);
-                net.conv(
+                net.folded_conv(
                     middle,
                     Conv {
                         gain: BRANCH,
@@ -46,9 +36,9 @@ fn resnet(name: &str, blocks: [usize; 4], bottleneck: bool) -> Model {
                     },
                 )
             } else {
-                let middle = net.conv(x, Conv::new(channels, width, 3, stride));
+                let middle = net.folded_conv(x, Conv::new(channels, width, 3, stride));
                 let middle = net.relu(middle);
-                net.conv(
+                net.folded_conv(
                     middle,
                     Conv {
                         gain: BRANCH,
@@ -59,7 +49,7 @@ fn resnet(name: &str, blocks: [usize; 4], bottleneck: bool) -> Model {
             let shortcut = if channels == out && stride == 1 {
                 x
             } else {
-                net.conv(x, Conv::new(channels, out, 1, stride))
+                net.folded_conv(x, Conv::new(channels, out, 1, stride))
             };
             let sum = net.sum(branch, shortcut);
             x = net.relu(sum);
@@ -82,7 +72,7 @@ pub(crate) fn resnet50() -> Model {
 pub(crate) fn mobilenet_v2() -> Model {
     let mut net = Net::new("mobilenet_v2");
     let image = net.input("image", DType::F32, &[3, 224, 224]);
-    let stem = net.conv(image, Conv::new(3, 32, 3, 2));
+    let stem = net.folded_conv(image, Conv::new(3, 32, 3, 2));
     let mut x = net.relu6(stem);
     let mut channels = 32;
     // expansion, channels, blocks, stride
@@ -101,14 +91,14 @@ pub(crate) fn mobilenet_v2() -> Model {
             let wide = channels * expansion;
             let mut branch = x;
             if expansion > 1 {
-                branch = net.conv(branch, Conv::new(channels, wide, 1, 1));
+                branch = net.folded_conv(branch, Conv::new(channels, wide, 1, 1));
                 branch = net.relu6(branch);
             }
-            branch = net.conv(branch, Conv::depthwise(wide, 3, stride));
+            branch = net.folded_conv(branch, Conv::depthwise(wide, 3, stride));
             branch = net.relu6(branch);
             let residual = stride == 1 && channels == out;
             let gain = if residual { BRANCH } else { 1.0 };
-            branch = net.conv(
+            branch = net.folded_conv(
                 branch,
                 Conv {
                     gain,
@@ -119,7 +109,7 @@ pub(crate) fn mobilenet_v2() -> Model {
             channels = out;
         }
     }
-    x = net.conv(x, Conv::new(channels, 1280, 1, 1));
+    x = net.folded_conv(x, Conv::new(channels, 1280, 1, 1));
     x = net.relu6(x);
     let scores = net.classifier(x, 1280, 1000);
     net.finish(scores)
@@ -129,7 +119,7 @@ pub(crate) fn mobilenet_v2() -> Model {
 pub(crate) fn efficientnet_b0() -> Model {
     let mut net = Net::new("efficientnet_b0");
     let image = net.input("image", DType::F32, &[3, 224, 224]);
-    let stem = net.conv(image, Conv::new(3, 32, 3, 2));
+    let stem = net.folded_conv(image, Conv::new(3, 32, 3, 2));
     let mut x = net.silu(stem);
     let mut channels = 32;
     // expansion, channels, blocks, stride, kernel
@@ -148,15 +138,15 @@ pub(crate) fn efficientnet_b0() -> Model {
             let wide = channels * expansion;
             let mut branch = x;
             if expansion > 1 {
-                branch = net.conv(branch, Conv::new(channels, wide, 1, 1));
+                branch = net.folded_conv(branch, Conv::new(channels, wide, 1, 1));
                 branch = net.silu(branch);
             }
-            branch = net.conv(branch, Conv::depthwise(wide, kernel, stride));
+            branch = net.folded_conv(branch, Conv::depthwise(wide, kernel, stride));
             branch = net.silu(branch);
             branch = squeeze_and_excite(&mut net, branch, wide, channels / 4);
             let residual = stride == 1 && channels == out;
             let gain = if residual { BRANCH } else { 1.0 };
-            branch = net.conv(
+            branch = net.folded_conv(
                 branch,
                 Conv {
                     gain,
@@ -167,7 +157,7 @@ pub(crate) fn efficientnet_b0() -> Model {
             channels = out;
         }
     }
-    x = net.conv(x, Conv::new(channels, 1280, 1, 1));
+    x = net.folded_conv(x, Conv::new(channels, 1280, 1, 1));
     x = net.silu(x);
     let scores = net.classifier(x, 1280, 1000);
     net.finish(scores)
@@ -175,9 +165,9 @@ pub(crate) fn efficientnet_b0() -> Model {
 
 fn squeeze_and_excite(net: &mut Net, x: ValueId, channels: usize, squeezed: usize) -> ValueId {
     let mean = net.add(GlobalAveragePool {}, &[x]);
-    let small = net.conv(mean, Conv::new(channels, squeezed, 1, 1));
+    let small = net.folded_conv(mean, Conv::new(channels, squeezed, 1, 1));
     let small = net.silu(small);
-    let large = net.conv(small, Conv::new(squeezed, channels, 1, 1));
+    let large = net.folded_conv(small, Conv::new(squeezed, channels, 1, 1));
     let gate = net.add(Unary::Sigmoid, &[large]);
     net.add(Binary::Mul, &[x, gate])
 }

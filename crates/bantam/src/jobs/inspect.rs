@@ -103,7 +103,7 @@ pub fn inspect(path: &Path, batch: usize) -> Result<(InspectReport, Graph), Erro
 }
 
 /// Binds the first dimension of each input, where it is open.
-fn with_batch(graph: &Graph, batch: usize) -> InferOptions {
+pub(super) fn with_batch(graph: &Graph, batch: usize) -> InferOptions {
     let bound = graph.inputs.iter().filter_map(|id| {
         let value = graph.value(*id);
         let dims = value.ty.shape()?;

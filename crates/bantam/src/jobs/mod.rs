@@ -4,12 +4,14 @@ mod bench;
 mod compare;
 mod eval;
 mod inspect;
+mod new;
 mod quantize;
 
 pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
 pub use eval::{EvalJob, EvalReport, eval};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
+pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
 pub use quantize::{QuantizeJob, QuantizeReport, quantize};
 
 use std::path::{Path, PathBuf};

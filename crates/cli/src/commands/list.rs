@@ -7,6 +7,7 @@ use bantam::compress::range::RANGES;
 use bantam::compress::target::TARGETS;
 use bantam::graph::passes::PASSES;
 use bantam::jobs::RuntimeChoice;
+use bantam::networks::{NETWORKS, SCHEMES};
 use bantam::tensor::FORMATS;
 use serde::Serialize;
 
@@ -22,6 +23,12 @@ struct Entry {
 
 /// The kinds of things, with how to list them.
 const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
+    ("networks", || {
+        NETWORKS.iter().map(|x| entry(x.name, x.summary)).collect()
+    }),
+    ("initializations", || {
+        SCHEMES.iter().map(|x| entry(x.name, x.summary)).collect()
+    }),
     ("methods", || {
         METHODS.iter().map(|x| entry(x.name(), x.summary())).collect()
     }),

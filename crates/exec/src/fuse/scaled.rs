@@ -7,7 +7,6 @@ use bantam_tensor::DType;
 
 use super::{Chain, Search};
 use crate::operator::Operator;
-use crate::ops::convolution::Following;
 use crate::ops::scaled_product;
 
 /// The scales of both operands.
@@ -47,9 +46,8 @@ impl Search<'_> {
         }
         let mut chain = Chain {
             nodes: vec![product, cast, rescale],
-            addend: None,
             scales: Some(scales),
-            following: Following::NOTHING,
+            ..Chain::new(product)
         };
         self.join_bias_and_activation(&mut chain, columns, taken);
         Some(chain)

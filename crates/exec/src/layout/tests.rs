@@ -1,5 +1,7 @@
 use bantam_graph::ops::{AutoPad, Binary, Concat, Conv, GlobalAveragePool, MaxPool, Pad, PadMode, Slice};
 
+use bantam_tensor::{DType, Tensor};
+
 use super::*;
 use crate::{CompileOptions, Taps, compile};
 
@@ -22,14 +24,17 @@ fn conv() -> Conv {
     }
 }
 
-/// Two convolutions with every kind of node between them, weights being constants or inputs.
+/// Two convolutions with every kind of node between them, weights being constants or inputs whose sizes are not known.
 fn network(constant: bool) -> Graph {
     let mut graph = Graph::default();
     let dims = |sizes: &[usize]| sizes.iter().map(|&size| size.into()).collect::<Vec<_>>();
     let x = graph.add_input("x", DType::F32, dims(&[2, 3, 9, 7]));
     let weights = |graph: &mut Graph, name: &str, shape: [usize; 4]| match constant {
         true => graph.add_constant(name, pattern(&shape, 11)),
-        false => graph.add_input(name, DType::F32, dims(&shape)),
+        false => {
+            let sizes = ["a", "b", "c", "d"].map(|size| bantam_graph::Dim::Symbol(size.into()));
+            graph.add_input(name, DType::F32, sizes.to_vec())
+        }
     };
     let first = weights(&mut graph, "first", [6, 3, 3, 3]);
     let second = weights(&mut graph, "second", [5, 10, 3, 3]);

@@ -15,14 +15,14 @@ mod elementwise;
 mod floats;
 mod fused_activation;
 mod gelu;
-mod gradient;
+pub(crate) mod gradient;
 #[cfg(test)]
 mod hostile;
 mod layer_norm;
 mod losses;
 mod matmul;
 mod movement;
-mod normalization;
+pub(crate) mod normalization;
 pub(crate) mod packed_product;
 mod pooling;
 mod quantization;
@@ -75,8 +75,11 @@ pub(crate) fn prepare(site: &Site<'_>) -> Result<Option<Box<dyn Operator>>, Comp
                 .and_then(|matrix| packed_product::prepare(matrix, None, None));
             Ok(packed)
         }
-        Op::MaxPool(op) if site.channels_last => Ok(Some(pooling::max_pool_channels_last(op))),
-        Op::GlobalAveragePool(_) if site.channels_last => Ok(Some(pooling::global_average_channels_last())),
+        _ if site.channels_last
+            && let Some(operator) = channels_last(&site.node.op) =>
+        {
+            Ok(Some(operator))
+        }
         Op::Conv(op) => Ok(Some(convolution::prepare(
             site,
             op,
@@ -85,6 +88,27 @@ pub(crate) fn prepare(site: &Site<'_>) -> Result<Option<Box<dyn Operator>>, Comp
         _ => Ok(None),
     }
 }
+
+/// Operators that are told by their kind that the channels are last.
+fn channels_last(op: &Op) -> Option<Box<dyn Operator>> {
+    let operator = match op {
+        Op::MaxPool(op) => pooling::max_pool_channels_last(op),
+        Op::GlobalAveragePool(_) => pooling::global_average_channels_last(),
+        Op::BatchNormalization(op) => normalization::channels_last::inference(op, UNBOUNDED),
+        Op::BatchNormalizationTraining(op) => normalization::channels_last::training(op, UNBOUNDED),
+        Op::BatchNormalizationGradient(op) => {
+            normalization::channels_last::gradient(op, normalization::channels_last::Counts::Always)
+        }
+        Op::ConvInputGradient(op) => gradient::convolution::input_channels_last(op),
+        Op::ConvWeightGradient(op) => gradient::convolution::weight_channels_last(op),
+        Op::MaxPoolGradient(op) => gradient::pooling::max_channels_last(op),
+        _ => return None,
+    };
+    Some(operator)
+}
+
+/// Bounds that change nothing.
+const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 /// Computes an op from its attributes; `outputs` is how many outputs the node names.
 pub(crate) fn evaluate(

@@ -11,7 +11,7 @@ use super::floats::{fill, in_real, read};
 use super::windows::{LastWindow, Window, WindowAttributes, window_attributes};
 use crate::inputs::Inputs;
 use crate::layout::{permuted, to_channels_first, to_channels_last};
-use crate::operator::{Operator, Outputs};
+use crate::operator::{Operator, Outputs, function};
 use crate::{Context, OpError};
 
 /// Evaluates an expression with a name for the type of elements that are compared.
@@ -110,20 +110,12 @@ pub(super) fn max_pool(
     })
 }
 
-/// A MaxPool of data with the channels last.
-struct MaxPoolChannelsLast {
-    op: MaxPool,
-}
-
-/// MaxPool of one output, prepared for data with the channels last.
+/// MaxPool, prepared for data with the channels last.
 pub(super) fn max_pool_channels_last(op: &MaxPool) -> Box<dyn Operator> {
-    Box::new(MaxPoolChannelsLast { op: op.clone() })
-}
-
-impl Operator for MaxPoolChannelsLast {
-    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+    let op = op.clone();
+    function("maximum, channels last", move |inputs, context| {
         let x = inputs.required(0)?;
-        let (first, op) = (permuted(x.shape(), &to_channels_first(x.rank())), &self.op);
+        let first = permuted(x.shape(), &to_channels_first(x.rank()));
         let (windows, shape) = windows(window_attributes!(op), op.ceil_mode, &first)?;
         check_windows(&windows)?;
         let (axes, channels) = (axes(&windows), first[1]);
@@ -135,11 +127,7 @@ impl Operator for MaxPoolChannelsLast {
             })?;
             Ok(vec![Some(y)])
         })
-    }
-
-    fn kernel(&self) -> String {
-        "maximum, channels last".to_owned()
-    }
+    })
 }
 
 /// The index of the same element if channels were stored with their first dimension innermost.
@@ -209,16 +197,9 @@ pub(super) fn global_average_pool(inputs: &Inputs<'_>, context: &Context) -> Res
     })
 }
 
-/// A GlobalAveragePool of data with the channels last.
-struct GlobalAverageChannelsLast;
-
 /// GlobalAveragePool, prepared for data with the channels last.
 pub(super) fn global_average_channels_last() -> Box<dyn Operator> {
-    Box::new(GlobalAverageChannelsLast)
-}
-
-impl Operator for GlobalAverageChannelsLast {
-    fn run(&self, inputs: &mut Inputs<'_>, context: &Context) -> Result<Outputs, OpError> {
+    function("mean, channels last", |inputs, context| {
         let x = inputs.required(0)?;
         let first = permuted(x.shape(), &to_channels_first(x.rank()));
         let (area, shape) = channels(&first)?;
@@ -230,11 +211,7 @@ impl Operator for GlobalAverageChannelsLast {
             })
         })?;
         Ok(vec![Some(y)])
-    }
-
-    fn kernel(&self) -> String {
-        "mean, channels last".to_owned()
-    }
+    })
 }
 
 /// Maxima of channels.

@@ -3,6 +3,7 @@
 mod cases;
 mod check;
 mod graphs;
+mod regions;
 mod training;
 
 use std::collections::BTreeSet;

@@ -317,7 +317,7 @@ pub(super) fn choose(tape: &mut Tape, site: &Site) -> Done {
 pub(super) fn clip(tape: &mut Tape, site: &Site) -> Done {
     let (x, dy) = (site.x(0), site.dy()?);
     if tape.needs(x) {
-        let mut inputs = vec![Some(dy), Some(x)];
+        let mut inputs = vec![Some(dy), Some(site.y(0)?)];
         inputs.extend(site.node.inputs.iter().skip(1));
         let dx = tape.node_with(ClipGradient {}, inputs, &[true])[0];
         dx.into_iter().for_each(|dx| tape.give(x, dx));

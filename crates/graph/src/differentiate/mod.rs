@@ -20,6 +20,7 @@ mod own;
 mod path;
 mod pooling;
 mod product;
+mod recompute;
 mod recurrent;
 mod reduce;
 mod rules;
@@ -27,6 +28,7 @@ mod tape;
 mod training;
 
 pub use error::DifferentiateError;
+pub use recompute::{MemoryLimitError, Recomputation, peak_bytes, recompute};
 pub use rules::{Differentiability, differentiability};
 pub use training::{TrainingGraph, training_mode};
 

@@ -47,7 +47,7 @@ op_attributes! {
     /// `dy * f'`: dy, x or y of the activation. `alpha` and `beta` are those of the activation (Selu's gamma and
     /// Shrink's lambd are `beta`, Shrink's bias is not needed).
     ActivationGradient { function: ActivationFunction, alpha: f32 = 0.0, beta: f32 = 0.0 }
-    /// `dy` where `x` is within the bounds, else 0: dy, x, optional min, optional max.
+    /// `dy` where y, the result of Clip, is strictly within the bounds, else 0: dy, y, optional min, optional max.
     ClipGradient {}
     /// Gradient of Conv with respect to x: dy, weight, shape of x.
     ConvInputGradient {

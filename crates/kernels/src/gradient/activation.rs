@@ -92,8 +92,8 @@ slopes! {
         dy / (size * size)
     }
 
-    /// 1 within the bounds, which count as within, else 0.
-    clip(dy, x, low, high) if x < low || x > high { T::ZERO } else { dy }
+    /// 1 strictly within the bounds, else 0; y may take the place of x.
+    clip(dy, x, low, high) if x <= low || x >= high { T::ZERO } else { dy }
 }
 
 #[cfg(test)]

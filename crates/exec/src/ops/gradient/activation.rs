@@ -48,7 +48,7 @@ fn apply<T: Real>(op: &ActivationGradient, dy: &mut [T], values: &[T]) {
     }
 }
 
-/// dy where x lies within the bounds in inputs 2 and 3.
+/// dy where y lies strictly within the bounds in inputs 2 and 3.
 pub(super) fn clip(inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
     in_real!(inputs.required(0)?.dtype(), 0, T => {
         let bound = |index: usize, none: T| -> Result<T, OpError> {
@@ -59,8 +59,8 @@ pub(super) fn clip(inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor,
             }
         };
         let (low, high) = (bound(2, T::NEG_INFINITY)?, bound(3, -T::NEG_INFINITY)?);
-        over_first::<T>(inputs, context, |dy, x| {
-            for_chunks(dy, |start, dy| kernels::clip(dy, &x[start..], low, high));
+        over_first::<T>(inputs, context, |dy, y| {
+            for_chunks(dy, |start, dy| kernels::clip(dy, &y[start..], low, high));
             Ok(())
         })
     })

@@ -11,8 +11,9 @@ use bantam_tensor::{DType, Tensor};
 use super::{check_shape, shape};
 use crate::inputs::Inputs;
 use crate::layout::{permuted, to_channels_first, to_channels_last};
+use crate::operator::{Operator, function};
 use crate::ops::convolution::{check_padding, geometry, output_shape};
-use crate::ops::floats::{fill, in_real, read};
+use crate::ops::floats::{fill, in_real, read, read_optional};
 use crate::ops::windows::WindowAttributes;
 use crate::{Context, OpError};
 
@@ -84,6 +85,67 @@ pub(super) fn weight(
         let (dy, x) = (read::<T>(inputs, 0)?, read::<T>(inputs, 1)?);
         fill(context, dtype, &weight, |dw: &mut [T]| weight_gradient(&forward, &dy, &x, dw))
     })
+}
+
+/// As [`input`], dy and the result having their channels last; input 3 is added if it is present.
+pub(crate) fn input_channels_last(op: &ConvInputGradient) -> Box<dyn Operator> {
+    let op = op.clone();
+    function(
+        "gradient of a convolution's input, channels last",
+        move |inputs, context| {
+            let (x, weight) = (shape(inputs, 2)?, inputs.required(1)?.shape());
+            let forward = geometry(attributes!(op), op.group, &x, weight)?;
+            check_padding(&forward)?;
+            check_last(inputs, 0, &output_shape(&forward))?;
+            let sizes = permuted(&x, &to_channels_last(x.len()));
+            if inputs.optional(3).is_some() {
+                check_shape(inputs, 3, &sizes)?;
+            }
+            let write = match inputs.optional(3) {
+                Some(_) => Write::Add,
+                None => Write::Replace,
+            };
+            let mut dx = match inputs.take_unique(3) {
+                Some(addend) => addend,
+                None => {
+                    let addend = read_optional::<f32>(inputs, 3)?;
+                    context.fill(&sizes, |dx: &mut [f32]| {
+                        if let Some(addend) = addend {
+                            dx.copy_from_slice(&addend);
+                        }
+                    })?
+                }
+            };
+            let (dy, weight) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
+            gradient::input(Isa::best(), &forward, &dy, &weight, write, dx.values_mut()?);
+            Ok(vec![Some(dx)])
+        },
+    )
+}
+
+/// As [`weight`], dy and x having their channels last.
+pub(crate) fn weight_channels_last(op: &ConvWeightGradient) -> Box<dyn Operator> {
+    let op = op.clone();
+    function(
+        "gradient of a convolution's weights, channels last",
+        move |inputs, context| {
+            let (weight, x) = (shape(inputs, 2)?, inputs.required(1)?.shape());
+            let x = permuted(x, &to_channels_first(x.len()));
+            let forward = geometry(attributes!(op), op.group, &x, &weight)?;
+            check_padding(&forward)?;
+            check_last(inputs, 0, &output_shape(&forward))?;
+            let (dy, x) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
+            let dw = context.fill(&weight, |dw: &mut [f32]| {
+                gradient::weight(Isa::best(), &forward, &x, &dy, Write::Replace, dw);
+            })?;
+            Ok(vec![Some(dw)])
+        },
+    )
+}
+
+/// Fails unless input `index`, with its channels last, has this shape in the graph's order.
+fn check_last(inputs: &Inputs<'_>, index: usize, first: &[usize]) -> Result<(), OpError> {
+    check_shape(inputs, index, &permuted(first, &to_channels_last(first.len())))
 }
 
 /// Whether the kernels for `f32` with the channels last can do it.

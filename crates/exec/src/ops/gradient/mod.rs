@@ -1,13 +1,13 @@
 //! Gradients, and the ops that training needs beside the standard's.
 
 mod activation;
-mod convolution;
+pub(crate) mod convolution;
 mod fake_quant;
 mod fake_sign;
 mod loss;
 mod movement;
 mod normalization;
-mod pooling;
+pub(crate) mod pooling;
 mod random;
 mod softmax;
 mod sum_to;

@@ -1,5 +1,6 @@
 //! Normalization over channels, groups and neighbourhoods.
 
+pub(crate) mod channels_last;
 mod local;
 #[cfg(test)]
 mod tests;

@@ -107,11 +107,31 @@ pub fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
     )
 }
 
-/// `y = a * x + b`, plus the residual, and what is below `low` becomes `low` (0 for Relu, minus infinity for nothing).
+/// The factors and addends of a normalization.
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn line(scale: &[f32], bias: &[f32], mean: &[f32], inv_std: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let channels = scale.len();
+    assert!(
+        [bias.len(), mean.len(), inv_std.len()] == [channels; 3],
+        "numbers for each channel"
+    );
+    let a: Vec<f32> = scale
+        .iter()
+        .zip(inv_std)
+        .map(|(scale, inv_std)| scale * inv_std)
+        .collect();
+    let b = (0..channels).map(|channel| bias[channel] - mean[channel] * a[channel]);
+    let b = b.collect();
+    (a, b)
+}
+
+/// `y = a * x + b`, plus the residual, clamped to the bounds (0 and infinity for Relu).
 ///
 /// # Panics
 /// When the slices are not rows of the same channels.
-pub fn apply(x: &[f32], line: Line<'_>, residual: Option<&[f32]>, low: f32, y: &mut [f32]) {
+pub fn apply(x: &[f32], line: Line<'_>, residual: Option<&[f32]>, bounds: [f32; 2], y: &mut [f32]) {
     let channels = line.a.len();
     assert!(
         x.len() == y.len()
@@ -128,8 +148,10 @@ pub fn apply(x: &[f32], line: Line<'_>, residual: Option<&[f32]>, low: f32, y: &
             let start = index * piece + part * period;
             let x = &x[start..][..y.len()];
             match residual {
-                Some(residual) => apply_onto(x, &a.values, &b.values, &residual[start..][..y.len()], low, y),
-                None => apply_rows(x, &a.values, &b.values, low, y),
+                Some(residual) => {
+                    apply_onto(x, &a.values, &b.values, &residual[start..][..y.len()], bounds, y)
+                }
+                None => apply_rows(x, &a.values, &b.values, bounds, y),
             }
         }
     });
@@ -140,15 +162,15 @@ fn piece(period: usize) -> usize {
     (PIECE / period).max(1) * period
 }
 
-/// Where the gradient of the output counts as zero: the gradient of Relu behind the normalization.
+/// Where the gradient of the output counts as zero: the gradient of Relu or Clip behind the normalization.
 #[derive(Clone, Copy, Debug)]
 pub enum Mask<'a> {
     /// Nowhere.
     None,
-    /// Where `a * x + b` is not above zero.
-    Line(Line<'a>),
-    /// Where these outputs of Relu are not above zero: needed when something was added before Relu.
-    Output(&'a [f32]),
+    /// Where `a * x + b` is not strictly within the bounds.
+    Line(Line<'a>, [f32; 2]),
+    /// Where these outputs are not strictly within the bounds: needed when something was added before the clamp.
+    Output(&'a [f32], [f32; 2]),
 }
 
 /// What gradients are made of: rows of the same channels.
@@ -213,14 +235,31 @@ impl Factors {
     }
 }
 
+impl Factors {
+    /// For statistics that do not depend on x: `dx = scale * inv_std * dy`.
+    pub fn frozen(scale: &[f32], inv_std: &[f32]) -> Factors {
+        let of_dy: Vec<f32> = scale
+            .iter()
+            .zip(inv_std)
+            .map(|(scale, inv_std)| scale * inv_std)
+            .collect();
+        let zeros = vec![0.0; of_dy.len()];
+        Factors {
+            of_dy,
+            of_x: zeros.clone(),
+            of_one: zeros,
+        }
+    }
+}
+
 impl Backward<'_> {
     /// # Panics
     /// When the slices are not rows of so many channels.
     fn check(&self, channels: usize) {
         let mask = match self.mask {
             Mask::None => true,
-            Mask::Line(line) => line.a.len() == channels && line.b.len() == channels,
-            Mask::Output(y) => y.len() == self.x.len(),
+            Mask::Line(line, _) => line.a.len() == channels && line.b.len() == channels,
+            Mask::Output(y, _) => y.len() == self.x.len(),
         };
         assert!(
             mask && channels > 0 && self.x.len() == self.dy.len() && self.x.len().is_multiple_of(channels),
@@ -287,8 +326,8 @@ impl Backward<'_> {
 
     fn line(&self) -> Option<[Repeated; 2]> {
         match self.mask {
-            Mask::Line(line) => Some([line.a, line.b].map(Repeated::new)),
-            Mask::None | Mask::Output(_) => None,
+            Mask::Line(line, _) => Some([line.a, line.b].map(Repeated::new)),
+            Mask::None | Mask::Output(..) => None,
         }
     }
 
@@ -302,9 +341,11 @@ impl Backward<'_> {
         let dy = &self.dy[range.clone()];
         let buffer = &mut buffer[..dy.len()];
         match (self.mask, line) {
-            (Mask::Output(y), _) => mask_by_output(dy, &y[range], buffer),
-            (_, Some([a, b])) => mask_by_line(dy, &self.x[range], &a.values, &b.values, buffer),
-            (_, None) => return dy,
+            (Mask::Output(y, bounds), _) => mask_by_output(dy, &y[range], bounds, buffer),
+            (Mask::Line(_, bounds), Some([a, b])) => {
+                mask_by_line(dy, &self.x[range], &a.values, &b.values, bounds, buffer);
+            }
+            _ => return dy,
         }
         buffer
     }
@@ -321,35 +362,39 @@ vectorized! {
         }
     }
 
-    fn apply_rows(x: &[f32], a: &[f32], b: &[f32], low: f32, y: &mut [f32]) {
-        let len = x.len();
+    fn apply_rows(x: &[f32], a: &[f32], b: &[f32], bounds: [f32; 2], y: &mut [f32]) {
+        let (len, [low, high]) = (x.len(), bounds);
         let (a, b, y) = (&a[..len], &b[..len], &mut y[..len]);
         for i in 0..len {
             let value = a[i] * x[i] + b[i];
-            y[i] = if value < low { low } else { value };
+            let value = if value < low { low } else { value };
+            y[i] = if value > high { high } else { value };
         }
     }
 
-    fn apply_onto(x: &[f32], a: &[f32], b: &[f32], residual: &[f32], low: f32, y: &mut [f32]) {
-        let len = x.len();
+    fn apply_onto(x: &[f32], a: &[f32], b: &[f32], residual: &[f32], bounds: [f32; 2], y: &mut [f32]) {
+        let (len, [low, high]) = (x.len(), bounds);
         let (a, b, residual, y) = (&a[..len], &b[..len], &residual[..len], &mut y[..len]);
         for i in 0..len {
             let value = a[i] * x[i] + b[i] + residual[i];
-            y[i] = if value < low { low } else { value };
+            let value = if value < low { low } else { value };
+            y[i] = if value > high { high } else { value };
         }
     }
 
-    fn mask_by_output(dy: &[f32], y: &[f32], masked: &mut [f32]) {
+    fn mask_by_output(dy: &[f32], y: &[f32], bounds: [f32; 2], masked: &mut [f32]) {
+        let [low, high] = bounds;
         for ((masked, dy), y) in masked.iter_mut().zip(dy).zip(y) {
-            *masked = if *y > 0.0 { *dy } else { 0.0 };
+            *masked = if (*y > low) & (*y < high) { *dy } else { 0.0 };
         }
     }
 
-    fn mask_by_line(dy: &[f32], x: &[f32], a: &[f32], b: &[f32], masked: &mut [f32]) {
-        let len = x.len();
+    fn mask_by_line(dy: &[f32], x: &[f32], a: &[f32], b: &[f32], bounds: [f32; 2], masked: &mut [f32]) {
+        let (len, [low, high]) = (x.len(), bounds);
         let (dy, a, b, masked) = (&dy[..len], &a[..len], &b[..len], &mut masked[..len]);
         for i in 0..len {
-            masked[i] = if a[i] * x[i] + b[i] > 0.0 { dy[i] } else { 0.0 };
+            let y = a[i] * x[i] + b[i];
+            masked[i] = if (y > low) & (y < high) { dy[i] } else { 0.0 };
         }
     }
 

@@ -43,11 +43,11 @@ fn lines_are_those_of_the_definition() {
             (Some(residual.as_slice()), f32::NEG_INFINITY),
         ] {
             let mut y = vec![f32::NAN; x.len()];
-            apply(&x, line, residual, low, &mut y);
+            apply(&x, line, residual, [low, 0.9], &mut y);
             for (i, &y) in y.iter().enumerate() {
                 let added = residual.map_or(0.0, |residual| residual[i]);
                 let expected = a[i % channels] * x[i] + b[i % channels] + added;
-                assert_eq!(y, expected.max(low), "{rows} rows, {i}");
+                assert_eq!(y, expected.clamp(low, 0.9), "{rows} rows, {i}");
             }
         }
     }
@@ -57,8 +57,11 @@ fn lines_are_those_of_the_definition() {
 fn counting(backward: &Backward<'_>, i: usize) -> f32 {
     let counts = match backward.mask {
         Mask::None => true,
-        Mask::Line(Line { a, b }) => a[i % a.len()] * backward.x[i] + b[i % a.len()] > 0.0,
-        Mask::Output(y) => y[i] > 0.0,
+        Mask::Line(Line { a, b }, [low, high]) => {
+            let y = a[i % a.len()] * backward.x[i] + b[i % a.len()];
+            y > low && y < high
+        }
+        Mask::Output(y, [low, high]) => y[i] > low && y[i] < high,
     };
     if counts { backward.dy[i] } else { 0.0 }
 }
@@ -96,7 +99,13 @@ fn gradients_are_those_of_the_chain_rule() {
         let inv_std: Vec<f32> = (variance.iter())
             .map(|&variance| (1.0 / (f64::from(variance) + epsilon).sqrt()) as f32)
             .collect();
-        for mask in [Mask::None, Mask::Line(Line { a: &a, b: &b }), Mask::Output(&y)] {
+        let relu = [0.0, f32::INFINITY];
+        for mask in [
+            Mask::None,
+            Mask::Line(Line { a: &a, b: &b }, relu),
+            Mask::Line(Line { a: &a, b: &b }, [-0.25, 0.5]),
+            Mask::Output(&y, relu),
+        ] {
             let backward = Backward { dy: &dy, x: &x, mask };
             let counts: Vec<f32> = (0..x.len()).map(|i| counting(&backward, i)).collect();
             let sums = backward.sums(&mean);
@@ -138,4 +147,26 @@ fn threads_do_not_change_sums() {
         })
     };
     assert!(of_threads(1) == of_threads(3));
+}
+
+#[test]
+fn statistics_that_are_constants_pass_the_gradient_on() {
+    let (scale, inv_std) = (values(3, 1), values(3, 2));
+    let (x, dy) = (values(12, 3), values(12, 4));
+    let backward = Backward {
+        dy: &dy,
+        x: &x,
+        mask: Mask::None,
+    };
+    let mut dx = vec![f32::NAN; 12];
+    backward.input(&Factors::frozen(&scale, &inv_std), None, &mut dx);
+    for (i, dx) in dx.iter().enumerate() {
+        assert!((dx - dy[i] * scale[i % 3] * inv_std[i % 3]).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn lines_have_the_mean_at_the_bias() {
+    let (a, b) = line(&[2.0, -1.0], &[0.5, 0.25], &[3.0, 4.0], &[0.5, 2.0]);
+    assert_eq!((a, b), (vec![1.0, -2.0], vec![0.5 - 3.0, 0.25 + 8.0]));
 }
