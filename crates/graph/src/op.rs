@@ -179,7 +179,7 @@ ops! {
     GatherNdGradient = "bantam" "GatherNdGradient", SliceGradient = "bantam" "SliceGradient",
     PadGradient = "bantam" "PadGradient", ResizeGradient = "bantam" "ResizeGradient" boxed,
     AttentionGradient = "bantam" "AttentionGradient", RecurrentGradient = "bantam" "RecurrentGradient" boxed, DropoutTraining = "bantam" "DropoutTraining", FakeQuant = "bantam" "FakeQuant",
-    FakeQuantGradient = "bantam" "FakeQuantGradient",
+    FakeQuantGradient = "bantam" "FakeQuantGradient", FakeSign = "bantam" "FakeSign", FakeSignGradient = "bantam" "FakeSignGradient",
 }
 
 /// The domain of Bantam's own ops, which never reach a file.

@@ -16,7 +16,9 @@ mod tensor;
 pub use batch::{Batch, BatchSize, Samples, SamplesError};
 pub use buffer::Buffer;
 pub use dtype::DType;
-pub use formats::{FORMATS, FormatKind, NumberFormat, format_by_name};
+pub use formats::{
+    FORMATS, FormatKind, NARROW_FORMATS, NumberFormat, format_by_name, trained_format_by_name,
+};
 pub use mapped::map_file;
 pub use quantization::{Granularity, QParams, QuantSpec, Rounding};
 pub use random::SplitMix64;

@@ -3,6 +3,7 @@
 //! To add one: a file with an `impl Method`, and a line in [`METHODS`].
 
 mod activations;
+pub mod aware;
 mod bias_correction;
 mod dynamic;
 mod placement;

@@ -67,7 +67,7 @@ pub(super) fn finite_values(
 }
 
 /// The values that share each scale.
-fn channels(values: &[f32], shape: &[usize], axis: Option<usize>) -> Vec<Vec<f32>> {
+pub(super) fn channels(values: &[f32], shape: &[usize], axis: Option<usize>) -> Vec<Vec<f32>> {
     let Some(axis) = axis else {
         return vec![values.to_vec()];
     };

@@ -249,6 +249,8 @@ fn is_elementwise(op: &Op) -> bool {
             | Op::DropoutTraining(_)
             | Op::FakeQuant(_)
             | Op::FakeQuantGradient(_)
+            | Op::FakeSign(_)
+            | Op::FakeSignGradient(_)
     );
     activation || normalization || quantization || other || training
 }

@@ -3,7 +3,8 @@
 use super::error::Problem;
 use super::movement::{same_op, unchanged};
 use super::tape::{Site, Tape};
-use crate::ops::{DropoutTraining, FakeQuant, FakeQuantGradient};
+use crate::Op;
+use crate::ops::{DropoutTraining, FakeQuant, FakeQuantGradient, FakeSign, FakeSignGradient};
 
 /// The standard's Dropout, where it keeps everything.
 pub(super) fn dropout(tape: &mut Tape, site: &Site) -> Result<(), Problem> {
@@ -28,13 +29,28 @@ pub(super) fn dropout_training(tape: &mut Tape, site: &Site, op: &DropoutTrainin
 }
 
 pub(super) fn fake_quant(tape: &mut Tape, site: &Site, op: &FakeQuant) -> Result<(), Problem> {
-    let dy = site.dy()?;
     let gradient = FakeQuantGradient {
         axis: op.axis,
         gradient_scale: op.gradient_scale,
         high: op.high,
         low: op.low,
     };
+    of_quantizer(tape, site, gradient)
+}
+
+pub(super) fn fake_sign(tape: &mut Tape, site: &Site, op: &FakeSign) -> Result<(), Problem> {
+    let gradient = FakeSignGradient {
+        axis: op.axis,
+        bound: op.bound,
+        estimator: op.estimator,
+        gradient_scale: op.gradient_scale,
+    };
+    of_quantizer(tape, site, gradient)
+}
+
+/// The gradients of x and two parameters, from dy and all of these.
+fn of_quantizer(tape: &mut Tape, site: &Site, gradient: impl Into<Op>) -> Result<(), Problem> {
+    let dy = site.dy()?;
     let wanted = [0, 1, 2].map(|position| tape.wanted(site, position).is_some());
     let inputs = vec![Some(dy), Some(site.x(0)), Some(site.x(1)), Some(site.x(2))];
     let gradients = tape.node_with(gradient, inputs, &wanted);

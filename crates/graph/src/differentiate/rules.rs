@@ -135,6 +135,7 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::BatchNormalizationTraining(_) => emits(normalization::batch_training),
         Op::DropoutTraining(op) => emits(|t, s| own::dropout_training(t, s, op)),
         Op::FakeQuant(op) => emits(|t, s| own::fake_quant(t, s, op)),
+        Op::FakeSign(op) => emits(|t, s| own::fake_sign(t, s, op)),
 
         Op::IsInf(_) | Op::BitShift(_) | Op::BitCast(_) | Op::ArgReduce(_) | Op::Hardmax(_) => Rule::Stops,
         Op::Shape(_) | Op::Size(_) | Op::ConstantOfShape(_) | Op::NonZero(_) | Op::EyeLike(_) => Rule::Stops,
@@ -163,6 +164,7 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::SoftmaxCrossEntropyGradient(_) | Op::NegativeLogLikelihoodGradient(_) => Rule::Missing(SECOND),
         Op::GatherGradient(_) | Op::GatherNdGradient(_) | Op::SliceGradient(_) | Op::PadGradient(_) => Rule::Missing(SECOND),
         Op::ResizeGradient(_) | Op::AttentionGradient(_) | Op::RecurrentGradient(_) | Op::FakeQuantGradient(_) => Rule::Missing(SECOND),
+        Op::FakeSignGradient(_) => Rule::Missing(SECOND),
     }
 }
 

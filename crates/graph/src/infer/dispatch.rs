@@ -165,8 +165,8 @@ pub(super) fn infer_node(context: &Context<'_>) -> Outputs {
         }
         Op::GroupNormalizationGradient(_) => gradient::like(context, &[1, 2, 2]),
         Op::DropoutTraining(_) => elementwise::dropout(context),
-        Op::FakeQuant(_) => elementwise::same(context),
-        Op::FakeQuantGradient(_) => gradient::like(context, &[1, 2, 3]),
+        Op::FakeQuant(_) | Op::FakeSign(_) => elementwise::same(context),
+        Op::FakeQuantGradient(_) | Op::FakeSignGradient(_) => gradient::like(context, &[1, 2, 3]),
         Op::RecurrentGradient(_) => gradient::like(context, &[0, 1, 2, 3, 5, 6, 7]),
         Op::AttentionGradient(_) => gradient::like(context, &[0, 1, 2]),
 

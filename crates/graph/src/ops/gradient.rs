@@ -28,6 +28,19 @@ string_attribute! {
     CellKind { Lstm = "LSTM", Gru = "GRU", Rnn = "RNN" }
 }
 
+string_attribute! {
+    /// What stands for the slope of [`FakeSign`], which has none.
+    SignEstimator {
+        /// 1 everywhere (Courbariaux et al. 2015; Li et al. 2016).
+        Identity = "identity",
+        /// 1 where `|x| <= bound * scale`, else 0 (Hubara et al. 2016, equation 4).
+        Clip = "clip",
+        /// That of a sign of two parabolas, `(2 - 2 u) / bound` where `u = |x| / (bound * scale)` is at most 1 (Liu et al.
+        /// 2018, equation 8).
+        Polynomial = "polynomial",
+    }
+}
+
 op_attributes! {
     /// `x` summed over the dimensions along which a tensor of the shape in input 1 was repeated to get the shape of `x`.
     SumTo {}
@@ -159,4 +172,21 @@ op_attributes! {
     /// point (LSQ, Esser et al. 2020, equations 3 and 5; LSQ+, Bhalgat et al. 2020, equations 5 and 6). Those of scale
     /// and zero point are multiplied by `gradient_scale`.
     FakeQuantGradient { axis: Option<i64> = None, gradient_scale: f32 = 1.0, high: i64 = 127, low: i64 = -128 }
+    /// Two or three levels: x, scale, threshold. `y = scale` where `x > threshold` (or `x = threshold = 0`), `-scale` where
+    /// `x < -threshold`, else 0; one scale and threshold for all, or one for each position along `axis`. The other
+    /// attributes are for [`FakeSignGradient`] only.
+    FakeSign {
+        axis: Option<i64> = None,
+        bound: f32 = 1.0,
+        estimator: SignEstimator = SignEstimator::Clip,
+        gradient_scale: f32 = 1.0,
+    }
+    /// Gradient of [`FakeSign`]: dy, x, scale, threshold. Outputs: the gradients of x (dy times the estimator's slope), of the
+    /// scale (the sum of `dy * y / scale`, multiplied by `gradient_scale`), and of the threshold, which is 0.
+    FakeSignGradient {
+        axis: Option<i64> = None,
+        bound: f32 = 1.0,
+        estimator: SignEstimator = SignEstimator::Clip,
+        gradient_scale: f32 = 1.0,
+    }
 }

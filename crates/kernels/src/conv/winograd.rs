@@ -43,7 +43,7 @@ pub(super) fn pays_off(geometry: &Geometry) -> bool {
     geometry.channels >= 16
         && geometry.out_channels >= 16
         && computed * 5 <= geometry.output_plane() * 8
-        && geometry.batch * rows * columns >= weights / WEIGHTS_OF_TILE
+        && geometry.batch.saturating_mul(rows * columns) >= weights / WEIGHTS_OF_TILE
 }
 
 /// Transformed weights, arranged for the microkernel.

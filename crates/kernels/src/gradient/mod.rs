@@ -7,6 +7,7 @@ pub mod activation;
 pub mod attention;
 pub mod convolution;
 pub mod fake_quant;
+pub mod fake_sign;
 pub mod loss;
 pub mod movement;
 pub mod normalization;

@@ -1,4 +1,4 @@
-//! Integers of 4 to 16 bits.
+//! Integers of 1 to 16 bits.
 
 use super::{FormatKind, NumberFormat};
 use crate::DType;
@@ -30,6 +30,15 @@ integers! {
     UINT7  "uint7"  7  false U8  "7-bit unsigned integers in bytes, 0..127: for CPUs without VNNI";
     INT4   "int4"   4  true  I4  "4-bit signed integers, -8..7, two per byte";
     UINT4  "uint4"  4  false U4  "4-bit unsigned integers, 0..15, two per byte";
+    INT6   "int6"   6  true  I8  "6-bit signed integers in bytes, -32..31";
+    UINT6  "uint6"  6  false U8  "6-bit unsigned integers in bytes, 0..63";
+    INT5   "int5"   5  true  I8  "5-bit signed integers in bytes, -16..15";
+    UINT5  "uint5"  5  false U8  "5-bit unsigned integers in bytes, 0..31";
+    INT3   "int3"   3  true  I4  "3-bit signed integers in 4 bits, -4..3";
+    UINT3  "uint3"  3  false U4  "3-bit unsigned integers in 4 bits, 0..7";
+    INT2   "int2"   2  true  I4  "2-bit signed integers in 4 bits, -2..1";
+    UINT2  "uint2"  2  false U4  "2-bit unsigned integers in 4 bits, 0..3";
+    UINT1  "uint1"  1  false U4  "1-bit unsigned integers in 4 bits, 0 and 1";
 }
 
 impl NumberFormat for Integer {

@@ -8,7 +8,10 @@ mod integer;
 mod minifloat;
 
 pub use float8::{F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ};
-pub use integer::{INT4, INT7, INT8, INT16, UINT4, UINT7, UINT8, UINT16};
+pub use integer::{
+    INT2, INT3, INT4, INT5, INT6, INT7, INT8, INT16, UINT1, UINT2, UINT3, UINT4, UINT5, UINT6, UINT7, UINT8,
+    UINT16,
+};
 pub use minifloat::{F4E2M1, Minifloat};
 
 use crate::DType;
@@ -63,6 +66,22 @@ pub static FORMATS: &[&dyn NumberFormat] = &[
     &F8E5M2FNUZ,
     &F4E2M1,
 ];
+
+/// Widths that no file can say: codes lie in the next larger type. A network must be trained for them, and its activations
+/// clipped to them, so that post-training methods do not offer them.
+pub static NARROW_FORMATS: &[&dyn NumberFormat] =
+    &[&INT6, &UINT6, &INT5, &UINT5, &INT3, &UINT3, &INT2, &UINT2, &UINT1];
+
+/// The format with this name, also of those in [`NARROW_FORMATS`].
+pub fn trained_format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
+    let narrow = || {
+        NARROW_FORMATS
+            .iter()
+            .copied()
+            .find(|format| format.name() == name)
+    };
+    format_by_name(name).or_else(narrow)
+}
 
 /// The format with this name.
 pub fn format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
@@ -119,9 +138,13 @@ pub fn pack_codes(bits: usize, codes: impl ExactSizeIterator<Item = u8>) -> Vec<
 mod tests {
     use super::*;
 
+    fn all() -> impl Iterator<Item = &'static &'static dyn NumberFormat> {
+        FORMATS.iter().chain(NARROW_FORMATS)
+    }
+
     #[test]
     fn decoding_then_encoding_gives_the_same_code() {
-        for format in FORMATS {
+        for format in all() {
             for code in 0..=((1u32 << format.bits()) - 1) as u16 {
                 let value = format.decode(code);
                 let in_range = format.kind() == FormatKind::Float
@@ -136,7 +159,7 @@ mod tests {
 
     #[test]
     fn encoding_picks_the_nearest_value() {
-        for format in FORMATS.iter().filter(|format| format.bits() <= 8) {
+        for format in all().filter(|format| format.bits() <= 8) {
             let values: Vec<f32> = (0..(1u16 << format.bits()))
                 .map(|code| format.decode(code))
                 .filter(|v| v.is_finite() && v.abs() <= format.max_value())
@@ -156,12 +179,8 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        for (index, format) in FORMATS.iter().enumerate() {
-            assert!(
-                FORMATS[index + 1..]
-                    .iter()
-                    .all(|other| other.name() != format.name())
-            );
+        for (index, format) in all().enumerate() {
+            assert!(all().skip(index + 1).all(|other| other.name() != format.name()));
         }
     }
 

@@ -18,6 +18,27 @@ fn codes(
     inputs: &Inputs<'_>,
     index: usize,
 ) -> Result<Codes, OpError> {
+    let (channels, inner) = channels(axis, inputs, index)?;
+    if low > high {
+        return Err(OpError::value(format!(
+            "there is no code between {low} and {high}"
+        )));
+    }
+    Ok(Codes {
+        low: low as f64,
+        high: high as f64,
+        channels,
+        inner,
+    })
+}
+
+/// How many parameters x at input `index` has, and how many elements side by side share them; the two inputs behind it
+/// must hold as many.
+pub(super) fn channels(
+    axis: Option<i64>,
+    inputs: &Inputs<'_>,
+    index: usize,
+) -> Result<(usize, usize), OpError> {
     let shape = inputs.required(index)?.shape();
     let (channels, inner) = match axis {
         None => (1, inputs.required(index)?.len()),
@@ -35,17 +56,7 @@ fn codes(
             )));
         }
     }
-    if low > high {
-        return Err(OpError::value(format!(
-            "there is no code between {low} and {high}"
-        )));
-    }
-    Ok(Codes {
-        low: low as f64,
-        high: high as f64,
-        channels,
-        inner,
-    })
+    Ok((channels, inner))
 }
 
 /// x, scale, zero point.

@@ -3,6 +3,7 @@
 mod activation;
 pub(crate) mod convolution;
 mod fake_quant;
+mod fake_sign;
 mod loss;
 mod movement;
 mod normalization;
@@ -57,6 +58,8 @@ pub(super) fn evaluate(
         Op::DropoutTraining(op) => random::dropout(op, inputs, outputs, context),
         Op::FakeQuant(op) => one(fake_quant::forward(op, inputs, context)),
         Op::FakeQuantGradient(op) => fake_quant::backward(op, inputs, context),
+        Op::FakeSign(op) => one(fake_sign::forward(op, inputs, context)),
+        Op::FakeSignGradient(op) => fake_sign::backward(op, inputs, context),
         other => Err(OpError::Unsupported(format!("the op {}", other.name()))),
     }
 }

@@ -1,6 +1,6 @@
 //! Ops that have no slope to compare with. Gradients are compared with differences in `tests/gradients`.
 
-use bantam_graph::ops::{FakeQuant, FakeQuantGradient, SumTo};
+use bantam_graph::ops::{FakeQuant, FakeQuantGradient, FakeSign, FakeSignGradient, SignEstimator, SumTo};
 use bantam_tensor::{DType, Tensor};
 
 use crate::ops::testing::{run, run_one};
@@ -95,5 +95,56 @@ fn sums_to_shapes_that_were_repeated() {
             run(SumTo {}, &[x.clone(), Tensor::from_vec1(shape)]).is_err(),
             "{shape:?}"
         );
+    }
+}
+
+/// Both signs, or three levels: half of the numbers lie on a threshold.
+#[test]
+fn levels_and_thresholds() {
+    let x = list(&[-2.0, -0.5, 0.0, 0.5, 2.0]);
+    let y = |threshold: f64| {
+        let inputs = [x.clone(), Tensor::scalar(3.0f64), Tensor::scalar(threshold)];
+        run_one(sign(SignEstimator::Clip, 1.0), &inputs).to_f64().unwrap()
+    };
+    assert_eq!(y(0.0), [-3.0, -3.0, 3.0, 3.0, 3.0]);
+    assert_eq!(y(0.5), [-3.0, 0.0, 0.0, 0.0, 3.0]);
+}
+
+fn sign(estimator: SignEstimator, gradient_scale: f32) -> FakeSign {
+    FakeSign {
+        axis: None,
+        bound: 2.0,
+        estimator,
+        gradient_scale,
+    }
+}
+
+/// The estimators by their definitions, with a scale of 0.5 and a bound of 2: `|x|` up to 1 counts.
+#[test]
+fn estimators_of_a_slope() {
+    let cases = [
+        (SignEstimator::Identity, [1.0, 10.0, 100.0, 1000.0]),
+        (SignEstimator::Clip, [1.0, 10.0, 100.0, 0.0]),
+        // (2 - 2 |x|) / 2
+        (SignEstimator::Polynomial, [0.75, 2.5, 0.0, 0.0]),
+    ];
+    for (estimator, expected) in cases {
+        let op = FakeSignGradient {
+            axis: None,
+            bound: 2.0,
+            estimator,
+            gradient_scale: 0.5,
+        };
+        let inputs = [
+            list(&[1.0, 10.0, 100.0, 1000.0]),
+            list(&[0.25, -0.75, 1.0, -1.5]),
+            Tensor::scalar(0.5f64),
+            Tensor::scalar(0.3f64),
+        ];
+        let outputs = run(op, &inputs).unwrap();
+        assert_eq!(outputs[0].to_f64().unwrap(), expected, "{estimator:?}");
+        // The first lies under the threshold.
+        assert_eq!(outputs[1].to_f64().unwrap(), [0.5 * (-10.0 + 100.0 - 1000.0)]);
+        assert_eq!(outputs[2].to_f64().unwrap(), [0.0]);
     }
 }

@@ -1,0 +1,83 @@
+//! Quantization-aware training (Jacob et al. 2018, section 3): a graph that rounds while it is trained, and the quantized
+//! graph that the trained one becomes.
+//!
+//! [`prepare`] says what to observe, [`make_aware`] puts rounding nodes into the graph at the places where `static` would
+//! quantize, whoever trains changes initializers only, and [`bake`] turns the result into codes with QuantizeLinear and
+//! DequantizeLinear. What is trained is what is baked: the two compute the same but for the rounding of floats.
+//!
+//! For widths that shrink while training, [`strip`] gives back the trained graph in float, to be prepared again for fewer
+//! bits.
+
+mod activations;
+mod bake;
+mod bounds;
+mod builder;
+mod error;
+mod evaluate;
+mod grid;
+mod initialize;
+mod insert;
+mod prepare;
+mod reductions;
+mod settings;
+mod sites;
+mod trained;
+mod weights;
+
+use bantam_graph::Graph;
+
+use crate::plan::{Plan, Site};
+
+pub use bake::{Baked, bake, strip};
+pub use error::AwareError;
+pub use insert::make_aware;
+pub use prepare::{Preparation, prepare};
+pub use settings::{
+    ActivationMapping, AwareSettings, BatchNormalizationMode, Edges, InitialScale, ScaleTraining,
+    WeightMapping,
+};
+
+/// A graph that rounds weights and activations to the levels they will have.
+#[derive(Clone, Debug)]
+pub struct Aware {
+    /// The graph to train. Training may change its initializers, but neither names nor nodes.
+    pub graph: Graph,
+    /// Initializers of quantizers that are to be trained beside the network's own parameters.
+    pub parameters: Vec<ScaleRule>,
+    /// Initializers of quantizers that must stay as they are.
+    pub fixed: Vec<String>,
+    /// What is quantized and why, with the scales from before training; of the graph with BatchNormalization folded.
+    pub plan: Plan,
+    quantizers: Vec<Quantizer>,
+}
+
+/// How a trainable initializer of a quantizer is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleRule {
+    /// Name of the initializer.
+    pub name: String,
+    /// Multiplies the learning rate.
+    pub learning_rate_factor: f32,
+    /// Elements are raised to it after each step.
+    pub lower_bound: Option<f32>,
+    /// Whether weight decay applies.
+    pub decay: bool,
+}
+
+/// A quantizer of the trained graph.
+#[derive(Clone, Debug)]
+struct Quantizer {
+    /// Name of the FakeQuant or FakeSign node.
+    node: String,
+    /// Where its codes go, in the graph with BatchNormalization folded.
+    sites: Vec<Site>,
+    kind: QuantizerKind,
+}
+
+#[derive(Clone, Debug)]
+enum QuantizerKind {
+    /// Of a value; so many nodes lie between it and the quantizer.
+    Activation { before: usize },
+    /// Of the constant of this name, as nodes named by their first outputs read it.
+    Weight { weight: String, axis: Option<usize> },
+}
