@@ -186,7 +186,8 @@ impl DataSet {
             }
             files => Source::arrays(files, Role::Input(name))?,
         };
-        Input::new(name, references[0].path.clone(), source, preprocess)
+        let input = Input::new(name, references[0].path.clone(), source, preprocess)?;
+        input.augmented(self.manifest.augment.get(name))
     }
 
     /// Image folders of the same input have the same classes in every split, or labels would not mean the same.
@@ -273,6 +274,7 @@ fn of_source(path: PathBuf, source: Source) -> Input {
         transform: Transform::identity(source.dtype(), &source.row_shape()),
         source,
         preprocess: Default::default(),
+        augmentation: None,
     }
 }
 

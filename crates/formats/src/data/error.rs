@@ -117,6 +117,16 @@ pub enum DataError {
         name: String,
         hint: String,
     },
+    #[error(
+        "input {input:?} ({}): samples of shape {shape:?} cannot be augmented, they are not known to be images\nhint: set \
+         `layout` in [preprocess.{input}], such as \"NCHW\"",
+        path.display()
+    )]
+    Augment {
+        input: String,
+        path: PathBuf,
+        shape: Vec<usize>,
+    },
     #[error("input {input:?} ({}): {problem}", path.display())]
     Transform {
         input: String,

@@ -60,6 +60,9 @@ pub struct Augment {
     /// Pad by this many zeros on every side, then crop at random to the old size.
     #[serde(default)]
     pub crop_padding: usize,
+    /// Set a square of this side to zero, its middle anywhere in the sample (DeVries and Taylor 2017).
+    #[serde(default)]
+    pub cutout: usize,
 }
 
 /// Along which axis samples are mirrored.
@@ -143,11 +146,11 @@ impl Manifest {
         if let Some((key, problem)) = preprocess {
             return Some(format!("[preprocess.{key}]: {problem}"));
         }
-        let padded = self
-            .augment
-            .iter()
-            .find(|(_, augment)| augment.crop_padding > MAX_SIDE);
-        padded.map(|(key, _)| format!("[augment.{key}]: `crop_padding` is more than {MAX_SIDE}"))
+        self.augment.iter().find_map(|(key, augment)| {
+            let sides = [("crop_padding", augment.crop_padding), ("cutout", augment.cutout)];
+            let (name, _) = sides.into_iter().find(|(_, side)| *side > MAX_SIDE)?;
+            Some(format!("[augment.{key}]: `{name}` is more than {MAX_SIDE}"))
+        })
     }
 }
 
@@ -223,6 +226,7 @@ mod tests {
             [augment.input]
             flip = "horizontal"
             crop_padding = 4
+            cutout = 8
             "#,
         )
         .unwrap();

@@ -34,6 +34,7 @@
 //! course ([`Split::for_inputs`]): without a `[preprocess]` section, pixels 0 to 255 reach a float input as 0.0 to 255.0.
 
 mod array;
+mod augment;
 mod check;
 mod cifar;
 mod dataset;

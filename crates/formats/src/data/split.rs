@@ -6,6 +6,8 @@ use bantam_tensor::{Batch, Buffer, Samples, SamplesError, Tensor};
 use rayon::prelude::*;
 
 use super::DataError;
+use super::augment::Augmentation;
+use super::manifest::Augment;
 use super::preprocess::Preprocess;
 use super::source::Source;
 use super::transform::Transform;
@@ -30,6 +32,8 @@ pub(super) struct Input {
     pub(super) source: Source,
     pub(super) preprocess: Preprocess,
     pub(super) transform: Transform,
+    /// What training does to samples.
+    pub(super) augmentation: Option<Augmentation>,
 }
 
 impl Input {
@@ -55,6 +59,7 @@ impl Input {
                 source,
                 preprocess,
                 transform,
+                augmentation: None,
             }),
             Err(problem) => Err(DataError::Transform {
                 input: name.to_owned(),
@@ -64,8 +69,24 @@ impl Input {
         }
     }
 
-    /// The samples with these indices, `[indices, ...]`.
-    fn gather(&self, indices: &[usize]) -> Result<Tensor, DataError> {
+    /// The same input, changed at random in training.
+    pub(super) fn augmented(mut self, how: Option<&Augment>) -> Result<Input, DataError> {
+        let Some(how) = how else {
+            return Ok(self);
+        };
+        let (dtype, shape) = (self.source.dtype(), self.source.row_shape());
+        let layout = self.transform.source_layout.or(self.source.fixed_layout());
+        let augmentation = layout.and_then(|layout| Augmentation::new(how.clone(), dtype, layout, &shape));
+        self.augmentation = Some(augmentation.ok_or_else(|| DataError::Augment {
+            input: self.name.clone(),
+            path: self.path.clone(),
+            shape,
+        })?);
+        Ok(self)
+    }
+
+    /// The samples with these indices, `[indices, ...]`, changed at random if there is something to draw from.
+    fn gather(&self, indices: &[usize], draw: Option<u64>) -> Result<Tensor, DataError> {
         let samples = self.source.rows();
         if let Some(&index) = indices.iter().find(|&&index| index >= samples) {
             return Err(DataError::Index { index, samples });
@@ -81,20 +102,23 @@ impl Input {
         match &self.source {
             Source::Arrays(_) => {
                 let mut rows = rows.chunks_exact_mut(row_bytes).zip(indices);
-                rows.try_for_each(|(out, &index)| self.read(index, out))?;
+                rows.try_for_each(|(out, &index)| self.read(index, draw, out))?;
             }
             // Decoding is slow enough to be worth threads; each image has its place, so their number does not show.
             Source::Images(_) => {
                 let rows = rows.par_chunks_exact_mut(row_bytes).zip(indices);
-                rows.try_for_each(|(out, &index)| self.read(index, out))?;
+                rows.try_for_each(|(out, &index)| self.read(index, draw, out))?;
             }
         }
         let shape = [&[indices.len()], self.transform.row_shape.as_slice()].concat();
         Tensor::from_buffer(self.transform.target, &shape, buffer).map_err(|_| too_large())
     }
 
-    fn read(&self, index: usize, out: &mut [u8]) -> Result<(), DataError> {
-        let sample = self.source.row(index)?;
+    fn read(&self, index: usize, draw: Option<u64>, out: &mut [u8]) -> Result<(), DataError> {
+        let mut sample = self.source.row(index)?;
+        if let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) {
+            sample = augmentation.apply(&sample, index, draw).into();
+        }
         self.transform
             .apply(&sample, out)
             .map_err(|value| DataError::Value {
@@ -122,6 +146,19 @@ impl Split {
                 transform.target,
                 transform.row_shape.as_slice(),
             )
+        })
+    }
+
+    fn gather(&self, indices: &[usize], draw: Option<u64>) -> Result<Batch, DataError> {
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| Ok((input.name.clone(), input.gather(indices, draw)?)));
+        let inputs = inputs.collect::<Result<_, DataError>>()?;
+        let labels = self.labels.as_ref().map(|labels| labels.gather(indices, None));
+        Ok(Batch {
+            inputs,
+            labels: labels.transpose()?,
         })
     }
 
@@ -162,17 +199,11 @@ impl Samples for Split {
     }
 
     fn batch(&self, indices: &[usize]) -> Result<Batch, SamplesError> {
-        let inputs = self
-            .inputs
-            .iter()
-            .map(|input| Ok((input.name.clone(), input.gather(indices)?)));
-        let inputs = inputs.collect::<Result<_, DataError>>()?;
-        let labels = self
-            .labels
-            .as_ref()
-            .map(|labels| labels.gather(indices))
-            .transpose()?;
-        Ok(Batch { inputs, labels })
+        Ok(self.gather(indices, None)?)
+    }
+
+    fn training_batch(&self, indices: &[usize], draw: u64) -> Result<Batch, SamplesError> {
+        Ok(self.gather(indices, Some(draw))?)
     }
 }
 

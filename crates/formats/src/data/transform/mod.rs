@@ -52,6 +52,8 @@ pub(crate) struct Transform {
     pub(crate) target: DType,
     pub(crate) row_shape: Vec<usize>,
     elements: usize,
+    /// That of the stored samples, if it is known.
+    pub(crate) source_layout: Option<Layout>,
     transpose: Option<Transpose>,
     values: Values,
 }
@@ -64,6 +66,7 @@ impl Transform {
             target: dtype,
             row_shape: row_shape.to_vec(),
             elements: row_shape.iter().product(),
+            source_layout: None,
             transpose: None,
             values: Values::Copy,
         }
@@ -80,6 +83,7 @@ impl Transform {
         let (mut channels, mut inner) = (1, 1);
         if let Some(to) = preprocess.layout {
             let from = source_layout(row_shape, to, fixed_layout, preprocess)?;
+            transform.source_layout = Some(from);
             channels = from.channel_count(row_shape);
             let converted = from.converted_shape(row_shape, to);
             transform.row_shape = converted.ok_or(TransformError::Channels { channels, to })?;
