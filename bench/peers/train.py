@@ -5,7 +5,7 @@
     bench/peers/.venv/bin/python bench/peers/train.py --data-dir DATA [--rounds 5] [--json]
 
 Each peer is a process of its own that lives through the run and waits while others work. In each round every row
-trains some steps; a figure is the median over all steps. Memory is the process's high-water mark. The networks are
+trains one step that does not count and some that do; a figure is the median over all steps. Memory is the process's high-water mark. The networks are
 those of `bantam new`; their numbers of parameters are compared. DATA holds cifar10/cifar10.toml.
 """
 
@@ -106,7 +106,7 @@ class Torch:
 
 
 class Bantam:
-    """`bantam new` once, then one `bantam train` a round: as many steps, after two that do not count."""
+    """`bantam new` once, then one `bantam train` of as many steps in each round."""
 
     def __init__(self, row, options, folder):
         self.row, self.options = row, options

@@ -1,7 +1,7 @@
 """One PyTorch peer of train.py: builds a network, then trains some steps for each line on stdin.
 
 Prints one JSON object a line: first {"parameters": ...}, then for each line {"images_per_second": [...], "peak_megabytes": ...},
-one figure for each step. Memory is the process's high-water mark, imports included.
+one figure for each step after the first, which does not count. Memory is the process's high-water mark, imports included.
 """
 
 import argparse
@@ -89,6 +89,7 @@ def main():
     print(json.dumps({"parameters": networks.parameters(network)}), flush=True)
     for _ in sys.stdin:
         speeds = []
+        step()  # brings back what the other peers have driven out of the caches
         for _ in range(options.steps):
             start = time.perf_counter()
             step()

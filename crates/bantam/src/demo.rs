@@ -6,7 +6,8 @@ use bantam_compress::quantize::{QuantizeSettings, method_by_name};
 use bantam_compress::target::target_by_name;
 use bantam_formats::onnx::SaveOptions;
 
-use crate::jobs::{QuantizeJob, QuantizeReport, quantize};
+use crate::jobs::{QuantizeJob, QuantizeReport, ReinitializeJob, quantize, reinitialize};
+use crate::networks::Initialization;
 use crate::{Error, Progress, write_whole};
 
 /// The files of the demo, as `demo/train.py` made them.
@@ -33,15 +34,31 @@ pub fn write_files(folder: &Path) -> Result<(), Error> {
         .try_for_each(|(name, contents)| write_whole(&folder.join(name), contents))
 }
 
+/// Writes the demo's network with weights that have learned nothing yet, as `digits-fresh.onnx`; gives its path.
+///
+/// # Errors
+/// When [`write_files`] has not been there, or the file cannot be written.
+pub fn write_fresh_network(folder: &Path, seed: u64) -> Result<PathBuf, Error> {
+    let output = folder.join("digits-fresh.onnx");
+    reinitialize(&ReinitializeJob {
+        model: folder.join("digits.onnx"),
+        initialization: Initialization::Standard,
+        seed,
+        output: output.clone(),
+    })?;
+    Ok(output)
+}
+
 /// Quantizes the demo's network to INT8 and scores both on the test images.
 pub fn demo(folder: &Path, progress: &dyn Progress) -> Result<QuantizeReport, Error> {
     write_files(folder)?;
-    quantize(&job(folder.to_owned()), progress)
+    quantize(&quantize_job(folder, &folder.join("digits.onnx")), progress)
 }
 
-fn job(folder: PathBuf) -> QuantizeJob {
+/// Static INT8 quantization of a network for the demo's images.
+fn quantize_job(folder: &Path, model: &Path) -> QuantizeJob {
     QuantizeJob {
-        model: folder.join("digits.onnx"),
+        model: model.to_owned(),
         data: Some(folder.join("digits.toml")),
         method: method_by_name("static").expect("listed"),
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
@@ -55,5 +72,34 @@ fn job(folder: PathBuf) -> QuantizeJob {
         limit: usize::MAX,
         output: folder.join("digits-int8.onnx"),
         save: SaveOptions::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NoProgress;
+    use crate::jobs::{EvalJob, RuntimeChoice, eval};
+
+    #[test]
+    fn the_fresh_network_guesses() {
+        let folder = tempfile::tempdir().unwrap();
+        write_files(folder.path()).unwrap();
+        let score = |model: PathBuf| {
+            let job = EvalJob {
+                model,
+                data: folder.path().join("digits.toml"),
+                split: "test".to_owned(),
+                metrics: vec!["top1".to_owned()],
+                runtime: RuntimeChoice::Bantam,
+                limit: usize::MAX,
+                batch: None,
+                threads: 1,
+            };
+            eval(&job, &NoProgress).unwrap().scores.metrics["top1"].value
+        };
+        assert!(score(folder.path().join("digits.onnx")) > 0.98);
+        // One in ten by chance; weights that have not learned may still tell a few digits from the others.
+        assert!(score(write_fresh_network(folder.path(), 0).unwrap()) < 0.4);
     }
 }

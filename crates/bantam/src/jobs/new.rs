@@ -1,10 +1,10 @@
 //! Making fresh networks.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use bantam_formats::onnx::SaveOptions;
-use bantam_graph::{Graph, InferOptions, ValueId, cost, infer_shapes};
-use bantam_tensor::Tensor;
+use bantam_graph::{Graph, InferOptions, Op, ValueId, cost, infer_shapes};
 use serde::Serialize;
 
 use super::inspect::with_batch;
@@ -89,31 +89,32 @@ fn report(name: &str, output: &Path, seed: u64, graph: Graph) -> Result<NewRepor
     let options = with_batch(&graph, 1);
     infer_shapes(&mut graph, &options).or_else(|_| infer_shapes(&mut graph, &InferOptions::default()))?;
     let cost = cost(&graph);
-    let statistics = running_statistics(&graph);
     Ok(NewReport {
         network: name.to_owned(),
         output: output.to_owned(),
         seed,
         parameters: cost.parameters,
-        trainable_parameters: cost.parameters - statistics,
+        trainable_parameters: trainable_parameters(&graph),
         macs: cost.macs,
         bytes: super::model_bytes(output),
         constants: None,
     })
 }
 
-/// Elements of the running means and variances, each constant once.
-fn running_statistics(graph: &Graph) -> u64 {
+/// Elements of float constants that are no single numbers, as bounds are, and no running means or variances.
+fn trainable_parameters(graph: &Graph) -> u64 {
     let norms = graph
         .nodes
         .iter()
-        .filter(|node| node.op.name() == "BatchNormalization");
-    let mut ids: Vec<ValueId> = norms
+        .filter(|node| matches!(node.op, Op::BatchNormalization(_)));
+    let statistics: HashSet<ValueId> = norms
         .flat_map(|node| [node.input(3), node.input(4)])
         .flatten()
         .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let elements = |id: &ValueId| graph.constant(*id).map_or(0, Tensor::len);
-    ids.iter().map(elements).sum::<usize>() as u64
+    let trained = graph.values.iter().enumerate().filter_map(|(index, value)| {
+        let tensor = value.initializer.as_ref()?;
+        let is_weight = tensor.dtype().is_float() && tensor.rank() > 0;
+        (is_weight && !statistics.contains(&ValueId::new(index))).then_some(tensor.len() as u64)
+    });
+    trained.sum()
 }

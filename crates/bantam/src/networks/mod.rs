@@ -15,7 +15,7 @@ mod resnet;
 pub use builder::{Net, Window};
 pub use initialize::{Initialization, InitializeReport, SCHEMES, initialize, scheme_by_name};
 
-use bantam_graph::Model;
+use bantam_graph::{Graph, InferOptions, Model, infer_shapes};
 
 use crate::Error;
 
@@ -96,7 +96,18 @@ pub fn network(network: &Network, settings: &NetworkSettings) -> Result<Model, E
     let mut model = (network.build)(&shape)?;
     let scheme = settings.initialization.unwrap_or(network.initialization);
     initialize(&mut model.graph, scheme, settings.seed)?;
+    declare_outputs(&mut model.graph)?;
     Ok(model)
+}
+
+/// Writes down the types of the outputs, as the standard wants.
+fn declare_outputs(graph: &mut Graph) -> Result<(), Error> {
+    let mut inferred = graph.clone();
+    infer_shapes(&mut inferred, &InferOptions::default())?;
+    for id in graph.outputs.clone() {
+        graph.value_mut(id).ty = inferred.value(id).ty.clone();
+    }
+    Ok(())
 }
 
 /// Checked sizes of a network.
