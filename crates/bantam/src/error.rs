@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use bantam_compress::RewriteError;
 use bantam_compress::evaluate::EvaluateError;
 use bantam_compress::quantize::QuantizeError;
+use bantam_compress::quantize::aware::AwareError;
 use bantam_compress::select::SelectorError;
 use bantam_compress::stats::ObserveError;
+use bantam_compress::train::TrainError;
 use bantam_exec::{CompileError, RunError};
 use bantam_formats::data::DataError;
 use bantam_formats::onnx::OnnxError;
@@ -32,6 +34,10 @@ pub enum Error {
     Quantize(#[from] QuantizeError),
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
+    #[error(transparent)]
+    Aware(#[from] AwareError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
     #[error(transparent)]
     Compile(#[from] CompileError),
     #[error(transparent)]

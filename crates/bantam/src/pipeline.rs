@@ -1,7 +1,7 @@
 //! The pipeline, one function for each arrow:
 //!
 //! ```text
-//! load -> prepare -> observe -> plan -> rewrite -> evaluate -> export
+//! load -> prepare -> observe -> plan -> rewrite -> (train) -> evaluate -> export
 //! ```
 //!
 //! Every function takes values and gives a value; any of them can be called alone.
@@ -13,6 +13,7 @@ use bantam_compress::evaluate::{EvaluateOptions, Metric, Runner, Scores, evaluat
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::{Method, QuantizeSettings};
 use bantam_compress::stats::{ObserveOptions, Stats, observe as watch};
+use bantam_compress::train::{Checkpoint, Observer, ParameterRule, TrainError, TrainSettings, Trained};
 use bantam_exec::{CompileOptions, Program};
 use bantam_formats::data::{DataSet, InputSpec, Split, sample_indices};
 use bantam_formats::onnx::{self, SaveOptions};
@@ -26,7 +27,7 @@ use crate::{Error, Progress};
 pub(crate) const BATCH: usize = 32;
 
 /// The same while calibrating, where several batches are in flight.
-const CALIBRATION_BATCH: usize = 8;
+pub(crate) const CALIBRATION_BATCH: usize = 8;
 
 /// Reads a model. Weights stay in the mapped file until they are looked at.
 pub fn load(path: &Path) -> Result<Model, Error> {
@@ -96,6 +97,19 @@ pub fn rewrite(model: &Model, plan: &Plan) -> Result<Model, Error> {
         graph,
         ..model.clone()
     })
+}
+
+/// Trains a graph, in the form in which it was loaded, on samples; see [`bantam_compress::train::train`].
+pub fn train(
+    graph: &Graph,
+    samples: &dyn Samples,
+    settings: &TrainSettings,
+    rules: &[ParameterRule],
+    teacher: Option<&Graph>,
+    resume: Option<&Checkpoint>,
+    observer: &mut dyn Observer,
+) -> Result<Trained, TrainError> {
+    bantam_compress::train::train(graph, samples, settings, rules, teacher, resume, observer)
 }
 
 /// Compiles a model for our own executor, in the form that [`prepare`] gives.

@@ -6,6 +6,8 @@ pub trait Progress: Sync {
     fn start(&self, stage: &str, total: usize);
     /// So many steps of the stage are done.
     fn at(&self, done: usize);
+    /// A few words on how it goes.
+    fn note(&self, _text: &str) {}
     /// The stage is over.
     fn finish(&self);
 }

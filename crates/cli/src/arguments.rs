@@ -1,8 +1,10 @@
 //! The command line, as it is written.
 
 mod new;
+mod train;
 
 pub(crate) use new::New;
+pub(crate) use train::{Quantization, Train};
 
 use std::path::PathBuf;
 
@@ -32,6 +34,9 @@ pub(crate) enum Command {
     /// Quantize a model
     #[command(after_help = QUANTIZE_EXAMPLES)]
     Quantize(Box<Quantize>),
+    /// Fine-tune a model, distil it, or train it to be quantized
+    #[command(after_help = train::EXAMPLES)]
+    Train(Box<Train>),
     /// Score a model, with confidence intervals
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Eval),

@@ -32,6 +32,12 @@ impl Progress for Bars {
         }
     }
 
+    fn note(&self, text: &str) {
+        if let Some(bar) = &*self.bar() {
+            bar.set_message(text.to_owned());
+        }
+    }
+
     fn finish(&self) {
         if let Some(bar) = self.bar().take() {
             bar.finish_and_clear();

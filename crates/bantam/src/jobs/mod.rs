@@ -6,6 +6,7 @@ mod eval;
 mod inspect;
 mod new;
 mod quantize;
+mod train;
 
 pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
@@ -13,13 +14,14 @@ pub use eval::{EvalJob, EvalReport, eval};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
 pub use quantize::{QuantizeJob, QuantizeReport, quantize};
+pub use train::{TrainJob, TrainReport, train};
 
 use std::path::{Path, PathBuf};
 
 use bantam_compress::evaluate::{Estimate, Metric, Runner, Scores};
 use serde::Serialize;
 
-use crate::{Error, pipeline, runtime};
+use crate::{Error, Progress, pipeline, runtime};
 
 /// What runs a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,57 @@ impl ScoreReport {
             bytes: model_bytes(model),
         }
     }
+}
+
+/// Scores a model and what was made of it on the same samples, in our own executor.
+fn score_both(
+    (before, after): (&Path, &Path),
+    data: Option<&Path>,
+    split: &str,
+    (metrics, limit): (&[String], usize),
+    progress: &dyn Progress,
+) -> Result<CompareReport, Error> {
+    let data = data.ok_or_else(|| Error::Usage {
+        message: "scoring needs data".to_owned(),
+        hint: "give --data FILE, or --no-eval to skip scoring".to_owned(),
+    })?;
+    let first = EvalJob {
+        model: before.to_owned(),
+        data: data.to_owned(),
+        split: split.to_owned(),
+        metrics: metrics.to_vec(),
+        runtime: RuntimeChoice::Bantam,
+        limit,
+        batch: None,
+        threads: 0,
+    };
+    let job = CompareJob {
+        first,
+        second: after.to_owned(),
+        second_runtime: RuntimeChoice::Bantam,
+    };
+    compare(&job, progress)
+}
+
+/// Fails early where the result could not be written, instead of after the work.
+fn check_writable(path: &Path) -> Result<(), Error> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let probe = tempfile::Builder::new().prefix(".bantam-").tempfile_in(folder);
+    let hint = "choose an output in a folder that exists and can be written";
+    let fail = |source| Error::File {
+        path: path.to_owned(),
+        action: "cannot be written",
+        source,
+        hint,
+    };
+    if path.exists() && !path.is_file() {
+        // Renaming the complete file would replace a device like `/dev/null`.
+        return Err(fail(std::io::Error::other("it is not a regular file")));
+    }
+    probe.map(drop).map_err(fail)
 }
 
 /// Size of a model on disk, external data included.

@@ -12,7 +12,7 @@ use bantam_graph::Model;
 use bantam_tensor::Samples;
 use serde::Serialize;
 
-use super::{CompareJob, CompareReport, EvalJob, RuntimeChoice, compare};
+use super::{CompareReport, check_writable, score_both};
 use crate::{Error, Progress, pipeline};
 
 /// What to quantize and how.
@@ -112,7 +112,16 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
     let scores = job
         .score_split
         .as_ref()
-        .map(|split| score_both(job, split, progress))
+        .map(|split| {
+            let models = (job.model.as_path(), job.output.as_path());
+            score_both(
+                models,
+                job.data.as_deref(),
+                split,
+                (&job.metrics, job.limit),
+                progress,
+            )
+        })
         .transpose()?;
     let kept = plan
         .decisions
@@ -187,32 +196,6 @@ fn missing_data(method: &str) -> Error {
     }
 }
 
-fn score_both(job: &QuantizeJob, split: &str, progress: &dyn Progress) -> Result<CompareReport, Error> {
-    let data = job.data.clone().ok_or_else(|| Error::Usage {
-        message: "scoring needs data".to_owned(),
-        hint: "give --data FILE, or --no-eval to skip scoring".to_owned(),
-    })?;
-    let first = EvalJob {
-        model: job.model.clone(),
-        data,
-        split: split.to_owned(),
-        metrics: job.metrics.clone(),
-        runtime: RuntimeChoice::Bantam,
-        limit: job.limit,
-        batch: None,
-        threads: 0,
-    };
-    let (second, second_runtime) = (job.output.clone(), RuntimeChoice::Bantam);
-    compare(
-        &CompareJob {
-            first,
-            second,
-            second_runtime,
-        },
-        progress,
-    )
-}
-
 fn warnings(job: &QuantizeJob) -> Vec<String> {
     if job.plan.is_some() || job.method.name() != "static" {
         return Vec::new();
@@ -222,27 +205,6 @@ fn warnings(job: &QuantizeJob) -> Vec<String> {
         (settings.activations.name(), settings.symmetric_activations),
         (settings.weights.name(), settings.symmetric_weights),
     )
-}
-
-/// Fails early where the result could not be written, instead of after the work.
-fn check_writable(path: &Path) -> Result<(), Error> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let probe = tempfile::Builder::new().prefix(".bantam-").tempfile_in(folder);
-    let hint = "choose an output in a folder that exists and can be written";
-    let fail = |source| Error::File {
-        path: path.to_owned(),
-        action: "cannot be written",
-        source,
-        hint,
-    };
-    if path.exists() && !path.is_file() {
-        // Renaming the complete file would replace a device like `/dev/null`.
-        return Err(fail(std::io::Error::other("it is not a regular file")));
-    }
-    probe.map(drop).map_err(fail)
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Error> {

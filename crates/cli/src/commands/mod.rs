@@ -10,6 +10,7 @@ pub(crate) mod list;
 pub(crate) mod new;
 pub(crate) mod quantize;
 mod steps;
+pub(crate) mod train;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use bantam::Error;
 use bantam::compress::quantize::{QuantizeSettings, method_by_name};
 use bantam::compress::range::{RANGES, RangeMethod, range_by_name};
 use bantam::compress::select::Selector;
-use bantam::compress::target::{TARGETS, target_by_name};
+use bantam::compress::target::{TARGETS, Target, target_by_name};
 use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::jobs::{self, QuantizeJob, QuantizeReport};
 use bantam::tensor::{FORMATS, FormatKind, Granularity, NumberFormat, format_by_name};
@@ -70,15 +70,7 @@ fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
 }
 
 fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
-    let unknown_target = || {
-        Error::unknown_name(
-            "target",
-            &arguments.target,
-            TARGETS.iter().map(|target| target.name),
-        )
-    };
-    let mut settings =
-        QuantizeSettings::for_target(target_by_name(&arguments.target).ok_or_else(unknown_target)?);
+    let mut settings = QuantizeSettings::for_target(target(&arguments.target)?);
     if let Some(name) = &arguments.activations {
         settings.activations = integer_format(name)?;
         // Unsigned codes are there for values of one sign; signed ones are fast only around zero.
@@ -92,32 +84,38 @@ fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
         .symmetric_activations
         .unwrap_or(settings.symmetric_activations);
     settings.symmetric_weights = arguments.symmetric_weights.unwrap_or(settings.symmetric_weights);
-    settings.granularity = match arguments.granularity.as_str() {
-        "channel" => Granularity::Channel,
-        "tensor" => Granularity::Tensor,
-        other => {
-            return Err(Error::unknown_name(
-                "granularity",
-                other,
-                ["channel", "tensor"].into_iter(),
-            ));
-        }
-    };
+    settings.granularity = granularity(&arguments.granularity)?;
     settings.range = range(&arguments.range)?;
     settings.weight_range = range(&arguments.weight_range)?;
     settings.bias_correction = !arguments.no_bias_correction;
-    let selectors = |texts: &[String]| {
-        texts
-            .iter()
-            .map(|text| Selector::parse(text))
-            .collect::<Result<_, _>>()
-    };
     settings.include = selectors(&arguments.include)?;
     settings.exclude = selectors(&arguments.exclude)?;
     Ok(settings)
 }
 
-fn range(name: &str) -> Result<&'static dyn RangeMethod, Error> {
+/// The target of this name.
+pub(super) fn target(name: &str) -> Result<&'static Target, Error> {
+    let unknown = || Error::unknown_name("target", name, TARGETS.iter().map(|target| target.name));
+    target_by_name(name).ok_or_else(unknown)
+}
+
+pub(super) fn granularity(name: &str) -> Result<Granularity, Error> {
+    match name {
+        "channel" => Ok(Granularity::Channel),
+        "tensor" => Ok(Granularity::Tensor),
+        other => {
+            let known = ["channel", "tensor"].into_iter();
+            Err(Error::unknown_name("granularity", other, known))
+        }
+    }
+}
+
+pub(super) fn selectors(texts: &[String]) -> Result<Vec<Selector>, Error> {
+    let parsed = texts.iter().map(|text| Selector::parse(text));
+    Ok(parsed.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn range(name: &str) -> Result<&'static dyn RangeMethod, Error> {
     range_by_name(name)
         .ok_or_else(|| Error::unknown_name("range", name, RANGES.iter().map(|range| range.name())))
 }

@@ -1,0 +1,203 @@
+//! Training one model.
+
+mod observer;
+mod quantized;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bantam_compress::quantize::aware::AwareSettings;
+use bantam_compress::train::{Checkpoint, EpochReport, ParameterRule, TrainSettings, Trained};
+use bantam_formats::data::Split;
+use bantam_formats::onnx::SaveOptions;
+use bantam_graph::{Graph, Model};
+use serde::Serialize;
+
+use super::{CompareReport, check_writable, score_both};
+use crate::{Error, Progress, pipeline};
+use observer::Watcher;
+use quantized::Quantized;
+
+/// What to train and how.
+#[derive(Clone)]
+pub struct TrainJob {
+    /// The model's file.
+    pub model: PathBuf,
+    /// The data set.
+    pub data: PathBuf,
+    /// How to train.
+    pub settings: TrainSettings,
+    /// The model rounds while it is trained, and is quantized in the end.
+    pub quantize: Option<AwareSettings>,
+    /// Number of calibration samples, if it is quantized.
+    pub calibration_samples: usize,
+    /// The network to learn from.
+    pub teacher: Option<PathBuf>,
+    /// Where to keep what training resumes from.
+    pub checkpoint: PathBuf,
+    /// Keep the checkpoint when training is over.
+    pub keep_checkpoint: bool,
+    /// Steps between checkpoints within an epoch.
+    pub checkpoint_steps: Option<u64>,
+    /// Go on from the checkpoint, if there is one.
+    pub resume: bool,
+    /// File for a line of JSON for each step and epoch.
+    pub metrics_out: Option<PathBuf>,
+    /// Score both models on this split.
+    pub score_split: Option<String>,
+    /// Score the model after each epoch too; the scores choose nothing.
+    pub score_epochs: bool,
+    /// Metrics of the scores.
+    pub metrics: Vec<String>,
+    /// Number of scored samples.
+    pub limit: usize,
+    /// Where to write the result.
+    pub output: PathBuf,
+    /// How to write it.
+    pub save: SaveOptions,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainReport {
+    /// The model's file.
+    pub model: PathBuf,
+    /// The result's file.
+    pub output: PathBuf,
+    /// Steps.
+    pub steps: u64,
+    /// Samples of a second, of the median step of the last epoch.
+    pub samples_per_second: f64,
+    /// Parts of the forward pass, all but the last of which ran twice.
+    pub segments: usize,
+    /// Time for all but scoring the result.
+    pub seconds: f64,
+    /// Size of the model in bytes.
+    pub bytes_before: u64,
+    /// Size of the result in bytes.
+    pub bytes_after: u64,
+    /// The epochs.
+    pub epochs: Vec<EpochReport>,
+    /// The first metric after each epoch, if it was asked for.
+    pub epoch_scores: Vec<f64>,
+    /// Values and constants that are quantized.
+    pub quantized: usize,
+    /// Both models on the test split.
+    pub scores: Option<CompareReport>,
+}
+
+/// Trains a model: reads, trains on the split `train`, writes, and scores both models.
+///
+/// # Errors
+/// When files, settings and data do not fit together, or when training stops.
+pub fn train(job: &TrainJob, progress: &dyn Progress) -> Result<TrainReport, Error> {
+    let start = Instant::now();
+    super::metrics_by_name(&job.metrics)?;
+    check_writable(&job.output)?;
+    check_writable(&job.checkpoint)?;
+    job.metrics_out.as_deref().map(check_writable).transpose()?;
+    let model = pipeline::inline(&pipeline::load(&job.model)?)?.into_owned();
+    let split = pipeline::open_split(&job.data, "train", &model.graph)?;
+    let quantized = match &job.quantize {
+        Some(settings) => Some(Quantized::new(&model.graph, settings, &split, job, progress)?),
+        None => None,
+    };
+    let graph = quantized
+        .as_ref()
+        .map_or(&model.graph, |quantized| &quantized.aware.graph);
+    let rules = quantized.as_ref().map_or(Vec::new(), Quantized::rules);
+    let mut watcher = Watcher::new(job, &model, progress)?;
+    let trained = run(job, graph, &split, &rules, &mut watcher)?;
+    let epoch_scores = watcher.scores;
+    progress.finish();
+    let (result, count) = match quantized {
+        Some(quantized) => quantized.bake(trained.graph.clone())?,
+        None => (trained.graph.clone(), 0),
+    };
+    let result = Model {
+        graph: result,
+        ..model
+    };
+    pipeline::export(&result, &job.output, &job.save)?;
+    if !job.keep_checkpoint {
+        // Training is over; a file that cannot be removed does no harm.
+        let _ = std::fs::remove_file(&job.checkpoint);
+    }
+    report(
+        job,
+        &trained,
+        (start.elapsed().as_secs_f64(), count, epoch_scores),
+        progress,
+    )
+}
+
+fn run(
+    job: &TrainJob,
+    graph: &Graph,
+    split: &Split,
+    rules: &[ParameterRule],
+    watcher: &mut Watcher<'_>,
+) -> Result<Trained, Error> {
+    let teacher = job.teacher.as_deref().map(pipeline::load).transpose()?;
+    let teacher = teacher.as_ref().map(pipeline::inline).transpose()?;
+    let resume = match job.resume && job.checkpoint.exists() {
+        true => Some(read_checkpoint(job)?),
+        false => None,
+    };
+    let teacher = teacher.as_deref().map(|teacher| &teacher.graph);
+    let trained = pipeline::train(
+        graph,
+        split,
+        &job.settings,
+        rules,
+        teacher,
+        resume.as_ref(),
+        watcher,
+    );
+    trained.map_err(|error| watcher.explain(error))
+}
+
+fn read_checkpoint(job: &TrainJob) -> Result<Checkpoint, Error> {
+    let bytes = std::fs::read(&job.checkpoint).map_err(|source| Error::File {
+        path: job.checkpoint.clone(),
+        action: "cannot be read",
+        source,
+        hint: "start anew without --resume",
+    })?;
+    Ok(Checkpoint::from_bytes(&bytes)?)
+}
+
+fn report(
+    job: &TrainJob,
+    trained: &Trained,
+    (seconds, quantized, epoch_scores): (f64, usize, Vec<f64>),
+    progress: &dyn Progress,
+) -> Result<TrainReport, Error> {
+    let scores = job.score_split.as_ref().map(|split| {
+        let models = (job.model.as_path(), job.output.as_path());
+        score_both(
+            models,
+            Some(&job.data),
+            split,
+            (&job.metrics, job.limit),
+            progress,
+        )
+    });
+    Ok(TrainReport {
+        model: job.model.clone(),
+        output: job.output.clone(),
+        steps: trained.steps,
+        samples_per_second: trained
+            .history
+            .last()
+            .map_or(0.0, |epoch| epoch.samples_per_second),
+        segments: trained.segments,
+        seconds,
+        bytes_before: super::model_bytes(&job.model),
+        bytes_after: super::model_bytes(&job.output),
+        epochs: trained.history.clone(),
+        epoch_scores,
+        quantized,
+        scores: scores.transpose()?,
+    })
+}

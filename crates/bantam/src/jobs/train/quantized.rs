@@ -1,0 +1,71 @@
+//! Quantization-aware training of a model.
+
+use bantam_compress::plan::Action;
+use bantam_compress::quantize::aware::{Aware, AwareSettings, bake, make_aware, prepare};
+use bantam_compress::stats::{ObserveOptions, observe};
+use bantam_compress::train::ParameterRule;
+use bantam_formats::data::{Split, sample_indices};
+use bantam_graph::Graph;
+use bantam_tensor::Samples;
+
+use super::TrainJob;
+use crate::{Error, Progress, pipeline};
+
+/// A model that rounds.
+pub(super) struct Quantized {
+    pub(super) aware: Aware,
+}
+
+impl Quantized {
+    /// Calibrates, and puts the quantizers in.
+    pub(super) fn new(
+        graph: &Graph,
+        settings: &AwareSettings,
+        split: &Split,
+        job: &TrainJob,
+        progress: &dyn Progress,
+    ) -> Result<Quantized, Error> {
+        let preparation = prepare(graph, settings)?;
+        let indices = sample_indices(split.len(), job.calibration_samples, job.settings.seed);
+        progress.start("calibrate", indices.len());
+        let report = |done| progress.at(done);
+        let options = ObserveOptions {
+            indices: &indices,
+            batch_size: pipeline::batch_size(graph, pipeline::CALIBRATION_BATCH),
+            progress: &report,
+        };
+        let stats = observe(&preparation.observed, split, &preparation.requests, &options);
+        progress.finish();
+        Ok(Quantized {
+            aware: make_aware(&preparation, &stats?)?,
+        })
+    }
+
+    /// What is special about the quantizers' constants.
+    pub(super) fn rules(&self) -> Vec<ParameterRule> {
+        let learned = self.aware.parameters.iter().map(|rule| ParameterRule {
+            name: rule.name.clone(),
+            decays: rule.decay,
+            learning_rate_factor: rule.learning_rate_factor,
+            lower_bound: rule.lower_bound,
+        });
+        let fixed = self.aware.fixed.iter().map(|name| ParameterRule {
+            name: name.clone(),
+            decays: false,
+            learning_rate_factor: 0.0,
+            lower_bound: None,
+        });
+        learned.chain(fixed).collect()
+    }
+
+    /// The quantized graph, and how many values and constants it quantizes.
+    pub(super) fn bake(mut self, trained: Graph) -> Result<(Graph, usize), Error> {
+        self.aware.graph = trained;
+        let baked = bake(&self.aware)?;
+        let decisions = baked.plan.decisions.iter();
+        let count = decisions
+            .filter(|decision| decision.action != Action::Keep)
+            .count();
+        Ok((baked.graph, count))
+    }
+}

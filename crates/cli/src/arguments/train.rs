@@ -1,0 +1,215 @@
+//! The arguments of `bantam train`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(super) const EXAMPLES: &str = "Examples:
+  bantam train model.onnx --data data.toml --epochs 10 --learning-rate 0.05 -o tuned.onnx
+  bantam train model.onnx --data data.toml --optimizer adamw --weight-decay 0.05 --warmup 1 --ema 0.999 -o tuned.onnx
+  bantam train small.onnx --data data.toml --teacher large.onnx --temperature 4 -o distilled.onnx
+  bantam train model.onnx --data data.toml --quantize --weights int4 --activations uint4 -o model-w4a4.onnx
+  bantam train model.onnx --data data.toml --epochs 50 --resume -o tuned.onnx";
+
+#[derive(Args)]
+pub(crate) struct Train {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Data set: a TOML manifest; its split `train` is learned from, with what its [augment] sections say
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Times that all samples are seen
+    #[arg(long, default_value_t = 5)]
+    pub(crate) epochs: usize,
+    /// Samples of a step
+    #[arg(long, default_value_t = 128)]
+    pub(crate) batch: usize,
+    /// Stop after so many steps
+    #[arg(long)]
+    pub(crate) max_steps: Option<u64>,
+    /// What is minimized: cross-entropy, binary-cross-entropy, mse or next-token
+    #[arg(long, default_value = "cross-entropy")]
+    pub(crate) loss: String,
+    /// Share of the target that is spread over all classes
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) label_smoothing: f32,
+    /// sgd, adam, adamw or lamb
+    #[arg(long, default_value = "sgd")]
+    pub(crate) optimizer: String,
+    /// Momentum of sgd
+    #[arg(long, default_value_t = 0.9)]
+    pub(crate) momentum: f32,
+    /// Nesterov's momentum
+    #[arg(long)]
+    pub(crate) nesterov: bool,
+    /// The largest learning rate
+    #[arg(long, default_value_t = 0.01)]
+    pub(crate) learning_rate: f32,
+    /// How the rate changes: constant, step or cosine
+    #[arg(long, default_value = "cosine")]
+    pub(crate) schedule: String,
+    /// Epochs in which the rate grows from 0
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) warmup: f32,
+    /// Decay of weights; norms and biases have none
+    #[arg(long, default_value_t = 1e-4)]
+    pub(crate) weight_decay: f32,
+    /// Longest gradient of all parameters together
+    #[arg(long)]
+    pub(crate) clip_norm: Option<f32>,
+    /// Share that stays of a moving average of the weights, which is then the result
+    #[arg(long)]
+    pub(crate) ema: Option<f32>,
+    /// Parameters, or nodes that read them, that stay as they are; a glob, repeatable
+    #[arg(long)]
+    pub(crate) freeze: Vec<String>,
+    /// Epoch from which BatchNormalization takes its running statistics
+    #[arg(long)]
+    pub(crate) freeze_statistics: Option<usize>,
+    /// Share of the training samples that is kept apart to choose the best epoch by
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) validation: f32,
+    /// Stop after so many epochs without a better validation score
+    #[arg(long)]
+    pub(crate) patience: Option<usize>,
+    /// Most memory of a step, as 512MB or 2GB; parts of the forward pass run twice where that is needed
+    #[arg(long, value_parser = bytes)]
+    pub(crate) memory_limit: Option<u64>,
+    /// Chooses the order of samples and how they are changed
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) teacher: Teacher,
+    #[command(flatten)]
+    pub(crate) quantization: Quantization,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Learning from a teacher")]
+pub(crate) struct Teacher {
+    /// ONNX file of the network to learn from
+    #[arg(long)]
+    pub(crate) teacher: Option<PathBuf>,
+    /// Divides the scores of both
+    #[arg(long, default_value_t = 4.0, requires = "teacher")]
+    pub(crate) temperature: f32,
+    /// Share of the teacher in the loss; 1 needs no labels
+    #[arg(long, default_value_t = 0.9, requires = "teacher")]
+    pub(crate) teacher_weight: f32,
+    /// Values whose difference is added to the loss, STUDENT=TEACHER; repeatable
+    #[arg(long, requires = "teacher")]
+    pub(crate) feature: Vec<String>,
+    /// Factor of that difference
+    #[arg(long, default_value_t = 1.0, requires = "teacher")]
+    pub(crate) feature_weight: f32,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Quantization-aware training")]
+pub(crate) struct Quantization {
+    /// Round while training, and quantize the result
+    #[arg(long)]
+    pub(crate) quantize: bool,
+    /// Number format of weights, as int8, int4 or int2
+    #[arg(long, default_value = "int8", requires = "quantize")]
+    pub(crate) weights: String,
+    /// Number format of activations, as uint8 or uint4, or float
+    #[arg(long, default_value = "uint8", requires = "quantize")]
+    pub(crate) activations: String,
+    /// Number format of the first and last layer, or none for that of the others
+    #[arg(long, default_value = "int8", requires = "quantize")]
+    pub(crate) edges: String,
+    /// What becomes of scales: fixed, learned, lsq+ or power-of-two
+    #[arg(long, default_value = "learned", requires = "quantize")]
+    pub(crate) scales: String,
+    /// How weights become levels: uniform, dorefa, binary or ternary
+    #[arg(long, default_value = "uniform", requires = "quantize")]
+    pub(crate) weight_mapping: String,
+    /// How activations become levels: uniform, pact or binary
+    #[arg(long, default_value = "uniform", requires = "quantize")]
+    pub(crate) activation_mapping: String,
+    /// Where scales start: range or lsq
+    #[arg(long, default_value = "range", requires = "quantize")]
+    pub(crate) initial: String,
+    /// What becomes of BatchNormalization while training: keep or fold
+    #[arg(long, default_value = "keep", requires = "quantize")]
+    pub(crate) batch_normalization: String,
+    /// Scales of weights: channel or tensor
+    #[arg(long, default_value = "channel", requires = "quantize")]
+    pub(crate) granularity: String,
+    /// Range method of activations
+    #[arg(long, default_value = "mse", requires = "quantize")]
+    pub(crate) range: String,
+    /// Range method of weights
+    #[arg(long, default_value = "mse", requires = "quantize")]
+    pub(crate) weight_range: String,
+    /// Runtime that the result is for
+    #[arg(long, default_value = "onnxruntime", requires = "quantize")]
+    pub(crate) target: String,
+    /// Quantize only these nodes: op:CONV, name:GLOB or role:first|last|depthwise; repeatable
+    #[arg(long, requires = "quantize")]
+    pub(crate) include: Vec<String>,
+    /// Keep these nodes in float; repeatable
+    #[arg(long, requires = "quantize")]
+    pub(crate) exclude: Vec<String>,
+    /// Number of calibration samples
+    #[arg(long, default_value_t = 512, requires = "quantize")]
+    pub(crate) samples: usize,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Files and scores")]
+pub(crate) struct Files {
+    /// What training resumes from [default: the output with .checkpoint behind it, removed in the end]
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Make a checkpoint every so many steps, too
+    #[arg(long)]
+    pub(crate) checkpoint_steps: Option<u64>,
+    /// Go on from the checkpoint, if there is one
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Write a line of JSON for each step and each epoch
+    #[arg(long)]
+    pub(crate) metrics_out: Option<PathBuf>,
+    /// Score the model after each epoch, too
+    #[arg(long)]
+    pub(crate) score_epochs: bool,
+    /// Do not score the two models
+    #[arg(long)]
+    pub(crate) no_eval: bool,
+    /// Metric of the scores; repeatable
+    #[arg(long, default_value = "top1")]
+    pub(crate) metric: Vec<String>,
+    /// Score on so many samples only
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+    /// Opset of the result [default: the model's, or the lowest that can say it]
+    #[arg(long)]
+    pub(crate) opset: Option<i64>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// File for the result
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+}
+
+/// Reads a number of bytes with an optional unit.
+fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: &[(&str, u32)] = &[("KB", 10), ("MB", 20), ("GB", 30)];
+    let unit = UNITS
+        .iter()
+        .find(|(name, _)| text.to_ascii_uppercase().ends_with(name));
+    let (number, shift) = unit.map_or((text, 0), |(name, shift)| {
+        (&text[..text.len() - name.len()], *shift)
+    });
+    let number: Option<u64> = number.trim().parse().ok();
+    number
+        .and_then(|number| number.checked_shl(shift).filter(|bytes| bytes >> shift == number))
+        .ok_or_else(|| {
+            "a number of bytes is expected, with KB, MB or GB behind it or without\nhint: 512MB".to_owned()
+        })
+}

@@ -1,0 +1,164 @@
+//! `bantam train`.
+
+use bantam::Error;
+use bantam::compress::quantize::aware::{
+    ActivationMapping, AwareSettings, BatchNormalizationMode, InitialScale, ScaleTraining, WeightMapping,
+};
+use bantam::compress::train::{Distillation, Loss, Optimizer, Schedule, TrainSettings};
+use bantam::formats::onnx::{ExternalData, SaveOptions};
+use bantam::jobs::{self, TrainJob, TrainReport};
+
+use super::quantize::{granularity, range, selectors, target};
+use crate::arguments::{Quantization, Train};
+use crate::progress::Bars;
+use crate::{commands, output};
+
+pub(crate) fn run(arguments: &Train) -> Result<(), Error> {
+    let report = jobs::train(&job(arguments)?, &Bars::new())?;
+    if arguments.files.json {
+        return output::json(&report);
+    }
+    print(&report)
+}
+
+fn print(report: &TrainReport) -> Result<(), Error> {
+    for (index, epoch) in report.epochs.iter().enumerate() {
+        let percent = |what: &str, share: Option<f64>| {
+            share.map_or(String::new(), |share| format!(", {what} {:.2}%", share * 100.0))
+        };
+        output::talk(&format!(
+            "epoch {}: loss {:.4}{}{}{}, {:.0} samples/s",
+            epoch.epoch,
+            epoch.loss,
+            percent("right in training", epoch.accuracy),
+            percent("validation", epoch.validation),
+            percent("score", report.epoch_scores.get(index).copied()),
+            epoch.samples_per_second,
+        ));
+    }
+    if report.segments > 1 {
+        output::talk(&format!(
+            "{} of {} parts of the forward pass ran twice to save memory",
+            report.segments - 1,
+            report.segments
+        ));
+    }
+    output::talk(&format!(
+        "{} -> {}: {} steps in {:.1} s, {} -> {}",
+        report.model.display(),
+        report.output.display(),
+        report.steps,
+        report.seconds,
+        output::bytes(report.bytes_before),
+        output::bytes(report.bytes_after),
+    ));
+    match &report.scores {
+        Some(scores) => output::data(&commands::comparison(scores)),
+        None => Ok(()),
+    }
+}
+
+fn job(arguments: &Train) -> Result<TrainJob, Error> {
+    let files = &arguments.files;
+    let mut beside = files.output.as_os_str().to_owned();
+    beside.push(".checkpoint");
+    Ok(TrainJob {
+        model: arguments.model.clone(),
+        data: arguments.data.clone(),
+        settings: settings(arguments)?,
+        quantize: match arguments.quantization.quantize {
+            true => Some(aware(&arguments.quantization)?),
+            false => None,
+        },
+        calibration_samples: arguments.quantization.samples,
+        teacher: arguments.teacher.teacher.clone(),
+        checkpoint: files.checkpoint.clone().unwrap_or_else(|| beside.into()),
+        keep_checkpoint: files.checkpoint.is_some(),
+        checkpoint_steps: files.checkpoint_steps,
+        resume: files.resume,
+        metrics_out: files.metrics_out.clone(),
+        score_split: (!files.no_eval).then(|| "test".to_owned()),
+        score_epochs: files.score_epochs,
+        metrics: files.metric.clone(),
+        limit: files.limit.unwrap_or(usize::MAX),
+        output: files.output.clone(),
+        save: SaveOptions {
+            opset: files.opset,
+            external_data: ExternalData::Auto,
+        },
+    })
+}
+
+fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
+    let teacher = &arguments.teacher;
+    let distillation = teacher.teacher.as_ref().map(|_| Distillation {
+        temperature: teacher.temperature,
+        weight: teacher.teacher_weight,
+        features: teacher.feature.clone(),
+        feature_weight: teacher.feature_weight,
+    });
+    let optimizer = match by_name("optimizer", &arguments.optimizer, Optimizer::ALL)? {
+        Optimizer::Sgd { .. } => Optimizer::Sgd {
+            momentum: arguments.momentum,
+            nesterov: arguments.nesterov,
+        },
+        other => other,
+    };
+    Ok(TrainSettings {
+        epochs: arguments.epochs,
+        batch: arguments.batch,
+        max_steps: arguments.max_steps,
+        loss: by_name("loss", &arguments.loss, Loss::ALL)?,
+        label_smoothing: arguments.label_smoothing,
+        optimizer,
+        learning_rate: arguments.learning_rate,
+        schedule: by_name("schedule", &arguments.schedule, Schedule::ALL)?,
+        warmup: arguments.warmup,
+        weight_decay: arguments.weight_decay,
+        clip_norm: arguments.clip_norm,
+        ema: arguments.ema,
+        freeze: arguments.freeze.clone(),
+        freeze_statistics: arguments.freeze_statistics,
+        validation: arguments.validation,
+        patience: arguments.patience,
+        distillation,
+        memory_limit: arguments.memory_limit,
+        seed: arguments.seed,
+    })
+}
+
+fn by_name<T: Copy>(kind: &'static str, name: &str, all: &[(&str, T)]) -> Result<T, Error> {
+    let found = all.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| Error::unknown_name(kind, name, all.iter().map(|(name, _)| *name)))
+}
+
+fn aware(arguments: &Quantization) -> Result<AwareSettings, Error> {
+    let mut settings = AwareSettings::for_target(target(&arguments.target)?);
+    settings.set_formats(&arguments.weights, &arguments.activations)?;
+    settings.set_edges(&arguments.edges)?;
+    settings.quantize.granularity = granularity(&arguments.granularity)?;
+    settings.quantize.range = range(&arguments.range)?;
+    settings.quantize.weight_range = range(&arguments.weight_range)?;
+    settings.quantize.include = selectors(&arguments.include)?;
+    settings.quantize.exclude = selectors(&arguments.exclude)?;
+    macro_rules! choose {
+        ($field:ident, $kind:literal, $choice:ident) => {
+            let names = || $choice::ALL.iter().map(|choice| choice.name());
+            let chosen = $choice::from_name(&arguments.$field);
+            let unknown = || Error::unknown_name($kind, &arguments.$field, names());
+            settings.$field = chosen.ok_or_else(unknown)?;
+        };
+    }
+    choose!(scales, "training of scales", ScaleTraining);
+    choose!(weight_mapping, "mapping of weights", WeightMapping);
+    choose!(activation_mapping, "mapping of activations", ActivationMapping);
+    choose!(initial, "start of scales", InitialScale);
+    choose!(
+        batch_normalization,
+        "mode of BatchNormalization",
+        BatchNormalizationMode
+    );
+    Ok(settings)
+}
