@@ -19,7 +19,7 @@ use bantam::formats::data::{Split, sample_indices};
 use bantam::formats::onnx::SaveOptions;
 use bantam::graph::{Graph, Model};
 use bantam::pipeline;
-use bantam::tensor::{BatchSize, Samples};
+use bantam::tensor::{BatchSize, DType, Samples, Tensor};
 use descent::Descent;
 
 const BATCH: usize = 128;
@@ -100,11 +100,12 @@ fn descend(aware: &mut Aware, train: &Split, steps: usize, rate: f32) -> Result<
         }
         let batch = train.batch(&order.split_off(order.len() - BATCH))?;
         let labels = batch.labels.ok_or("the data set has no labels")?;
+        let labels = Tensor::from_i64(DType::I64, labels.shape(), &labels.to_i64()?)?;
         let part = step as f32 / steps as f32;
         let now = rate * 0.5 * (1.0 + (std::f32::consts::PI * part).cos());
         losses.push(descent.step(&batch.inputs[0].1, &labels, now));
-        if (step + 1) % 50 == 0 {
-            let mean = losses.drain(..).sum::<f32>() / 50.0;
+        if (step + 1) % 25 == 0 {
+            let mean = losses.drain(..).sum::<f32>() / 25.0;
             let speed = ((step + 1) * BATCH) as f64 / begin.elapsed().as_secs_f64();
             println!("step {:4}  loss {mean:.3}  {speed:.0} images/s", step + 1);
         }
