@@ -41,13 +41,13 @@ def rows_of(network):
     rows = [Row(network, "torch", "float"), Row(network, "torch", "float, channels last", last)]
     rows += [Row(network, "bantam", "float")]
     rows += [Row(network, "torch", "bf16 autocast, channels last", (*last, "--bf16"))]
-    rows += [Row(network, "bantam", "bf16", ("--precision", "bf16"))]
     if network == "resnet20":
         rows += [Row(network, "torch", "forward only, channels last", (*last, "--forward"))]
         for bits in (8, 4, 2):
             name = f"W{bits}A{bits}"
             rows += [Row(network, "brevitas", f"{name}, channels last", (*last, "--bits", str(bits)))]
-            rows += [Row(network, "bantam", name, ("--quantize", name.lower()))]
+            words = ("--quantize", "--weights", f"int{bits}", "--activations", f"uint{bits}")
+            rows += [Row(network, "bantam", name, words)]
     return rows
 
 
@@ -119,9 +119,9 @@ class Bantam:
         steps = self.options.steps
         command = [str(self.options.bantam), "train", str(self.model), "--data", str(self.options.manifest)]
         command += ["--epochs", "1", "--batch", str(self.options.batch), "--max-steps", str(steps)]
-        command += [*self.row.arguments, "--json", "-o", str(self.output)]
+        command += [*self.row.arguments, "--no-eval", "--json", "-o", str(self.output)]
         report, memory = run_json(command, RAYON_NUM_THREADS=str(self.options.threads))
-        return [report["images_per_second"]] * steps, memory
+        return [report["samples_per_second"]] * steps, memory
 
     def close(self):
         pass

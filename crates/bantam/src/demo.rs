@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 use bantam_compress::quantize::{QuantizeSettings, method_by_name};
 use bantam_compress::target::target_by_name;
+use bantam_compress::train::TrainSettings;
 use bantam_formats::onnx::SaveOptions;
+use serde::Serialize;
 
-use crate::jobs::{QuantizeJob, QuantizeReport, ReinitializeJob, quantize, reinitialize};
+use crate::jobs::{
+    QuantizeJob, QuantizeReport, ReinitializeJob, TrainJob, TrainReport, quantize, reinitialize, train,
+};
 use crate::networks::Initialization;
 use crate::{Error, Progress, write_whole};
 
@@ -49,10 +53,60 @@ pub fn write_fresh_network(folder: &Path, seed: u64) -> Result<PathBuf, Error> {
     Ok(output)
 }
 
-/// Quantizes the demo's network to INT8 and scores both on the test images.
-pub fn demo(folder: &Path, progress: &dyn Progress) -> Result<QuantizeReport, Error> {
+/// What the demo did.
+#[derive(Clone, Debug, Serialize)]
+pub struct DemoReport {
+    /// The network's training, from scratch.
+    pub training: TrainReport,
+    /// What became of the trained network.
+    #[serde(flatten)]
+    pub quantization: QuantizeReport,
+}
+
+/// Trains a fresh network, quantizes it to INT8 and scores both on the test images.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn demo(folder: &Path, progress: &dyn Progress) -> Result<DemoReport, Error> {
     write_files(folder)?;
-    quantize(&quantize_job(folder, &folder.join("digits.onnx")), progress)
+    let fresh = write_fresh_network(folder, 0)?;
+    let trained = folder.join("digits-trained.onnx");
+    let training = train(&train_job(folder, fresh, trained.clone()), progress)?;
+    let quantization = quantize(&quantize_job(folder, &trained), progress)?;
+    Ok(DemoReport {
+        training,
+        quantization,
+    })
+}
+
+/// A few seconds of training from scratch.
+fn train_job(folder: &Path, model: PathBuf, output: PathBuf) -> TrainJob {
+    TrainJob {
+        model,
+        data: folder.join("digits.toml"),
+        settings: TrainSettings {
+            epochs: 20,
+            batch: 32,
+            learning_rate: 0.05,
+            warmup: 1.0,
+            weight_decay: 5e-4,
+            ..TrainSettings::default()
+        },
+        quantize: None,
+        calibration_samples: 0,
+        teacher: None,
+        checkpoint: folder.join("digits-trained.checkpoint"),
+        keep_checkpoint: false,
+        checkpoint_steps: None,
+        resume: false,
+        metrics_out: Some(folder.join("digits-trained.jsonl")),
+        score_split: None,
+        score_epochs: false,
+        metrics: vec!["top1".to_owned()],
+        limit: usize::MAX,
+        output,
+        save: SaveOptions::default(),
+    }
 }
 
 /// Static INT8 quantization of a network for the demo's images.

@@ -2,11 +2,12 @@
 
 mod refusals;
 mod support;
+mod training;
 
 use support::Demo;
 
 #[test]
-fn the_demo_quantizes_and_scores() {
+fn the_demo_trains_quantizes_and_scores() {
     let demo = Demo::new();
     let run = demo.run(&["demo", "--json", "-o", "out"]);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
@@ -16,13 +17,10 @@ fn the_demo_quantizes_and_scores() {
             .as_f64()
             .unwrap()
     };
-    // crates/bantam/demo/train.py prints 593 of 599 for the float network in ONNX Runtime.
-    assert!(
-        (top1("first") - 593.0 / 599.0).abs() < 1e-9,
-        "float: {}",
-        top1("first")
-    );
-    assert!(top1("second") > 0.98, "INT8: {}", top1("second"));
+    // The network that ships was trained in PyTorch and scores 0.990; 20 short epochs come near.
+    assert!(top1("first") > 0.97, "float: {}", top1("first"));
+    assert_eq!(report["training"]["epochs"].as_array().unwrap().len(), 20);
+    assert!(top1("second") > 0.96, "INT8: {}", top1("second"));
     assert!(report["bytes_after"].as_u64().unwrap() < report["bytes_before"].as_u64().unwrap() / 2);
 }
 

@@ -21,7 +21,8 @@ pub(crate) fn run(arguments: &Train) -> Result<(), Error> {
     print(&report)
 }
 
-fn print(report: &TrainReport) -> Result<(), Error> {
+/// Prints what was done.
+pub(crate) fn print(report: &TrainReport) -> Result<(), Error> {
     for (index, epoch) in report.epochs.iter().enumerate() {
         let percent = |what: &str, share: Option<f64>| {
             share.map_or(String::new(), |share| format!(", {what} {:.2}%", share * 100.0))

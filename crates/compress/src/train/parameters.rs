@@ -133,7 +133,9 @@ fn role_at(graph: &Graph, op: &Op, index: usize, output: Option<ValueId>, single
             when(trained && !single, Role::Offset)
         }
         // What only moves or rounds elements passes the question on.
-        Op::FakeQuant(_) | Op::FakeSign(_) | Op::Transpose(_) | Op::Reshape(_) if index == 0 => role(graph, output?),
+        Op::FakeQuant(_) | Op::FakeSign(_) | Op::Transpose(_) | Op::Reshape(_) if index == 0 => {
+            role(graph, output?)
+        }
         _ => None,
     }
 }

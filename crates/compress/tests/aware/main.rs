@@ -87,7 +87,9 @@ fn baked_graphs_compute_what_trained_graphs_compute() {
             assert!(!baked.nodes.iter().any(|node| node.op.is_own()), "{name}");
             let db = agreement(&run(&aware.graph), &run(&baked));
             // Biases become 32-bit codes where the target, or our executor, multiplies codes of whole bytes in integers.
-            let integers = ["int8", "int5", "8-bit", "6-bit"].iter().any(|eight| name.contains(eight));
+            let integers = ["int8", "int5", "8-bit", "6-bit"]
+                .iter()
+                .any(|eight| name.contains(eight));
             let least = if integers { 40.0 } else { 80.0 };
             assert!(
                 db[1] > least,
