@@ -12,6 +12,7 @@ use serde::Serialize;
 
 pub use interval::{normal_interval, wilson_interval};
 pub use paired::{Comparison, compare};
+pub(crate) use top_k::predictions;
 
 /// Something that computes a model's outputs: our executor, or another runtime.
 pub trait Runner {

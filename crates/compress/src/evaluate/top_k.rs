@@ -80,7 +80,7 @@ fn class_scores(output: &Tensor, metric: &'static str) -> Result<(usize, usize, 
 }
 
 /// The class with the largest output, the first of equal ones.
-pub(super) fn predictions(output: &Tensor) -> Result<Vec<usize>, EvaluateError> {
+pub(crate) fn predictions(output: &Tensor) -> Result<Vec<usize>, EvaluateError> {
     let (_, classes, values) = class_scores(output, "top1")?;
     let largest = |row: &[f32]| (0..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     Ok(values.chunks_exact(classes).map(largest).collect())

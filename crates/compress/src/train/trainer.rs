@@ -6,112 +6,16 @@ use std::time::Instant;
 
 use bantam_graph::{Graph, InferOptions, Op, ValueId, infer_shapes};
 use bantam_tensor::{Batch, Samples, SamplesError, SplitMix64, Tensor};
-use serde::{Deserialize, Serialize};
 
-use super::checkpoint::mark;
+use super::resume::Progress;
 use super::state::State;
 use super::step::{Lesson, Mode, Plan, Step};
 use super::teacher::{Teacher, features};
-use super::{Checkpoint, Loss, Parameter, ParameterRule, TrainError, TrainSettings, parameters};
-
-/// A step that was made.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct StepReport {
-    /// Steps so far.
-    pub step: u64,
-    /// Steps of the whole training.
-    pub steps: u64,
-    /// The epoch, from 0.
-    pub epoch: usize,
-    /// The loss of the batch.
-    pub loss: f32,
-    /// Of this step.
-    pub learning_rate: f32,
-    /// Length of the gradient of all parameters, before it was clipped.
-    pub gradient_norm: f32,
-    /// Share of the epoch's samples so far that were right, for losses of classes.
-    pub accuracy: Option<f64>,
-    /// Samples of the batch.
-    pub samples: usize,
-    /// Time of the step, in seconds.
-    pub seconds: f64,
-}
-
-/// An epoch that is over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochReport {
-    /// The epoch, from 1.
-    pub epoch: usize,
-    /// Mean loss of its batches.
-    pub loss: f64,
-    /// Share of its samples that were right, for losses of classes.
-    pub accuracy: Option<f64>,
-    /// Accuracy (or else the negative loss) on the samples kept apart.
-    pub validation: Option<f64>,
-    /// Time in steps, in seconds.
-    pub seconds: f64,
-    /// Samples of a second: those of a batch over the median time of a step.
-    pub samples_per_second: f64,
-}
-
-/// Hears of training, and keeps checkpoints. Errors end training.
-pub trait Observer {
-    /// After each step.
-    fn step(&mut self, _report: &StepReport) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(())
-    }
-
-    /// After each epoch; `model` gives the graph with its weights.
-    fn epoch(
-        &mut self,
-        _report: &EpochReport,
-        _model: &dyn Fn() -> Graph,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(())
-    }
-
-    /// Whether to make a checkpoint after this many steps; there is one after each epoch anyway.
-    fn wants_checkpoint(&self, _steps: u64) -> bool {
-        false
-    }
-
-    /// A checkpoint to keep.
-    fn checkpoint(
-        &mut self,
-        _checkpoint: &Checkpoint,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(())
-    }
-}
-
-/// What training gives.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// The graph with its new weights: the best of all epochs if samples were kept apart, else the last.
-    pub graph: Graph,
-    /// The epochs.
-    pub history: Vec<EpochReport>,
-    /// Parts of the forward pass, all but the last of which run twice to save memory.
-    pub segments: usize,
-    /// Steps that were made.
-    pub steps: u64,
-}
-
-/// How far training is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Progress {
-    step: u64,
-    epoch: usize,
-    /// Steps of this epoch.
-    epoch_step: usize,
-    /// Bits of the sum of losses.
-    loss_bits: u64,
-    right: u64,
-    /// Bits of the best validation score.
-    best_bits: Option<u64>,
-    since_best: usize,
-    history: Vec<EpochReport>,
-}
+use super::{
+    Checkpoint, EpochReport, Loss, Observer, Parameter, ParameterRule, StepReport, TrainError, TrainSettings,
+    Trained, parameters,
+};
+use crate::evaluate::predictions;
 
 /// Trains a graph whose inputs are those of the samples. The graph keeps its form: only constants change.
 ///
@@ -139,22 +43,23 @@ pub fn train(
     trainer.run(observer)
 }
 
-struct Trainer<'a> {
-    graph: Graph,
-    samples: &'a dyn Samples,
-    settings: &'a TrainSettings,
-    parameters: Vec<Parameter>,
+/// Training that goes on.
+pub(super) struct Trainer<'a> {
+    pub(super) graph: Graph,
+    pub(super) samples: &'a dyn Samples,
+    pub(super) settings: &'a TrainSettings,
+    pub(super) parameters: Vec<Parameter>,
     /// Running means and variances.
-    statistics: Vec<ValueId>,
+    pub(super) statistics: Vec<ValueId>,
     features: Vec<ValueId>,
     teacher: Option<Teacher>,
     label_shape: Vec<usize>,
     train: Vec<usize>,
     validation: Vec<usize>,
     batch: usize,
-    state: State,
-    best: Option<State>,
-    progress: Progress,
+    pub(super) state: State,
+    pub(super) best: Option<State>,
+    pub(super) progress: Progress,
     steps: HashMap<(usize, Mode), Step>,
     /// Times of the steps of this epoch.
     times: Vec<f64>,
@@ -470,100 +375,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Going on later.
-impl Trainer<'_> {
-    fn identity(&self) -> String {
-        let settings = serde_json::to_string(self.settings).unwrap_or_default();
-        let shapes = self
-            .parameters
-            .iter()
-            .map(|it| format!("{}{:?}", it.name, it.tensor.shape()));
-        let parameters: Vec<String> = shapes.collect();
-        mark(&format!("{settings}{parameters:?}{}", self.samples.len()))
-    }
-
-    fn checkpoint(&self) -> Checkpoint {
-        let mut tensors = std::collections::BTreeMap::new();
-        let mut put = |prefix: &str, state: &State| {
-            for (parameter, tensor) in self.parameters.iter().zip(&state.weights) {
-                tensors.insert(format!("{prefix}weights/{}", parameter.name), tensor.clone());
-            }
-            for (value, tensor) in self.statistics.iter().zip(&state.statistics) {
-                tensors.insert(
-                    format!("{prefix}statistics/{}", self.graph.value(*value).name),
-                    tensor.clone(),
-                );
-            }
-        };
-        put("", &self.state);
-        if let Some(best) = &self.best {
-            put("best/", best);
-        }
-        for (index, parameter) in self.parameters.iter().enumerate() {
-            for (list, memory) in self.state.memory[index].iter().enumerate() {
-                tensors.insert(
-                    format!("memory{list}/{}", parameter.name),
-                    Tensor::from_vec1(memory),
-                );
-            }
-            if let Some(averages) = &self.state.averages {
-                tensors.insert(format!("average/{}", parameter.name), averages[index].clone());
-            }
-        }
-        Checkpoint {
-            identity: self.identity(),
-            progress: serde_json::to_string(&self.progress).unwrap_or_default(),
-            tensors,
-        }
-    }
-
-    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        if checkpoint.identity != self.identity() {
-            return Err(TrainError::Checkpoint {
-                problem: "is of another model, other settings or other data".to_owned(),
-            });
-        }
-        self.progress =
-            serde_json::from_str(&checkpoint.progress).map_err(|error| TrainError::Checkpoint {
-                problem: format!("does not say how far training is: {error}"),
-            })?;
-        let mut state = self.state.clone();
-        self.fill("", checkpoint, &mut state)?;
-        for (index, parameter) in self.parameters.iter().enumerate() {
-            let len = parameter.tensor.len();
-            for (list, memory) in state.memory[index].iter_mut().enumerate() {
-                *memory = checkpoint
-                    .tensor(&format!("memory{list}/{}", parameter.name), &[len])?
-                    .to_f32()?;
-            }
-            if let Some(averages) = &mut state.averages {
-                averages[index] =
-                    checkpoint.tensor(&format!("average/{}", parameter.name), parameter.tensor.shape())?;
-            }
-        }
-        if self.progress.best_bits.is_some() {
-            let mut best = state.deployed();
-            self.fill("best/", checkpoint, &mut best)?;
-            self.best = Some(best);
-        }
-        self.state = state;
-        Ok(())
-    }
-
-    /// Takes weights and statistics from a checkpoint.
-    fn fill(&self, prefix: &str, checkpoint: &Checkpoint, state: &mut State) -> Result<(), TrainError> {
-        for (parameter, weights) in self.parameters.iter().zip(&mut state.weights) {
-            let name = format!("{prefix}weights/{}", parameter.name);
-            *weights = checkpoint.tensor(&name, parameter.tensor.shape())?;
-        }
-        for (value, tensor) in self.statistics.iter().zip(&mut state.statistics) {
-            let name = format!("{prefix}statistics/{}", self.graph.value(*value).name);
-            *tensor = checkpoint.tensor(&name, tensor.shape())?;
-        }
-        Ok(())
-    }
-}
-
 /// The running means and variances of a graph that are constants, and no parameters.
 fn statistics(graph: &Graph, parameters: &[Parameter]) -> Vec<ValueId> {
     let mut statistics = Vec::new();
@@ -592,16 +403,14 @@ fn right(scores: &Tensor, lesson: &Lesson, loss: Loss) -> Result<Option<u64>, Tr
     else {
         return Ok(None);
     };
-    let &[samples, classes] = scores.shape() else {
+    let (Ok(predictions), labels) = (predictions(scores), labels.to_i64()?) else {
         return Ok(None);
     };
-    let (scores, labels) = (scores.values::<f32>()?, labels.to_i64()?);
-    if labels.len() != samples || classes == 0 {
+    if predictions.len() != labels.len() {
         return Ok(None);
     }
-    let best = |row: &[f32]| (0..classes).fold(0, |best, at| if row[at] > row[best] { at } else { best });
-    let rows = scores.chunks_exact(classes).zip(&labels);
+    let pairs = predictions.iter().zip(&labels);
     Ok(Some(
-        rows.filter(|(row, label)| best(row) as i64 == **label).count() as u64,
+        pairs.filter(|(class, label)| **class as i64 == **label).count() as u64,
     ))
 }

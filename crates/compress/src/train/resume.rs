@@ -1,0 +1,120 @@
+//! From training to a checkpoint and back.
+
+use std::collections::BTreeMap;
+
+use bantam_tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::mark;
+use super::state::State;
+use super::trainer::Trainer;
+use super::{Checkpoint, EpochReport, TrainError};
+
+/// How far training is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Progress {
+    pub(super) step: u64,
+    pub(super) epoch: usize,
+    /// Steps of this epoch.
+    pub(super) epoch_step: usize,
+    /// Bits of the sum of losses.
+    pub(super) loss_bits: u64,
+    pub(super) right: u64,
+    /// Bits of the best validation score.
+    pub(super) best_bits: Option<u64>,
+    pub(super) since_best: usize,
+    pub(super) history: Vec<EpochReport>,
+}
+
+impl Trainer<'_> {
+    fn identity(&self) -> String {
+        let settings = serde_json::to_string(self.settings).unwrap_or_default();
+        let shapes = self
+            .parameters
+            .iter()
+            .map(|it| format!("{}{:?}", it.name, it.tensor.shape()));
+        let parameters: Vec<String> = shapes.collect();
+        mark(&format!("{settings}{parameters:?}{}", self.samples.len()))
+    }
+
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let mut tensors = BTreeMap::new();
+        let mut put = |prefix: &str, state: &State| {
+            for (parameter, tensor) in self.parameters.iter().zip(&state.weights) {
+                tensors.insert(format!("{prefix}weights/{}", parameter.name), tensor.clone());
+            }
+            for (value, tensor) in self.statistics.iter().zip(&state.statistics) {
+                tensors.insert(
+                    format!("{prefix}statistics/{}", self.graph.value(*value).name),
+                    tensor.clone(),
+                );
+            }
+        };
+        put("", &self.state);
+        if let Some(best) = &self.best {
+            put("best/", best);
+        }
+        for (index, parameter) in self.parameters.iter().enumerate() {
+            for (list, memory) in self.state.memory[index].iter().enumerate() {
+                tensors.insert(
+                    format!("memory{list}/{}", parameter.name),
+                    Tensor::from_vec1(memory),
+                );
+            }
+            if let Some(averages) = &self.state.averages {
+                tensors.insert(format!("average/{}", parameter.name), averages[index].clone());
+            }
+        }
+        Checkpoint {
+            identity: self.identity(),
+            progress: serde_json::to_string(&self.progress).unwrap_or_default(),
+            tensors,
+        }
+    }
+
+    pub(super) fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        if checkpoint.identity != self.identity() {
+            return Err(TrainError::Checkpoint {
+                problem: "is of another model, other settings or other data".to_owned(),
+            });
+        }
+        self.progress =
+            serde_json::from_str(&checkpoint.progress).map_err(|error| TrainError::Checkpoint {
+                problem: format!("does not say how far training is: {error}"),
+            })?;
+        let mut state = self.state.clone();
+        self.fill("", checkpoint, &mut state)?;
+        for (index, parameter) in self.parameters.iter().enumerate() {
+            let len = parameter.tensor.len();
+            for (list, memory) in state.memory[index].iter_mut().enumerate() {
+                *memory = checkpoint
+                    .tensor(&format!("memory{list}/{}", parameter.name), &[len])?
+                    .to_f32()?;
+            }
+            if let Some(averages) = &mut state.averages {
+                averages[index] =
+                    checkpoint.tensor(&format!("average/{}", parameter.name), parameter.tensor.shape())?;
+            }
+        }
+        if self.progress.best_bits.is_some() {
+            let mut best = state.deployed();
+            self.fill("best/", checkpoint, &mut best)?;
+            self.best = Some(best);
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    /// Takes weights and statistics from a checkpoint.
+    fn fill(&self, prefix: &str, checkpoint: &Checkpoint, state: &mut State) -> Result<(), TrainError> {
+        for (parameter, weights) in self.parameters.iter().zip(&mut state.weights) {
+            let name = format!("{prefix}weights/{}", parameter.name);
+            *weights = checkpoint.tensor(&name, parameter.tensor.shape())?;
+        }
+        for (value, tensor) in self.statistics.iter().zip(&mut state.statistics) {
+            let name = format!("{prefix}statistics/{}", self.graph.value(*value).name);
+            *tensor = checkpoint.tensor(&name, tensor.shape())?;
+        }
+        Ok(())
+    }
+}
