@@ -3,9 +3,10 @@
 //!
 //! The patterns are those of ONNX Runtime, and so are the operators on codes (QLinearConv, QGemm, ...), so that a graph
 //! gives the same codes here and there. What no pattern covers stays as it is; constants that are still dequantized
-//! are dequantized once.
+//! are dequantized once, and values that go to codes and back are rounded.
 
 mod bias;
+mod rounding;
 mod rules;
 mod search;
 
@@ -50,6 +51,7 @@ pub(crate) fn fuse<'g>(graph: &'g Graph, observed: &HashSet<ValueId>) -> Cow<'g,
             None => explain(&search, node),
         }
     }
+    rounding::round(&mut fused);
     remove_unread(&mut fused, observed);
     fold_constants::fold(&mut fused, |op| matches!(op, Op::DequantizeLinear(_)));
     Cow::Owned(fused)
