@@ -1,7 +1,7 @@
 //! Quantization-aware training by plain gradient descent, without augmentation: the score in float, in codes before any
 //! training, and after it.
 //!
-//!     cargo run --release -p bantam --example quantization_aware -- MODEL.onnx DATA.toml int4 uint4 300 [RATE] [RESULT.onnx]
+//!     cargo run --release -p bantam --example quantization_aware -- MODEL.onnx DATA.toml int4 uint4 300 [RATE] [RESULT.onnx] [RANGE]
 #![allow(clippy::print_stdout)]
 
 #[path = "../../compress/tests/aware/descent.rs"]
@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use bantam::compress::evaluate::{EvaluateOptions, evaluate, metric_by_name};
 use bantam::compress::quantize::aware::{Aware, AwareSettings, WeightMapping, bake, make_aware, prepare};
+use bantam::compress::range::range_by_name;
 use bantam::compress::stats::{ObserveOptions, Stats, observe};
 use bantam::compress::target::target_by_name;
 use bantam::exec::{CompileOptions, compile};
@@ -32,7 +33,7 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, data, weights, activations, steps, rest @ ..] = arguments.as_slice() else {
         println!(
-            "usage: quantization_aware MODEL DATA WEIGHTS|binary|ternary ACTIVATIONS STEPS [RATE] [RESULT]"
+            "usage: quantization_aware MODEL DATA WEIGHTS|binary|ternary ACTIVATIONS STEPS [RATE] [RESULT] [RANGE]"
         );
         return Ok(());
     };
@@ -43,13 +44,20 @@ fn main() -> Result<(), Failure> {
     let model = pipeline::load(Path::new(model))?;
     let split = |name| pipeline::open_split(Path::new(data), name, &model.graph);
     let (train, test) = (split("train")?, split("test")?);
-    let mut aware = start(&model.graph, &train, weights, activations)?;
+    let range = rest.get(2).map_or("mse", String::as_str);
+    let mut aware = start(&model.graph, &train, [weights, activations], range)?;
     println!(
         "float      {:.2}",
         score(&pipeline::prepare(&model)?.graph, &test)?
     );
     println!("start      {:.2}", score(&bake(&aware)?.graph, &test)?);
-    descend(&mut aware, &train, steps, rate)?;
+    if steps > 0 {
+        descend(&mut aware, &train, steps, rate)?;
+        println!(
+            "trained    {:.2}, with its quantizers",
+            score(&aware.graph, &test)?
+        );
+    }
     let baked = bake(&aware)?;
     println!(
         "trained    {:.2}, with its quantizers",
@@ -67,7 +75,12 @@ fn main() -> Result<(), Failure> {
 }
 
 /// The graph with quantizers, their scales from calibration.
-fn start(graph: &Graph, train: &Split, weights: &str, activations: &str) -> Result<Aware, Failure> {
+fn start(
+    graph: &Graph,
+    train: &Split,
+    [weights, activations]: [&str; 2],
+    range: &str,
+) -> Result<Aware, Failure> {
     let mut settings = AwareSettings::for_target(target_by_name("onnxruntime").expect("listed"));
     match WeightMapping::from_name(weights) {
         Some(mapping) => {
@@ -76,6 +89,7 @@ fn start(graph: &Graph, train: &Split, weights: &str, activations: &str) -> Resu
         }
         None => settings.set_formats(weights, activations)?,
     }
+    settings.quantize.range = range_by_name(range).ok_or("there is no such range method")?;
     let preparation = prepare(graph, &settings)?;
     let options = ObserveOptions {
         indices: &sample_indices(train.len(), CALIBRATION, SEED),
