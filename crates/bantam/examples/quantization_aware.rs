@@ -59,10 +59,6 @@ fn main() -> Result<(), Failure> {
         );
     }
     let baked = bake(&aware)?;
-    println!(
-        "trained    {:.2}, with its quantizers",
-        score(&aware.graph, &test)?
-    );
     println!("in codes   {:.2}", score(&baked.graph, &test)?);
     if let Some(path) = rest.get(1) {
         let result = Model {
