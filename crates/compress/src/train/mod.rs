@@ -1,7 +1,7 @@
 //! Training a graph: fine-tuning, distillation, and quantization-aware training of graphs that round.
 //!
-//! [`train`] is the loop. A step is a graph ([`step`]): the model, the loss behind it ([`loss`]), and the gradients of its
-//! parameters ([`parameters`]); the optimizer ([`optimizer`]) moves these. [`checkpoint`] is what long work resumes from.
+//! [`train`] is the loop. A step is a graph: the model, the [`Loss`] behind it, and the gradients of its [`Parameter`]s; the
+//! [`Optimizer`] moves these. A [`Checkpoint`] is what long work resumes from.
 
 pub mod checkpoint;
 mod error;

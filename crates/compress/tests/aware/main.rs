@@ -12,6 +12,7 @@ use bantam_compress::quantize::aware::{
     WeightMapping, bake, strip,
 };
 use bantam_compress::target::{TARGETS, Target, target_by_name};
+use bantam_graph::ops::Variadic;
 use bantam_graph::{Op, verify};
 use bantam_tensor::{DType, Granularity, Tensor};
 
@@ -246,17 +247,17 @@ fn integer_targets_get_everything_that_static_quantizes() {
 }
 
 #[test]
-fn widths_that_files_cannot_say_are_clipped() {
+fn widths_that_files_cannot_say_are_bounded() {
     let target = target_by_name("onnxruntime").unwrap();
     let aware = aware(&residual(), &settings(target, "int2", "uint2")).unwrap();
     let baked = bake(&aware).unwrap();
-    let clips = baked
+    let bounds = baked
         .graph
         .nodes
         .iter()
-        .filter(|node| matches!(node.op, Op::Clip(_)));
+        .filter(|node| node.op == Op::Variadic(Variadic::Min));
     assert_eq!(
-        clips.count(),
+        bounds.count(),
         3,
         "relu, relu_2 and relu_3 before they are stored as uint4"
     );

@@ -6,7 +6,7 @@ use bantam_graph::passes::{ELIMINATE_DEAD_NODES, run_passes};
 use bantam_graph::{Graph, InferOptions, Node, infer_shapes, verify};
 use bantam_tensor::{DType, QParams, Tensor};
 
-use super::bounds::{Bounds, bound};
+use super::bounds::{Bounds, BoundsKind, bound};
 use super::grid::Stored;
 use super::prepare::folded;
 use super::trained::{Trained, read, without_quantizers};
@@ -105,14 +105,22 @@ impl<'a> Baker<'a> {
         };
         let mut sites = found.quantizer.sites.iter();
         if let Some(Site::Value(name)) = sites.next() {
-            let (scale, grid) = (found.scale[0], &found.grid);
-            let bounds =
-                |of: fn(String, [f32; 2]) -> Bounds, low: f32, high: f32| of(name.clone(), [low, high]);
-            if found.is_sign {
-                self.bounds.push(bounds(Bounds::sign, -scale, scale));
-            } else if stored.is_narrower_than_type() {
-                let (low, high) = (grid.smallest() * scale, grid.largest() * scale);
-                self.bounds.push(bounds(Bounds::clip, low, high));
+            let level = |code: i64, narrower: bool| {
+                narrower.then_some((code - stored.zero_point) as f32 * stored.unit * found.scale[0])
+            };
+            let [below, above] = stored.narrower_than_type();
+            let kind = match found.is_sign {
+                true => BoundsKind::Sign {
+                    scale: found.scale[0],
+                },
+                false => BoundsKind::Between {
+                    low: level(stored.low, below),
+                    high: level(stored.high, above),
+                },
+            };
+            if found.is_sign || below || above {
+                let value = name.clone();
+                self.bounds.push(Bounds { value, kind });
             }
         }
         for site in &found.quantizer.sites {

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use bantam_graph::ops::{Binary, Clip, Unary, Where};
-use bantam_graph::passes::{ELIMINATE_DEAD_NODES, run_passes};
-use bantam_graph::{Graph, InferOptions, Node, NodeId, Op, Patch, Value, ValueId, infer_shapes};
+use bantam_graph::ops::{Binary, Variadic, Where};
+use bantam_graph::{Graph, InferOptions, Node, Op, Patch, Value, ValueId, ValueType, infer_shapes};
 use bantam_tensor::Tensor;
 
 use super::AwareError;
@@ -13,33 +12,16 @@ use crate::plan::{Action, Plan, Site};
 /// Levels that a value must not leave.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
-    value: String,
-    low: f32,
-    high: f32,
-    /// Nothing between the two.
-    only_ends: bool,
+    pub(super) value: String,
+    pub(super) kind: BoundsKind,
 }
 
-impl Bounds {
-    /// Elements beyond the ends are moved to them.
-    pub(super) fn clip(value: String, [low, high]: [f32; 2]) -> Bounds {
-        Bounds {
-            value,
-            low,
-            high,
-            only_ends: false,
-        }
-    }
-
-    /// Elements below zero become the low end, others the high end.
-    pub(super) fn sign(value: String, [low, high]: [f32; 2]) -> Bounds {
-        Bounds {
-            value,
-            low,
-            high,
-            only_ends: true,
-        }
-    }
+#[derive(Clone, Copy, Debug)]
+pub(super) enum BoundsKind {
+    /// Elements beyond a bound are moved to it; the type of the codes bounds the other side.
+    Between { low: Option<f32>, high: Option<f32> },
+    /// Elements below zero become minus the scale, others the scale.
+    Sign { scale: f32 },
 }
 
 /// Bounds values, and lets the plan speak of what is bounded.
@@ -64,7 +46,6 @@ pub(super) fn bound(graph: &Graph, bounds: &[Bounds], plan: &mut Plan) -> Result
             if is_output { bound.value.clone() } else { name },
         );
     }
-    run_passes(&mut bounded, &[ELIMINATE_DEAD_NODES])?;
     infer_shapes(&mut bounded, &InferOptions::default())?;
     for decision in &mut plan.decisions {
         let name = match (&mut decision.site, &decision.action) {
@@ -79,42 +60,68 @@ pub(super) fn bound(graph: &Graph, bounds: &[Bounds], plan: &mut Plan) -> Result
     Ok(bounded)
 }
 
-fn apply(graph: &mut Graph, value: ValueId, name: &str, bound: &Bounds) -> Result<(), AwareError> {
-    let ty = graph.value(value).ty.clone();
-    let mut patch = Patch::new(graph);
-    let low = patch.add_constant(&format!("{}_low", bound.value), Tensor::scalar(bound.low));
-    let high = patch.add_constant(&format!("{}_high", bound.value), Tensor::scalar(bound.high));
-    let output = patch.add_value(Value {
-        name: name.to_owned(),
-        ty,
-        ..Value::default()
-    });
-    if bound.only_ends {
-        let zero = patch.add_constant(&format!("{}_zero", bound.value), Tensor::scalar(0f32));
-        let condition = format!("{}_at_least_zero", bound.value);
-        let is_high = patch.add_value(Value {
-            name: condition.clone(),
-            ..Value::default()
-        });
-        let compare = Binary::GreaterOrEqual.into();
-        patch.add_node(Node::new(condition, compare, &[value, zero], &[is_high]));
-        patch.add_node(Node::new(name, Where {}.into(), &[is_high, high, low], &[output]));
-    } else {
-        let x = before_relu(graph, value)
-            .filter(|_| bound.low == 0.0)
-            .unwrap_or(value);
-        patch.add_node(Node::new(name, Clip {}.into(), &[x, low, high], &[output]));
-    }
+fn apply(graph: &mut Graph, value: ValueId, name: &str, bounds: &Bounds) -> Result<(), AwareError> {
+    let mut adder = Adder {
+        stem: &bounds.value,
+        ty: graph.value(value).ty.clone(),
+        patch: Patch::new(graph),
+    };
+    let output = match bounds.kind {
+        // Clip before QuantizeLinear of 4 bits is refused by ONNX Runtime 1.23 to 1.32, which merges the two.
+        BoundsKind::Between { low, high } => {
+            let above = match (low, high) {
+                (Some(low), Some(_)) => adder.nearest(Variadic::Max, value, low, &format!("{name}_below")),
+                (Some(low), None) => adder.nearest(Variadic::Max, value, low, name),
+                (None, _) => value,
+            };
+            high.map_or(above, |high| adder.nearest(Variadic::Min, above, high, name))
+        }
+        BoundsKind::Sign { scale } => {
+            let [zero, low, high] = [("zero", 0.0), ("low", -scale), ("high", scale)]
+                .map(|(suffix, number)| adder.constant(suffix, number));
+            let is_high = adder.node(
+                Binary::GreaterOrEqual,
+                &[value, zero],
+                "is_high",
+                ValueType::Unknown,
+            );
+            let ty = adder.ty.clone();
+            adder.node(Where {}, &[is_high, high, low], name, ty)
+        }
+    };
+    let mut patch = adder.patch;
     patch.replace_uses(value, output);
     patch.apply(graph)?;
     Ok(())
 }
 
-/// What a Relu that computes the value reads.
-fn before_relu(graph: &Graph, value: ValueId) -> Option<ValueId> {
-    let producer: NodeId = graph.producers()[value.index()]?;
-    let node = graph.node(producer);
-    (node.op == Op::Unary(Unary::Relu))
-        .then(|| node.input(0))
-        .flatten()
+/// Adds nodes behind a value.
+struct Adder<'a> {
+    stem: &'a str,
+    ty: ValueType,
+    patch: Patch,
+}
+
+impl Adder<'_> {
+    fn constant(&mut self, suffix: &str, number: f32) -> ValueId {
+        self.patch
+            .add_constant(&format!("{}_{suffix}", self.stem), Tensor::scalar(number))
+    }
+
+    fn node(&mut self, op: impl Into<Op>, inputs: &[ValueId], name: &str, ty: ValueType) -> ValueId {
+        let output = self.patch.add_value(Value {
+            name: name.to_owned(),
+            ty,
+            ..Value::default()
+        });
+        self.patch.add_node(Node::new(name, op.into(), inputs, &[output]));
+        output
+    }
+
+    /// The smaller or the larger of the value and a number.
+    fn nearest(&mut self, which: Variadic, value: ValueId, number: f32, name: &str) -> ValueId {
+        let bound = self.constant("bound", number);
+        let ty = self.ty.clone();
+        self.node(which, &[value, bound], name, ty)
+    }
 }

@@ -117,11 +117,10 @@ impl Stored {
             .map_or("int16", |row| row.3)
     }
 
-    /// Whether the type has codes beyond these.
-    pub(super) fn is_narrower_than_type(&self) -> bool {
-        TYPES
-            .iter()
-            .any(|&(dtype, min, max, _)| dtype == self.dtype && (min < self.low || self.high < max))
+    /// Whether the type has codes below these, and above them.
+    pub(super) fn narrower_than_type(&self) -> [bool; 2] {
+        let row = TYPES.iter().find(|row| row.0 == self.dtype);
+        row.map_or([true; 2], |&(_, min, max, _)| [min < self.low, self.high < max])
     }
 }
 
@@ -170,8 +169,9 @@ mod tests {
         let dtypes =
             ["int4", "int3", "int2", "int5", "int8"].map(|name| Grid::symmetric(format(name)).stored().dtype);
         assert_eq!(dtypes, [DType::I4, DType::I4, DType::I4, DType::I8, DType::I8]);
-        assert!(Grid::full(format("uint2"), 0).stored().is_narrower_than_type());
-        assert!(!Grid::full(format("uint4"), 3).stored().is_narrower_than_type());
+        let narrower = |name| Grid::full(format(name), 0).stored().narrower_than_type();
+        let expected = [[false, true], [true, true], [false, false]];
+        assert_eq!(["uint2", "int3", "uint4"].map(narrower), expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod activations;
 mod bake;
 mod bounds;
 mod builder;
+mod decisions;
 mod error;
 mod evaluate;
 mod grid;
@@ -46,7 +47,8 @@ pub struct Aware {
     pub parameters: Vec<ScaleRule>,
     /// Initializers of quantizers that must stay as they are.
     pub fixed: Vec<String>,
-    /// What is quantized and why, with the scales from before training; of the graph with BatchNormalization folded.
+    /// What is quantized and why, in the graph with BatchNormalization folded. Its scales are those of activations before training;
+    /// [`bake`] gives the plan with the trained ones, and with those of weights.
     pub plan: Plan,
     quantizers: Vec<Quantizer>,
 }

@@ -1,14 +1,14 @@
 //! What is quantized, and in which format: the decisions of the method `static`, with the widths of training.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bantam_graph::{Graph, NodeId, ValueId};
-use bantam_tensor::{DType, NumberFormat, QParams, format_by_name};
+use bantam_tensor::{NumberFormat, QParams, format_by_name};
 
 use super::grid::Grid;
 use super::initialize::lsq_activation;
 use super::settings::{ActivationMapping, AwareSettings, InitialScale};
-use crate::plan::{Action, Decision, Plan, Site};
+use crate::plan::Plan;
 use crate::quantize::activations::activation_params;
 use crate::quantize::placement::{Placement, place};
 use crate::quantize::{QuantizeError, QuantizeSettings, method_by_name};
@@ -94,21 +94,21 @@ fn edges(graph: &Graph) -> BTreeSet<NodeId> {
     found.into_iter().flatten().flatten().collect()
 }
 
-struct Finder<'a> {
-    graph: &'a Graph,
-    settings: &'a AwareSettings,
+pub(super) struct Finder<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) settings: &'a AwareSettings,
     edges: BTreeSet<NodeId>,
-    placement: &'a Placement,
+    pub(super) placement: &'a Placement,
     producers: Vec<Option<NodeId>>,
 }
 
 impl Finder<'_> {
-    fn is_edge(&self, node: NodeId) -> bool {
+    pub(super) fn is_edge(&self, node: NodeId) -> bool {
         self.settings.edges.is_some() && self.edges.contains(&node)
     }
 
     /// Whether a node is a product that is quantized.
-    fn is_product(&self, node: NodeId) -> bool {
+    pub(super) fn is_product(&self, node: NodeId) -> bool {
         let role = self.settings.quantize.target.role(&self.graph.node(node).op);
         self.placement.kept[node.index()].is_none() && matches!(role, OpRole::Product { .. })
     }
@@ -204,74 +204,6 @@ impl Finder<'_> {
         if let (InitialScale::Lsq, Some(mean)) = (self.settings.initial, group.mean) {
             lsq_activation(&mut group.params, mean, &group.grid);
         }
-    }
-
-    /// The decisions that stand, with our parameters, and the weights among them.
-    fn decisions(
-        &self,
-        decisions: Vec<Decision>,
-        activations: &[ActivationGroup],
-    ) -> (Vec<Decision>, Vec<WeightSite>) {
-        let integers = self.settings.runs_in_integers();
-        let consumers = self.graph.consumers();
-        let names = self.graph.names();
-        let group_of = |name: &str| {
-            let value = *names.get(name)?;
-            let root = self.placement.scale_of[value.index()]?;
-            let group = activations.iter().find(|group| group.root == root)?;
-            Some((value, group))
-        };
-        let mut weights = Vec::new();
-        let mut stand = Vec::new();
-        for mut decision in decisions {
-            let stands = match (&decision.site, &mut decision.action) {
-                (Site::Value(name), Action::QuantizeActivation(params)) => match group_of(name) {
-                    Some((value, group)) => {
-                        *params = group.params.clone();
-                        let read = consumers[value.index()]
-                            .iter()
-                            .any(|(node, _)| self.is_product(*node));
-                        integers || read || group.rounded.contains(&value)
-                    }
-                    None => false,
-                },
-                (Site::Input { .. }, Action::QuantizeConstant { params, .. })
-                    if params.dtype == DType::I32 =>
-                {
-                    integers
-                }
-                (Site::Input { node, input, .. }, Action::QuantizeConstant { .. }) => {
-                    weights.extend(self.weight(&names, node, *input));
-                    true
-                }
-                (Site::Input { value, .. }, Action::DequantizeApart(_)) => group_of(value).is_some(),
-                _ => true,
-            };
-            if stands {
-                stand.push(decision);
-            }
-        }
-        (stand, weights)
-    }
-
-    fn weight(&self, names: &HashMap<&str, ValueId>, node: &str, input: usize) -> Option<WeightSite> {
-        let output = *names.get(node)?;
-        let (id, node) = self
-            .graph
-            .node_ids()
-            .find(|(_, node)| node.output(0) == Some(output))?;
-        let edge = self.is_edge(id);
-        let format = match &self.settings.edges {
-            Some(edges) if edge => edges.weights,
-            _ => self.settings.quantize.weights,
-        };
-        Some(WeightSite {
-            node: id,
-            input,
-            weight: node.input(input)?,
-            edge,
-            format,
-        })
     }
 }
 
