@@ -222,7 +222,6 @@ fn low_widths_are_for_what_products_inside_read() {
         ("relu_2", DType::U4),
         ("third_w", DType::I4),
         ("relu_3", DType::U4),
-        ("pooled", DType::U4),
         ("fourth_w", DType::I4),
         // What the last layer reads; sums and means around it stay in float.
         ("mean", DType::U8),

@@ -8,6 +8,7 @@ use bantam_tensor::{DType, QParams};
 use super::sites::{ActivationGroup, Finder, WeightSite};
 use crate::plan::{Action, Decision, Site};
 use crate::quantize::products::{input_channels, product_inputs};
+use crate::target::OpRole;
 
 /// What was decided so far.
 struct Standing<'a> {
@@ -36,6 +37,13 @@ impl Finder<'_> {
         decisions
             .into_iter()
             .for_each(|decision| self.decide(&mut standing, decision));
+        let moved = self
+            .graph
+            .nodes
+            .iter()
+            .filter_map(|node| self.moved_apart(&standing, node));
+        let moved: Vec<Decision> = moved.collect();
+        standing.decisions.extend(moved);
         (standing.decisions, standing.weights)
     }
 
@@ -69,16 +77,16 @@ impl Finder<'_> {
     }
 
     /// Parameters of a value, if it becomes codes: where the target does not multiply in integers, those that are moved need
-    /// not, but for what products read.
+    /// not, but for what products read as whole bytes. ONNX Runtime moves 4-bit codes itself where it sees a pair of
+    /// QuantizeLinear and DequantizeLinear, by ops that do not take them.
     fn activation(&self, standing: &Standing<'_>, name: &str) -> Option<QParams> {
         let value = *standing.names.get(name)?;
         let root = self.placement.scale_of[value.index()]?;
         let group = standing.activations.iter().find(|group| group.root == root)?;
+        let bytes = group.params.dtype.bits() >= 8;
         let read = || {
-            let products = self.graph.node_ids().filter(|(id, _)| self.is_product(*id));
-            products
-                .into_iter()
-                .any(|(_, node)| node.inputs.contains(&Some(value)))
+            let mut products = self.graph.node_ids().filter(|(id, _)| self.is_product(*id));
+            bytes && products.any(|(_, node)| node.inputs.contains(&Some(value)))
         };
         let stands = self.settings.runs_in_integers() || group.rounded.contains(&value) || read();
         stands.then(|| group.params.clone())
@@ -97,6 +105,38 @@ impl Finder<'_> {
             return None;
         }
         let params = self.activation(standing, &value)?;
+        let why = format!("else {} would round the bias to codes", target.name);
+        self.apart(node, (value, channels), &params, why)
+    }
+
+    /// Lets the runtime compute in float what moves 4-bit codes: it would move the codes, by ops that take only bytes.
+    fn moved_apart(&self, standing: &Standing<'_>, node: &Node) -> Option<Decision> {
+        let target = self.settings.quantize.target;
+        let input = self.graph.value(node.input(0)?);
+        let channels = input
+            .ty
+            .shape()?
+            .get(1)?
+            .known()
+            .filter(|channels| *channels > 1)?;
+        let is_moved = matches!(target.role(&node.op), OpRole::Movement | OpRole::Join);
+        if !target.requantizes || !is_moved || !standing.values.contains(&input.name) {
+            return None;
+        }
+        let params = self.activation(standing, &input.name)?;
+        let why = format!("else {} would move 4-bit codes", target.name);
+        let narrow = params.dtype.bits() < 8;
+        narrow.then(|| self.apart(node, (input.name.clone(), channels), &params, why))?
+    }
+
+    /// The first input of a node, read with a scale for each channel.
+    fn apart(
+        &self,
+        node: &Node,
+        (value, channels): (String, usize),
+        params: &QParams,
+        why: String,
+    ) -> Option<Decision> {
         Some(Decision {
             action: Action::DequantizeApart(QParams {
                 dtype: params.dtype,
@@ -109,7 +149,7 @@ impl Finder<'_> {
                 node: self.graph.value(node.output(0)?).name.clone(),
                 input: 0,
             },
-            why: format!("else {} would round the bias to codes", target.name),
+            why,
             sqnr_db: None,
         })
     }
