@@ -67,7 +67,7 @@ fn apply(graph: &mut Graph, value: ValueId, name: &str, bounds: &Bounds) -> Resu
         patch: Patch::new(graph),
     };
     let output = match bounds.kind {
-        // Clip before QuantizeLinear of 4 bits is refused by ONNX Runtime 1.23 to 1.32, which merges the two.
+        // Clip before QuantizeLinear of 4 bits is refused by ONNX Runtime 1.32, which merges the two.
         BoundsKind::Between { low, high } => {
             let above = match (low, high) {
                 (Some(low), Some(_)) => adder.nearest(Variadic::Max, value, low, &format!("{name}_below")),
