@@ -22,17 +22,31 @@ import markdown
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SECOND_OF_T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # quantiles of Student's t for 95% intervals, by the number of seeds
 
-QAT = "--epochs 5 --quantize"
-STUDENT = "--epochs 10 --learning-rate 0.1 --weight-decay 5e-4 --warmup 0.5"
+TAUGHT = "--teacher {models}/resnet20.onnx --temperature 4 --teacher-weight 1"
+QAT = f"--quantize {TAUGHT}"
+ADAM = "--optimizer adamw --weight-decay 0.001"
+STUDENT = "--epochs 5 --learning-rate 0.1 --weight-decay 5e-4 --warmup 0.5"
 # Name: data set, network to start from (a file of DATA/models, or the arguments of `bantam new`), arguments of `bantam train`.
 RECIPES = {
-    "qat W8A8": ("cifar10", "resnet20.onnx", f"{QAT} --weights int8 --activations uint8 --learning-rate 0.005"),
-    "qat W4A4": ("cifar10", "resnet20.onnx", f"{QAT} --weights int4 --activations uint4 --learning-rate 0.01"),
-    "qat W2A2": ("cifar10", "resnet20.onnx", f"{QAT} --weights int2 --activations uint2 --learning-rate 0.02"),
+    "qat W8A8": (
+        "cifar10",
+        "resnet20.onnx",
+        f"--epochs 2 {QAT} --weights int8 --activations uint8 --learning-rate 0.001",
+    ),
+    "qat W4A4": (
+        "cifar10",
+        "resnet20.onnx",
+        f"--epochs 5 {QAT} --weights int4 --activations uint4 --learning-rate 0.01",
+    ),
+    "qat W2A2": (
+        "cifar10",
+        "resnet20.onnx",
+        f"--epochs 5 --batch 32 {QAT} --weights int2 --activations uint2 {ADAM} --learning-rate 0.001",
+    ),
     "qat binary weights": (
         "cifar10",
         "resnet20.onnx",
-        f"{QAT} --weight-mapping binary --activations float --learning-rate 0.02",
+        f"--epochs 5 --batch 32 {QAT} --weight-mapping binary --activations float {ADAM} --learning-rate 0.0003",
     ),
     "half-width resnet20 alone": ("cifar10", "new resnet20 --width 0.5", STUDENT),
     "half-width resnet20 taught by resnet56": (

@@ -179,7 +179,7 @@ mod tests {
             let mut memory = vec![vec![0.0; 2]; optimizer.memories()];
             for step in 1..=400 {
                 let gradient: Vec<f32> = weights.iter().map(|weight| 2.0 * (weight - 1.0)).collect();
-                let rate = 0.05 / (1.0 + step as f32 / 40.0);
+                let rate = 0.1 / (1.0 + step as f32 / 40.0);
                 optimizer.step(step, [rate, 0.0], &mut weights, &gradient, &mut memory);
             }
             assert!(
