@@ -47,8 +47,13 @@ pub enum TrainError {
         "the feature {feature:?} is not a pair of values, or one is missing\nhint: write NAME-IN-STUDENT=NAME-IN-TEACHER"
     )]
     Feature { feature: String },
-    #[error("the teacher's output is {teacher}, the student's {student}: they must have one shape")]
-    Teacher { teacher: String, student: String },
+    #[error(
+        "the teacher gives {teacher:?}, the student {student:?}\nhint: both must score the same classes, for batches of one size"
+    )]
+    Teacher {
+        teacher: Vec<usize>,
+        student: Vec<usize>,
+    },
     #[error(
         "the loss is {loss} in step {step}; the first value that is not a number comes from {node}\nhint: lower the \
          learning rate, or clip gradients with `clip-norm`"

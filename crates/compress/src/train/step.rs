@@ -41,7 +41,8 @@ pub(super) struct Step {
     /// The graph that it was made from, for finding what went wrong.
     graph: Graph,
     labels: Option<(DType, Vec<usize>)>,
-    teacher: bool,
+    /// The shape of what the teacher says, if it is asked.
+    teacher: Option<Vec<usize>>,
     features: Vec<String>,
     parameters: Vec<String>,
     statistics: Vec<String>,
@@ -171,7 +172,10 @@ impl Plan<'_> {
                     let sizes: Option<Vec<usize>> = ty.shape()?.iter().map(Dim::known).collect();
                     Some((ty.dtype()?, sizes?))
                 }),
-            teacher: step.value_by_name(TEACHER).is_some(),
+            teacher: step.value_by_name(TEACHER).and_then(|teacher| {
+                let dims = step.value(teacher).ty.shape()?;
+                dims.iter().map(Dim::known).collect()
+            }),
             features,
             parameters: self
                 .parameters
@@ -240,7 +244,13 @@ impl Step {
             inputs.push((LABELS, labels_as(labels, *dtype, shape)?));
         }
         let mut said = lesson.teacher.iter().cloned();
-        if let (true, Some(output)) = (self.teacher, said.next()) {
+        if let (Some(shape), Some(output)) = (&self.teacher, said.next()) {
+            if output.shape() != shape {
+                return Err(TrainError::Teacher {
+                    teacher: output.shape().to_vec(),
+                    student: shape.clone(),
+                });
+            }
             inputs.push((TEACHER, output));
         }
         inputs.extend(self.features.iter().map(String::as_str).zip(said));

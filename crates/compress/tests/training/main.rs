@@ -338,6 +338,20 @@ fn a_student_learns_from_a_teacher_without_labels() {
         learn(&unlabelled, &how(0.5, &[])),
         Err(TrainError::NoLabels)
     ));
+    let mut narrow = teacher.graph.clone();
+    narrow.outputs = vec![narrow.value_by_name("hidden").unwrap()];
+    let mut notes = Notes::default();
+    let error = train(
+        &network(),
+        &samples,
+        &how(0.5, &[]),
+        &[],
+        Some(&narrow),
+        None,
+        &mut notes,
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("[16, 8]"), "{error}");
     let error = learn(&samples, &how(0.5, &["hidden=nothing"]))
         .err()
         .unwrap()
