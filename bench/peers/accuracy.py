@@ -102,7 +102,11 @@ def train(options, name, seed, folder):
     top1 = {"bantam": 100 * report["scores"]["second"]["metrics"]["top1"]["value"]}
     if options.check and "--quantize" in words:
         for runtime in ("onnxruntime", "openvino"):
-            score = run_json(options, "eval", output, "--data", manifest, "--runtime", runtime, "--batch", "100")
+            try:
+                score = run_json(options, "eval", output, "--data", manifest, "--runtime", runtime, "--batch", "100")
+            except RuntimeError as error:
+                print(f"{runtime} refuses {output}: {error}", file=sys.stderr)
+                continue
             top1[runtime] = 100 * score["metrics"]["top1"]["value"]
     return {"top1": top1, "seconds": report["seconds"], "samples_per_second": report["samples_per_second"]}
 
