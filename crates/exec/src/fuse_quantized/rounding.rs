@@ -45,14 +45,23 @@ fn pair(
     if !plain || graph.value(x).ty.dtype() != Some(DType::F32) {
         return None;
     }
-    let single = |value: Option<ValueId>| graph.constant(value?).filter(|tensor| tensor.len() == 1);
-    let scale = |value| single(value)?.values::<f32>().ok().map(|scale| scale[0]);
+    // One number, or the same one for each channel.
+    let scale = |value: Option<ValueId>| {
+        let scales = graph.constant(value?)?.values::<f32>().ok()?;
+        let first = *scales.first()?;
+        scales.iter().all(|scale| *scale == first).then_some(first)
+    };
     let (scale, same) = (scale(there.input(1))?, scale(back.input(1))?);
     let zero = |value: Option<ValueId>| match value {
         None => Some((0, None)),
-        some => {
-            let tensor = single(some)?;
-            Some((*tensor.to_i64().ok()?.first()?, Some(tensor.dtype())))
+        Some(value) => {
+            let tensor = graph.constant(value)?;
+            let zeros = tensor.to_i64().ok()?;
+            let first = *zeros.first()?;
+            zeros
+                .iter()
+                .all(|zero| *zero == first)
+                .then_some((first, Some(tensor.dtype())))
         }
     };
     let ((zero, dtype), (same_zero, _)) = (zero(there.input(2))?, zero(back.input(2))?);
@@ -82,9 +91,9 @@ mod tests {
     use super::*;
     use crate::{CompileOptions, Taps, compile};
 
-    fn graph(zero: Tensor) -> Graph {
+    fn graph(zero: Tensor, channels: usize) -> Graph {
         let mut graph = Graph::default();
-        let x = graph.add_input("x", DType::F32, vec![Dim::Known(64)]);
+        let x = graph.add_input("x", DType::F32, vec![Dim::Known(2), Dim::Known(32)]);
         let scale = graph.add_constant("scale", Tensor::scalar(0.25f32));
         let zero = graph.add_constant("zero", zero);
         let there = QuantizeLinear {
@@ -100,7 +109,17 @@ mod tests {
             block_size: 0,
             output_dtype: None,
         };
-        let y = graph.add_node("y", back, &[codes, scale, zero]);
+        let (scales, zeros) = match channels {
+            0 => (scale, zero),
+            count => {
+                let zeros = vec![graph.constant(zero).unwrap().to_i64().unwrap()[0]; count];
+                let dtype = graph.constant(zero).unwrap().dtype();
+                let zeros = Tensor::from_i64(dtype, &[count], &zeros).unwrap();
+                let scales = graph.add_constant("scales", Tensor::from_vec1(&vec![0.25f32; count]));
+                (scales, graph.add_constant("zeros", zeros))
+            }
+        };
+        let y = graph.add_node("y", back, &[codes, scales, zeros]);
         graph.outputs = vec![y, codes];
         infer_shapes(&mut graph, &InferOptions::default()).unwrap();
         graph
@@ -120,9 +139,10 @@ mod tests {
         for zero in zeros {
             let odd = zero.to_i64().unwrap()[0] % 2 != 0;
             let bounds = bounds(zero.dtype()).unwrap();
-            let graph = graph(zero);
+            let channels = if bounds[1] == 15 { 32 } else { 0 };
+            let graph = graph(zero, channels);
             let program = compile(&graph, &CompileOptions::default()).unwrap();
-            let inputs = [("x", Tensor::from_vec1(&x))];
+            let inputs = [("x", Tensor::from_slice(&[2, 32], &x).unwrap())];
             let outputs = program.run(&inputs, &mut Taps::none()).unwrap();
             let zero = graph
                 .value_by_name("zero")
