@@ -10,7 +10,9 @@ use bantam_compress::select::SelectorError;
 use bantam_compress::stats::ObserveError;
 use bantam_compress::train::TrainError;
 use bantam_exec::{CompileError, RunError};
+use bantam_formats::FormatError;
 use bantam_formats::data::DataError;
+use bantam_formats::huggingface::HuggingFaceError;
 use bantam_formats::onnx::OnnxError;
 use bantam_graph::passes::PassError;
 
@@ -21,7 +23,11 @@ use crate::runtime::RuntimeError;
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum Error {
     #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
     Onnx(#[from] OnnxError),
+    #[error(transparent)]
+    HuggingFace(#[from] HuggingFaceError),
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
@@ -84,7 +90,11 @@ impl Error {
     fn usual_hint(&self) -> &'static str {
         match self {
             Error::Data(_) => "the file is damaged, or not what the manifest takes it for; write it again",
-            Error::Onnx(_) | Error::Passes(_) | Error::Infer(_) | Error::Compile(_) => {
+            Error::Format(FormatError::Onnx(_))
+            | Error::Onnx(_)
+            | Error::Passes(_)
+            | Error::Infer(_)
+            | Error::Compile(_) => {
                 "the model is damaged or its exporter faulty; `onnx.checker.check_model(model, full_check=True)` says more"
             }
             Error::Observe(_) | Error::Run(_) | Error::Evaluate(_) => {

@@ -29,9 +29,9 @@ pub(crate) const BATCH: usize = 32;
 /// The same while calibrating, where several batches are in flight.
 pub(crate) const CALIBRATION_BATCH: usize = 8;
 
-/// Reads a model. Weights stay in the mapped file until they are looked at.
+/// Reads a model of any of the formats. Weights stay in the mapped file until they are looked at.
 pub fn load(path: &Path) -> Result<Model, Error> {
-    Ok(onnx::load(path)?)
+    Ok(bantam_formats::load(path)?)
 }
 
 /// The model in the form that is compressed: functions inlined, BatchNormalization folded, dead nodes gone.

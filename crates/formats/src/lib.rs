@@ -1,4 +1,8 @@
 //! Files: model files in and out, and data sets in.
 
 pub mod data;
+mod format;
+pub mod huggingface;
 pub mod onnx;
+
+pub use format::{FILE_FORMATS, Format, FormatError, format_of, load};

@@ -155,10 +155,7 @@ fn check_writable(path: &Path) -> Result<(), Error> {
 
 /// Size of a model on disk, external data included.
 pub fn model_bytes(model: &Path) -> u64 {
-    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let mut data = model.as_os_str().to_owned();
-    data.push(".data");
-    size(model) + size(Path::new(&data))
+    bantam_formats::format_of(model).bytes(model)
 }
 
 /// The metrics with these names.

@@ -65,4 +65,5 @@ pub use npy::{NpyArray, NpyError, parse_npy, read_npy, write_npy};
 pub use npz::NpzError;
 pub use sample::sample_indices;
 pub use split::{Split, first_non_finite};
+pub(crate) use suggest::hint as suggested;
 pub use transform::TransformError;
