@@ -10,11 +10,13 @@ use bantam_compress::select::SelectorError;
 use bantam_compress::stats::ObserveError;
 use bantam_compress::train::TrainError;
 use bantam_exec::{CompileError, RunError};
-use bantam_formats::FormatError;
 use bantam_formats::data::DataError;
+use bantam_formats::gguf::GgufError;
 use bantam_formats::huggingface::HuggingFaceError;
 use bantam_formats::onnx::OnnxError;
+use bantam_formats::{FormatError, TokenizerError};
 use bantam_graph::passes::PassError;
+use bantam_tensor::TensorError;
 
 use crate::runtime::RuntimeError;
 
@@ -28,6 +30,12 @@ pub enum Error {
     Onnx(#[from] OnnxError),
     #[error(transparent)]
     HuggingFace(#[from] HuggingFaceError),
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]

@@ -1,8 +1,10 @@
 //! The command line, as it is written.
 
+mod language;
 mod new;
 mod train;
 
+pub(crate) use language::{Export, Generate};
 pub(crate) use new::New;
 pub(crate) use train::{Quantization, Train};
 
@@ -40,6 +42,12 @@ pub(crate) enum Command {
     /// Score a model, with confidence intervals
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Eval),
+    /// Write a model in another format: a GGUF file, a Hugging Face folder or an ONNX file
+    #[command(after_help = language::EXPORT_EXAMPLES)]
+    Export(Export),
+    /// Continue a text with a language model
+    #[command(after_help = language::GENERATE_EXAMPLES)]
+    Generate(Generate),
     /// Score two models on the same samples, with a paired test
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(Compare),
@@ -88,7 +96,7 @@ pub(crate) struct Demo {
 
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// ONNX file
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
     pub(crate) model: PathBuf,
     /// Samples that costs are counted for
     #[arg(long, default_value_t = 1)]
@@ -109,7 +117,7 @@ pub(crate) struct Inspect {
 
 #[derive(Args)]
 pub(crate) struct Quantize {
-    /// ONNX file
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
     pub(crate) model: PathBuf,
     /// Data set: a TOML manifest, or an array file or image folder
     #[arg(long)]
@@ -165,8 +173,8 @@ pub(crate) struct Quantize {
     /// Do not score the two models
     #[arg(long)]
     pub(crate) no_eval: bool,
-    /// Metric of the scores; repeatable
-    #[arg(long, default_value = "top1")]
+    /// Metric of the scores; repeatable [default: top1, or perplexity of language models]
+    #[arg(long)]
     pub(crate) metric: Vec<String>,
     /// Score on so many samples only
     #[arg(long)]
@@ -191,8 +199,8 @@ pub(crate) struct Scoring {
     /// Split of the data set
     #[arg(long, default_value = "test")]
     pub(crate) split: String,
-    /// Metric; repeatable
-    #[arg(long, default_value = "top1")]
+    /// Metric; repeatable [default: top1, or perplexity of language models]
+    #[arg(long)]
     pub(crate) metric: Vec<String>,
     /// What runs the model: bantam, onnxruntime or openvino
     #[arg(long, default_value = "bantam")]
@@ -210,7 +218,7 @@ pub(crate) struct Scoring {
 
 #[derive(Args)]
 pub(crate) struct Eval {
-    /// ONNX file
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) scoring: Scoring,
@@ -218,9 +226,9 @@ pub(crate) struct Eval {
 
 #[derive(Args)]
 pub(crate) struct Compare {
-    /// ONNX file
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
     pub(crate) first: PathBuf,
-    /// ONNX file
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
     pub(crate) second: PathBuf,
     /// What runs the second model [default: what runs the first]
     #[arg(long)]
@@ -231,7 +239,7 @@ pub(crate) struct Compare {
 
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// ONNX file
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
     pub(crate) model: PathBuf,
     /// Real inputs; random ones without
     #[arg(long)]
@@ -267,7 +275,7 @@ pub(crate) struct Bench {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// networks, initializations, methods, ranges, formats, targets, metrics, runtimes, passes or ops
+    /// networks, initializations, methods, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
     pub(crate) what: String,
     /// One JSON object on standard output
     #[arg(long)]

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Command::Quantize(arguments) => commands::quantize::run(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
+        Command::Generate(arguments) => commands::generate::run(arguments),
+        Command::Export(arguments) => commands::export::run(arguments),
         Command::Compare(arguments) => commands::compare::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
         Command::List(arguments) => commands::list::run(arguments),

@@ -1,9 +1,10 @@
 //! The list of model files that are read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bantam_graph::Model;
 
+use crate::gguf::{self, GgufError};
 use crate::huggingface::{self, Form, HuggingFaceError};
 use crate::onnx::{self, OnnxError};
 
@@ -20,21 +21,34 @@ pub trait Format: Sync {
     /// # Errors
     /// When it cannot be read, is damaged, or holds what the format's reader does not know.
     fn load(&self, path: &Path) -> Result<Model, FormatError>;
+    /// Reads a language model in the form that takes and gives keys and values ([`Form::Cached`]), for generation.
+    ///
+    /// # Errors
+    /// As [`Format::load`]; and when the format has no such form.
+    fn load_cached(&self, path: &Path) -> Result<Model, FormatError> {
+        Err(FormatError::NoCache {
+            path: path.to_owned(),
+        })
+    }
     /// Bytes on disk of all that belongs to the model.
     fn bytes(&self, path: &Path) -> u64;
 }
 
 /// Every format, the most specific ones first; the last takes what no other one recognizes.
-pub static FILE_FORMATS: &[&dyn Format] = &[&HuggingFace, &Onnx];
+pub static FILE_FORMATS: &[&dyn Format] = &[&HuggingFace, &Gguf, &Onnx];
 
 /// Why a model file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum FormatError {
+    #[error("{}: text cannot be generated from this file\nhint: give a Hugging Face folder or a GGUF file of a decoder", path.display())]
+    NoCache { path: PathBuf },
     #[error(transparent)]
     Onnx(#[from] OnnxError),
     #[error(transparent)]
     HuggingFace(#[from] HuggingFaceError),
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
 }
 
 /// The format of a path.
@@ -70,8 +84,40 @@ impl Format for HuggingFace {
         Ok(huggingface::load(path, Form::Whole)?)
     }
 
+    fn load_cached(&self, path: &Path) -> Result<Model, FormatError> {
+        Ok(huggingface::load(path, Form::Cached)?)
+    }
+
     fn bytes(&self, path: &Path) -> u64 {
         huggingface::folder_of(path).map_or(0, |folder| huggingface::weight_bytes(&folder))
+    }
+}
+
+struct Gguf;
+
+impl Format for Gguf {
+    fn name(&self) -> &'static str {
+        "gguf"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a GGUF file of float weights"
+    }
+
+    fn recognizes(&self, path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension == "gguf")
+    }
+
+    fn load(&self, path: &Path) -> Result<Model, FormatError> {
+        Ok(gguf::load(path, Form::Whole)?)
+    }
+
+    fn load_cached(&self, path: &Path) -> Result<Model, FormatError> {
+        Ok(gguf::load(path, Form::Cached)?)
+    }
+
+    fn bytes(&self, path: &Path) -> u64 {
+        std::fs::metadata(path).map_or(0, |metadata| metadata.len())
     }
 }
 

@@ -2,7 +2,10 @@
 
 pub mod data;
 mod format;
+pub mod gguf;
 pub mod huggingface;
 pub mod onnx;
+mod tokenizer;
 
 pub use format::{FILE_FORMATS, Format, FormatError, format_of, load};
+pub use tokenizer::{Tokenizer, TokenizerError};

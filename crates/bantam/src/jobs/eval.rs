@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use bantam_compress::evaluate::Scores;
+use bantam_formats::data::Split;
+use bantam_graph::Graph;
 use bantam_tensor::BatchSize;
 use serde::Serialize;
 
@@ -18,7 +20,7 @@ pub struct EvalJob {
     pub data: PathBuf,
     /// Its split.
     pub split: String,
-    /// Names of metrics.
+    /// Names of metrics; none: the usual one for such a model.
     pub metrics: Vec<String>,
     /// What runs the model.
     pub runtime: RuntimeChoice,
@@ -44,12 +46,48 @@ pub fn eval(job: &EvalJob, progress: &dyn Progress) -> Result<EvalReport, Error>
     Ok(EvalReport { scores: report })
 }
 
+/// Elements of the scores that are held at once: a quarter of a gigabyte.
+const MOST_SCORES: usize = 1 << 26;
+
+/// The metric of models with one score for each class of a sample, or of language models.
+fn usual_metric(graph: &Graph) -> &'static str {
+    match vocabulary(graph) {
+        Some(_) => "perplexity",
+        None => "top1",
+    }
+}
+
+/// Classes of outputs `[samples, tokens, classes]`.
+fn vocabulary(graph: &Graph) -> Option<usize> {
+    let output = graph.outputs.first()?;
+    match graph.value(*output).ty.shape()? {
+        [_, _, classes] => classes.known().filter(|classes| *classes > 1),
+        _ => None,
+    }
+}
+
+/// Samples that run at once, so that the scores of all their tokens have room.
+fn most_at_once(graph: &Graph, split: &Split) -> usize {
+    let tokens = split
+        .inputs()
+        .next()
+        .map_or(1, |(_, _, shape)| shape.iter().product());
+    let scores = vocabulary(graph).map(|classes: usize| classes.saturating_mul(tokens).max(1));
+    scores.map_or(pipeline::BATCH, |scores| {
+        (MOST_SCORES / scores).clamp(1, pipeline::BATCH)
+    })
+}
+
 /// As [`eval`], with the scores of each sample.
 pub(super) fn score(job: &EvalJob, progress: &dyn Progress) -> Result<(ScoreReport, Scores), Error> {
-    let metrics = metrics_by_name(&job.metrics)?;
     let model = pipeline::load(&job.model)?;
+    let metrics = match job.metrics.as_slice() {
+        [] => metrics_by_name(&[usual_metric(&model.graph).to_owned()])?,
+        names => metrics_by_name(names)?,
+    };
     let split = pipeline::open_split(&job.data, &job.split, &model.graph)?;
-    let batch = match (pipeline::batch_size(&model.graph, pipeline::BATCH), job.batch) {
+    let most = most_at_once(&model.graph, &split);
+    let batch = match (pipeline::batch_size(&model.graph, most), job.batch) {
         (BatchSize::AtMost(_), Some(batch)) => BatchSize::AtMost(batch),
         (size, _) => size,
     };

@@ -3,6 +3,8 @@
 mod bench;
 mod compare;
 mod eval;
+mod export;
+mod generate;
 mod inspect;
 mod new;
 mod quantize;
@@ -11,6 +13,8 @@ mod train;
 pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
 pub use eval::{EvalJob, EvalReport, eval};
+pub use export::{ExportJob, ExportReport, export};
+pub use generate::{GenerateJob, GenerateReport, generate};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
 pub use quantize::{QuantizeJob, QuantizeReport, quantize};

@@ -1,13 +1,17 @@
 //! The story model of the data folder.
 
-use bantam::formats::data::read_npy;
-use bantam::formats::huggingface::Form;
-use bantam::tensor::{DType, Tensor};
+use std::path::Path;
 
-use super::{difference, program, run, stories};
+use bantam::NoProgress;
+use bantam::formats::data::{DataSet, read_npy};
+use bantam::formats::huggingface::Form;
+use bantam::jobs::{EvalJob, GenerateJob, RuntimeChoice, eval, generate};
+use bantam::tensor::{Samples, Tensor};
+
+use super::{difference, in_parts, program, run, stories};
 
 /// The first `count` tokens of row 0.
-fn tokens(folder: &std::path::Path, count: usize) -> Vec<i64> {
+fn tokens(folder: &Path, count: usize) -> Vec<i64> {
     let rows = read_npy(&folder.join("valid_tokens.npy")).unwrap();
     rows.to_i64().unwrap()[..count].to_vec()
 }
@@ -27,23 +31,95 @@ fn logits_are_those_of_the_reference() {
 #[test]
 fn a_cache_changes_nothing() {
     let Some(folder) = stories() else { return };
-    let tokens = tokens(&folder, 24);
-    let ids = |range: &[i64]| Tensor::from_slice(&[1, range.len()], range).unwrap();
-    let whole = run(&program(&folder, Form::Whole), &[("input_ids", ids(&tokens))]);
-    let cached = program(&folder, Form::Cached);
-    let names: Vec<String> = (0..5)
-        .flat_map(|layer| ["key", "value"].map(|part| format!("past.{layer}.{part}")))
-        .collect();
-    let mut past = vec![Tensor::zeros(DType::F32, &[1, 4, 0, 8]).unwrap(); names.len()];
-    let mut rows = Vec::new();
-    for part in [&tokens[..20], &tokens[20..21], &tokens[21..]] {
-        let mut inputs = vec![("input_ids", ids(part))];
-        inputs.extend(names.iter().map(String::as_str).zip(past));
-        let mut outputs = run(&cached, &inputs);
-        past = outputs.split_off(1);
-        rows.extend(outputs[0].to_f32().unwrap());
-    }
-    let rows = Tensor::from_slice(&[1, 24, 512], &rows).unwrap();
-    let error = difference(&whole[0], &rows);
+    let ids = Tensor::from_slice(&[1, 24], &tokens(&folder, 24)).unwrap();
+    let whole = run(&program(&folder, Form::Whole), &[("input_ids", ids.clone())]);
+    let error = difference(&whole[0], &in_parts(&folder, &ids, &[20, 1, 3]));
     assert!(error < 1e-4, "{error}");
+}
+
+/// A manifest for the story model; it lies in a folder of its own, with links to the files that it names.
+#[cfg(unix)]
+fn manifest(folder: &Path) -> tempfile::TempDir {
+    let own = tempfile::tempdir().unwrap();
+    for name in ["valid_tokens.npy", "tinystories_valid.txt", "tokenizer.json"] {
+        std::os::unix::fs::symlink(folder.canonicalize().unwrap().join(name), own.path().join(name)).unwrap();
+    }
+    let text = r#"
+        [splits.train]
+        tokens = "valid_tokens.npy"
+        rows = [0, 100]
+        [splits.test]
+        tokens = "valid_tokens.npy"
+        rows = [100, 753]
+        [splits.all]
+        tokens = "valid_tokens.npy"
+        [splits.text]
+        text = "tinystories_valid.txt"
+        separator = "<|endoftext|>"
+    "#;
+    std::fs::write(own.path().join("stories.toml"), text).unwrap();
+    own
+}
+
+#[cfg(unix)]
+#[test]
+fn text_becomes_the_published_tokens() {
+    let Some(folder) = stories() else { return };
+    let own = manifest(&folder);
+    let data = DataSet::open(&own.path().join("stories.toml")).unwrap();
+    let (text, rows) = (data.split("text").unwrap(), data.split("all").unwrap());
+    assert_eq!((text.len(), rows.len()), (753, 753));
+    for index in [0, 1, 100, 752] {
+        let [text, rows] = [&text, &rows].map(|split| split.batch(&[index]).unwrap());
+        let values = |tensor: &Tensor| tensor.to_i64().unwrap();
+        assert_eq!(
+            values(&text.inputs[0].1),
+            values(&rows.inputs[0].1),
+            "row {index}"
+        );
+        assert_eq!(
+            values(&text.labels.unwrap()),
+            values(&rows.labels.unwrap()),
+            "row {index}"
+        );
+    }
+}
+
+/// The published loss of the calibration rows, 1.2459 nats.
+#[cfg(unix)]
+#[test]
+fn the_loss_of_the_first_rows_is_the_published_one() {
+    let Some(folder) = stories() else { return };
+    let own = manifest(&folder);
+    let job = EvalJob {
+        model: folder,
+        data: own.path().join("stories.toml"),
+        split: "train".to_owned(),
+        metrics: ["perplexity", "nll", "next-token"].map(str::to_owned).to_vec(),
+        runtime: RuntimeChoice::Bantam,
+        limit: usize::MAX,
+        batch: None,
+        threads: 0,
+    };
+    let report = eval(&job, &NoProgress).unwrap().scores;
+    let loss = report.metrics["nll"];
+    assert_eq!(report.samples, 100);
+    assert!((loss.value - 1.2459).abs() < 1e-4, "{loss:?}");
+    assert!((report.metrics["perplexity"].value - loss.value.exp()).abs() < 1e-9);
+    assert!(loss.low < loss.value && loss.value < loss.high, "{loss:?}");
+}
+
+#[test]
+fn the_greedy_story_is_the_published_one() {
+    let Some(folder) = stories() else { return };
+    let job = GenerateJob {
+        model: folder,
+        tokenizer: None,
+        prompt: String::new(),
+        tokens: 60,
+    };
+    let report = generate(&job, &NoProgress).unwrap();
+    let expected = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, \
+                    she saw a big, red ball.";
+    assert!(report.text.starts_with(expected), "{}", report.text);
 }

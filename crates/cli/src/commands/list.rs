@@ -5,6 +5,8 @@ use bantam::compress::evaluate::METRICS;
 use bantam::compress::quantize::METHODS;
 use bantam::compress::range::RANGES;
 use bantam::compress::target::TARGETS;
+use bantam::formats::FILE_FORMATS;
+use bantam::formats::huggingface::ARCHITECTURES;
 use bantam::graph::passes::PASSES;
 use bantam::jobs::RuntimeChoice;
 use bantam::networks::{NETWORKS, SCHEMES};
@@ -40,6 +42,15 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
     }),
     ("targets", || {
         TARGETS.iter().map(|x| entry(x.name, x.summary)).collect()
+    }),
+    ("file-formats", || {
+        FILE_FORMATS
+            .iter()
+            .map(|x| entry(x.name(), x.summary()))
+            .collect()
+    }),
+    ("architectures", || {
+        ARCHITECTURES.iter().map(|x| entry(x.name, x.summary)).collect()
     }),
     ("metrics", || {
         METRICS.iter().map(|x| entry(x.name(), x.summary())).collect()

@@ -5,6 +5,8 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod eval;
+pub(crate) mod export;
+pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod new;
@@ -15,6 +17,7 @@ pub(crate) mod train;
 use std::path::PathBuf;
 
 use bantam::Error;
+use bantam::compress::evaluate::metric_by_name;
 use bantam::jobs::{CompareReport, EvalJob, RuntimeChoice, ScoreReport};
 
 use crate::arguments::Scoring;
@@ -41,19 +44,27 @@ fn score_rows(reports: &[&ScoreReport]) -> String {
         .first()
         .map_or(Vec::new(), |report| report.metrics.keys().collect());
     for name in &names {
-        rows[0].extend([format!("{name} %"), "95% interval".to_owned()]);
+        let heading = if is_proportion(name) {
+            format!("{name} %")
+        } else {
+            (*name).clone()
+        };
+        rows[0].extend([heading, "95% interval".to_owned()]);
     }
     rows[0].extend(["samples".to_owned(), "seconds".to_owned()]);
     for report in reports {
         let size = output::bytes(report.bytes);
         let mut row = vec![report.model.display().to_string(), report.runtime.clone(), size];
-        for estimate in names.iter().filter_map(|name| report.metrics.get(*name)) {
-            row.push(format!("{:.2}", estimate.value * 100.0));
-            row.push(format!(
-                "{:.2} .. {:.2}",
-                estimate.low * 100.0,
-                estimate.high * 100.0
-            ));
+        for (name, estimate) in names
+            .iter()
+            .filter_map(|name| report.metrics.get_key_value(*name))
+        {
+            let shown = |value: f64| match is_proportion(name) {
+                true => format!("{:.2}", value * 100.0),
+                false => format!("{value:.4}"),
+            };
+            row.push(shown(estimate.value));
+            row.push(format!("{} .. {}", shown(estimate.low), shown(estimate.high)));
         }
         row.extend([report.samples.to_string(), format!("{:.2}", report.seconds)]);
         rows.push(row);
@@ -61,10 +72,29 @@ fn score_rows(reports: &[&ScoreReport]) -> String {
     output::table(&rows)
 }
 
+/// Whether a metric is a share, which is shown in percent.
+fn is_proportion(name: &str) -> bool {
+    metric_by_name(name).is_none_or(|metric| metric.is_proportion())
+}
+
 /// Two models side by side, and what differs.
 fn comparison(report: &CompareReport) -> String {
     let paired = &report.comparison;
     let mut text = score_rows(&[&report.first, &report.second]);
+    if !is_proportion(paired.metric) {
+        text += &format!(
+            "\npredictions differ at {:.2}% of the tokens; mean score {:+.5} (95% interval {:+.5} .. {:+.5}), larger in {} \
+             rows, smaller in {}, sign test p = {:.3}\n",
+            paired.disagreement * 100.0,
+            paired.difference,
+            paired.difference_low,
+            paired.difference_high,
+            paired.only_second,
+            paired.only_first,
+            paired.p_value,
+        );
+        return text;
+    }
     text += &format!(
         "\ndisagree on {:.2}% of the samples; difference {:+.2} points (95% interval {:+.2} .. {:+.2}), \
          only the first right {}, only the second {}, McNemar p = {:.3}\n",

@@ -2,6 +2,7 @@
 
 mod interval;
 mod paired;
+mod token;
 mod top_k;
 
 use std::time::Instant;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 pub use interval::{normal_interval, wilson_interval};
 pub use paired::{Comparison, compare};
+pub use token::bootstrap_interval;
 pub(crate) use top_k::predictions;
 
 /// Something that computes a model's outputs: our executor, or another runtime.
@@ -46,17 +48,25 @@ pub trait Metric: Sync {
     fn name(&self) -> &'static str;
     /// One line for lists.
     fn summary(&self) -> &'static str;
-    /// True when every score is 0 or 1.
+    /// True when scores are shares, which are shown in percent.
     fn is_proportion(&self) -> bool;
     /// The score of each sample; `output` is the model's first, `[samples, ...]`.
     ///
     /// # Errors
     /// When output and labels are not of the form that the metric needs.
     fn scores(&self, output: &Tensor, labels: &Tensor) -> Result<Vec<f32>, EvaluateError>;
+    /// The metric and its interval from the scores of all samples.
+    fn estimate(&self, scores: &[f32]) -> Estimate;
 }
 
 /// Every metric.
-pub static METRICS: &[&dyn Metric] = &[&top_k::TOP1, &top_k::TOP5];
+pub static METRICS: &[&dyn Metric] = &[
+    &top_k::TOP1,
+    &top_k::TOP5,
+    &token::PERPLEXITY,
+    &token::LOSS,
+    &token::NEXT_TOKEN,
+];
 
 /// The metric with this name.
 pub fn metric_by_name(name: &str) -> Option<&'static dyn Metric> {
@@ -78,6 +88,18 @@ pub enum EvaluateError {
         metric: &'static str,
         got: String,
         samples: usize,
+    },
+    #[error(
+        "{metric} needs an output [samples, tokens, vocabulary] of floats, got {got}\nhint: it is for language models"
+    )]
+    TokenOutput { metric: &'static str, got: String },
+    #[error(
+        "{metric} needs one integer label for each of {expected:?} tokens, got {got}\nhint: give `tokens` or `text` in the data set's manifest"
+    )]
+    TokenLabels {
+        metric: &'static str,
+        got: String,
+        expected: [usize; 2],
     },
     #[error("label {label} of a sample is not among the model's {classes} classes")]
     Class { label: i64, classes: usize },
@@ -107,7 +129,7 @@ pub struct Estimate {
 pub struct Scores {
     /// Each metric's name, estimate and scores by sample.
     pub metrics: Vec<(&'static str, Estimate, Vec<f32>)>,
-    /// The index of the largest output of each sample, where outputs are `[samples, classes]`.
+    /// The index of the largest output of each sample (of each token, where outputs are `[samples, tokens, classes]`).
     pub predictions: Vec<usize>,
     /// Number of samples.
     pub samples: usize,
@@ -146,7 +168,7 @@ pub fn evaluate(
     }
     let indices: Vec<usize> = (0..count).collect();
     let mut scores: Vec<Vec<f32>> = vec![Vec::with_capacity(count); metrics.len()];
-    let (mut predictions, mut seconds) = (Vec::with_capacity(count), 0.0);
+    let (mut predictions, mut seconds, mut done) = (Vec::with_capacity(count), 0.0, 0);
     for (indices, counted) in options.batch_size.cut(&indices) {
         let batch = samples.batch(&indices)?;
         let inputs: Vec<(&str, Tensor)> = batch
@@ -158,25 +180,21 @@ pub fn evaluate(
         let outputs = runner.run(&inputs)?;
         seconds += start.elapsed().as_secs_f64();
         let output = outputs.first().ok_or(EvaluateError::NoOutput)?;
-        predictions.extend(top_k::predictions(output)?.into_iter().take(counted));
+        let predicted = top_k::predictions(output)?;
+        let for_each = predicted.len() / indices.len();
+        predictions.extend(predicted.into_iter().take(counted * for_each));
+        done += counted;
         for (metric, scores) in metrics.iter().zip(&mut scores) {
             let labels = batch.labels.as_ref().ok_or(EvaluateError::NoLabels {
                 metric: metric.name(),
             })?;
             scores.extend(metric.scores(output, labels)?.into_iter().take(counted));
         }
-        (options.progress)(predictions.len());
+        (options.progress)(done);
     }
-    let estimate = |metric: &&'static dyn Metric, scores: &[f32]| {
-        if metric.is_proportion() {
-            wilson_interval(scores)
-        } else {
-            normal_interval(scores)
-        }
-    };
     let metrics = metrics.iter().zip(scores);
     let metrics = metrics
-        .map(|(metric, scores)| (metric.name(), estimate(metric, &scores), scores))
+        .map(|(metric, scores)| (metric.name(), metric.estimate(&scores), scores))
         .collect();
     Ok(Scores {
         metrics,

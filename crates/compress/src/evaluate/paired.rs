@@ -7,15 +7,17 @@ use super::{EvaluateError, Scores};
 /// What differs between two models.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
+    /// The metric that is compared: the first.
+    pub metric: &'static str,
     /// Samples that both were scored on.
     pub samples: usize,
-    /// Share of samples whose predictions differ.
+    /// Share of predictions (one for each sample, or for each token) that differ.
     pub disagreement: f64,
-    /// Samples that only the first gets right.
+    /// Samples with a larger score of the first; for shares of hits: that only the first gets right.
     pub only_first: usize,
-    /// Samples that only the second gets right.
+    /// Samples with a larger score of the second.
     pub only_second: usize,
-    /// Second metric minus first.
+    /// Mean score of the second minus that of the first.
     pub difference: f64,
     /// 95% confidence interval of the difference, from the paired scores.
     pub difference_low: f64,
@@ -33,7 +35,7 @@ pub fn compare(first: &Scores, second: &Scores) -> Result<Comparison, EvaluateEr
     if first.samples != second.samples || first.predictions.len() != second.predictions.len() {
         return Err(EvaluateError::Empty);
     }
-    let n = first.samples as f64;
+    let n = first.predictions.len() as f64;
     let differ = first
         .predictions
         .iter()
@@ -53,6 +55,7 @@ pub fn compare(first: &Scores, second: &Scores) -> Result<Comparison, EvaluateEr
     let differences: Vec<f32> = a.iter().zip(&b).map(|(a, b)| b - a).collect();
     let interval = super::normal_interval(&differences);
     Ok(Comparison {
+        metric: first.metrics.first().map_or("", |(name, _, _)| name),
         samples: first.samples,
         disagreement: differ as f64 / n,
         only_first,

@@ -2,7 +2,7 @@
 
 use bantam_tensor::Tensor;
 
-use super::{EvaluateError, Metric};
+use super::{Estimate, EvaluateError, Metric, wilson_interval};
 
 /// Top-k accuracy. Of equal outputs the earlier class counts as larger.
 pub(super) struct TopK {
@@ -61,6 +61,10 @@ impl Metric for TopK {
         };
         values.chunks_exact(classes).zip(&labels).map(score).collect()
     }
+
+    fn estimate(&self, scores: &[f32]) -> Estimate {
+        wilson_interval(scores)
+    }
 }
 
 /// Samples, classes and values of an output `[samples, classes]` (further dimensions of size 1 are dropped).
@@ -79,9 +83,18 @@ fn class_scores(output: &Tensor, metric: &'static str) -> Result<(usize, usize, 
     Ok((samples, classes, output.to_f32()?))
 }
 
-/// The class with the largest output, the first of equal ones.
+/// The class with the largest output, the first of equal ones, for each sample of `[samples, classes]` or each token of
+/// `[samples, tokens, classes]`.
 pub(crate) fn predictions(output: &Tensor) -> Result<Vec<usize>, EvaluateError> {
-    let (_, classes, values) = class_scores(output, "top1")?;
+    let (classes, values) = match *output.shape() {
+        [_, tokens, classes] if tokens > 1 && classes > 1 && output.dtype().is_float() => {
+            (classes, output.to_f32()?)
+        }
+        _ => {
+            let (_, classes, values) = class_scores(output, "top1")?;
+            (classes, values)
+        }
+    };
     let largest = |row: &[f32]| (0..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     Ok(values.chunks_exact(classes).map(largest).collect())
 }

@@ -87,6 +87,41 @@ impl Array {
         }
     }
 
+    /// The rows `first..end`, which there must be.
+    pub(crate) fn narrowed(mut self, first: usize, end: usize) -> Array {
+        debug_assert!(first <= end && end <= self.rows);
+        self.start += first * self.stride;
+        self.rows = end - first;
+        self
+    }
+
+    /// Of rows of rank 1: `count` elements of each from `first` on.
+    pub(crate) fn window(&self, first: usize, count: usize) -> Array {
+        let bytes = self.dtype.bits() / 8;
+        debug_assert!((first + count) * bytes <= self.row_bytes);
+        Array {
+            row_shape: vec![count],
+            start: self.start + first * bytes,
+            row_bytes: count * bytes,
+            ..self.clone()
+        }
+    }
+
+    /// As many rows of `length` of the values as there are, each `step` after the one before it.
+    pub(crate) fn overlapping(values: &[u32], length: usize, step: usize) -> Array {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Array {
+            dtype: DType::U32,
+            rows: values.len().checked_sub(length).map_or(0, |rest| rest / step + 1),
+            row_shape: vec![length],
+            storage: Storage::Memory(bytes.into()),
+            start: 0,
+            stride: 4 * step,
+            row_bytes: 4 * length,
+            big_endian: false,
+        }
+    }
+
     /// The same array, read from the file at `path` row by row, if its bytes are a part of `mapped`, the mapping of all
     /// of that file.
     pub(crate) fn stored_in(mut self, path: &Path, mapped: &Bytes) -> Result<Array, DataError> {
@@ -165,6 +200,19 @@ pub(crate) fn to_native(bytes: &mut [u8], dtype: DType, big_endian: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_rows() {
+        let tokens = Array::overlapping(&[0, 1, 2, 3, 4, 5, 6], 3, 2);
+        let rows = |array: &Array| -> Vec<Vec<u8>> {
+            let row = |index| array.row(index).unwrap().chunks(4).map(|id| id[0]).collect();
+            (0..array.rows).map(row).collect()
+        };
+        assert_eq!(rows(&tokens), [[0, 1, 2], [2, 3, 4], [4, 5, 6]]);
+        assert_eq!(rows(&tokens.window(1, 2)), [[1, 2], [3, 4], [5, 6]]);
+        assert_eq!(rows(&tokens.window(0, 1).narrowed(1, 3)), [[2], [4]]);
+        assert_eq!(Array::overlapping(&[0, 1], 3, 2).rows, 0);
+    }
 
     #[test]
     fn rows_of_dense_and_strided_arrays() {

@@ -8,6 +8,7 @@ use bantam_tensor::map_file;
 use super::images::{class_folders, read_labels};
 use super::manifest::{Augment, Manifest, OneOrMany, SplitEntry};
 use super::npz::{self, Npz};
+use super::sequences::{self, Tokens};
 use super::source::{Reference, Role, Source};
 use super::split::{Input, Split};
 use super::transform::Transform;
@@ -89,14 +90,19 @@ impl DataSet {
         if inputs.is_empty() {
             return Err(unknown());
         }
-        let splits = BTreeMap::from([(WHOLE.to_owned(), SplitEntry { inputs, labels })]);
+        let entry = SplitEntry {
+            inputs,
+            labels,
+            ..SplitEntry::default()
+        };
+        let splits = BTreeMap::from([(WHOLE.to_owned(), entry)]);
         Ok(DataSet::bare(path, parent(path), splits, !is_npz))
     }
 
     fn from_folder(path: &Path) -> Result<DataSet, DataError> {
         let entry = |folder: &str| SplitEntry {
             inputs: BTreeMap::from([(UNNAMED.to_owned(), OneOrMany::One(folder.to_owned()))]),
-            labels: None,
+            ..SplitEntry::default()
         };
         let folders = class_folders(path)?;
         let splits = folders
@@ -144,19 +150,43 @@ impl DataSet {
                 hint: suggest::hint(name, &self.split_names()),
             });
         };
+        let split = match entry.sequences() {
+            Some(tokens) => self.token_split(name, entry, &tokens)?,
+            None => self.sample_split(name, entry)?,
+        };
+        let split = split.check_rows()?;
+        match entry.rows {
+            Some([first, end]) => split.narrowed(first, end),
+            None => Ok(split),
+        }
+    }
+
+    /// A split of token rows: it has one input, whose name it leaves to the model, and labels.
+    fn token_split(&self, name: &str, entry: &SplitEntry, tokens: &Tokens<'_>) -> Result<Split, DataError> {
+        let (Tokens::Rows(files) | Tokens::Text(files)) = tokens;
+        let path = Reference::new(&self.folder, &files[0])?.path;
+        let [inputs, labels] = sequences::open(&self.folder, entry, tokens)?;
+        Ok(Split {
+            name: name.to_owned(),
+            inputs: vec![Input::new(UNNAMED, path.clone(), inputs, Default::default())?],
+            labels: Some(of_source(path, labels)),
+            is_unnamed: true,
+        })
+    }
+
+    fn sample_split(&self, name: &str, entry: &SplitEntry) -> Result<Split, DataError> {
         let inputs = entry
             .inputs
             .iter()
             .map(|(input, files)| self.open_input(name, input, files.as_slice()));
         let inputs = inputs.collect::<Result<Vec<_>, DataError>>()?;
         let labels = self.open_labels(name, entry, &inputs)?;
-        let split = Split {
+        Ok(Split {
             name: name.to_owned(),
             inputs,
             labels,
             is_unnamed: self.is_unnamed,
-        };
-        split.check_rows()
+        })
     }
 
     fn references(&self, files: &[String]) -> Result<Vec<Reference>, DataError> {

@@ -10,6 +10,7 @@ use super::images::ImageError;
 use super::npy::NpyError;
 use super::npz::NpzError;
 use super::transform::TransformError;
+use crate::tokenizer::TokenizerError;
 
 /// What is wrong with a data set; the message says the fact, then what to do about it in `hint:` lines.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +112,28 @@ pub enum DataError {
         first_path: PathBuf,
         first_rows: usize,
     },
+    #[error("split {split:?}: `rows` asks for samples {} to {} (not included) of {}, which holds {samples}\nhint: `rows` is for \
+             array files and texts, and ends at their last sample", rows[0], rows[1], path.display())]
+    Rows {
+        split: String,
+        path: PathBuf,
+        rows: [usize; 2],
+        samples: usize,
+    },
+    #[error("{}: rows of {dtype}{shape:?} are no rows of tokens\nhint: give integers [rows, length + 1], two or more in a row", path.display())]
+    TokenRows {
+        path: PathBuf,
+        dtype: DType,
+        shape: Vec<usize>,
+    },
+    #[error("{}: the text has {tokens} tokens, too few for a row of {length} and its last target\nhint: set a smaller `length`", path.display())]
+    ShortText {
+        path: PathBuf,
+        tokens: usize,
+        length: usize,
+    },
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
     #[error("{}: there is no split {name:?}\nhint: {hint}", path.display())]
     NoSplit {
         path: PathBuf,

@@ -11,6 +11,9 @@ use super::{DataError, suggest};
 /// Longest manifest that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Most tokens of a row of text.
+const MAX_LENGTH: usize = 1 << 20;
+
 /// What a manifest says, checked.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,11 +27,23 @@ pub(crate) struct Manifest {
 }
 
 /// The files of one split.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SplitEntry {
+    #[serde(default)]
     pub(crate) inputs: BTreeMap<String, OneOrMany<String>>,
     pub(crate) labels: Option<OneOrMany<String>>,
+    /// Rows of token ids, instead of inputs and labels.
+    pub(crate) tokens: Option<OneOrMany<String>>,
+    /// Texts, likewise.
+    pub(crate) text: Option<OneOrMany<String>>,
+    pub(crate) tokenizer: Option<String>,
+    /// Targets of each row of a text.
+    pub(crate) length: Option<usize>,
+    /// The line that ends a document of a text.
+    pub(crate) separator: Option<String>,
+    /// The first sample and the one after the last, of all that the files hold.
+    pub(crate) rows: Option<[usize; 2]>,
 }
 
 /// A value or a list of values.
@@ -114,12 +129,11 @@ impl Manifest {
             return Some("it has no split\nhint: add [splits.train] with inputs.NAME = \"FILE\"".to_owned());
         }
         for (name, split) in &self.splits {
-            if split.inputs.is_empty() {
-                return Some(format!(
-                    "split {name:?} has no input\nhint: add inputs.NAME = \"FILE\""
-                ));
+            if let Some(problem) = split.problem() {
+                return Some(format!("split {name:?} {problem}"));
             }
             let files = split.inputs.values().chain(&split.labels);
+            let files = files.chain(&split.tokens).chain(&split.text);
             if files.into_iter().any(|files| files.as_slice().is_empty()) {
                 return Some(format!("split {name:?} has an empty list of files"));
             }
@@ -151,6 +165,38 @@ impl Manifest {
             let (name, _) = sides.into_iter().find(|(_, side)| *side > MAX_SIDE)?;
             Some(format!("[augment.{key}]: `{name}` is more than {MAX_SIDE}"))
         })
+    }
+}
+
+impl SplitEntry {
+    /// The first rule that it breaks.
+    fn problem(&self) -> Option<String> {
+        let kinds = [
+            !self.inputs.is_empty(),
+            self.tokens.is_some(),
+            self.text.is_some(),
+        ];
+        let kinds = kinds.iter().filter(|there| **there).count();
+        let of_text = self.tokenizer.is_some() || self.length.is_some() || self.separator.is_some();
+        let problem = if kinds == 0 {
+            "has no input\nhint: add inputs.NAME = \"FILE\", or for a language model tokens = \"FILE\" or text = \"FILE\""
+        } else if kinds > 1 {
+            "has more than one of `inputs`, `tokens` and `text`\nhint: give each its own split"
+        } else if self.inputs.is_empty() && self.labels.is_some() {
+            "has `labels` beside tokens\nhint: leave them out; each token's label is the next one"
+        } else if self.text.is_none() && of_text {
+            "has `tokenizer`, `length` or `separator` without `text`\nhint: they are for texts"
+        } else if self
+            .length
+            .is_some_and(|length| length == 0 || length > MAX_LENGTH)
+        {
+            "has a `length` that is zero or above 1048576"
+        } else if self.rows.is_some_and(|[first, end]| first >= end) {
+            "has `rows` without a sample\nhint: give the first row and the one after the last, as [0, 100]"
+        } else {
+            return None;
+        };
+        Some(problem.to_owned())
     }
 }
 

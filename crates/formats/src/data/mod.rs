@@ -21,6 +21,20 @@
 //! crop_padding = 4
 //! ```
 //!
+//! A split of a language model has tokens instead of inputs and labels; the label of a token is the next one. Any split of
+//! array files or texts may take some of the samples only.
+//!
+//! ```toml
+//! [splits.train]
+//! tokens = "tokens.npy"                 # ids [rows, length + 1]: inputs are all but the last, labels all but the first
+//! rows = [0, 100]                       # the first row and the one after the last
+//! [splits.test]
+//! text = "stories.txt"                  # UTF-8, or a list of such files
+//! tokenizer = "tokenizer.json"          # where it has another name
+//! length = 512                          # targets of a row; neighbouring rows share one token
+//! separator = "<|endoftext|>"           # the line between documents, each of which is tokenized by itself
+//! ```
+//!
 //! | file | what it gives |
 //! |---|---|
 //! | `.npy` | the rows of the array |
@@ -47,6 +61,7 @@ mod npy;
 mod npz;
 mod preprocess;
 mod sample;
+mod sequences;
 mod source;
 mod split;
 mod suggest;

@@ -87,6 +87,26 @@ impl Source {
         Ok(Source::Images(ImageFolder::open(path, options)?))
     }
 
+    /// The samples `first..end`, of arrays; `None` when there are not as many, or for images.
+    pub(crate) fn narrowed(self, first: usize, end: usize) -> Option<Source> {
+        let (mut start, total) = (0, self.rows());
+        let Source::Arrays(arrays) = self else { return None };
+        if first >= end || end > total {
+            return None;
+        }
+        let mut parts = Vec::new();
+        for array in arrays {
+            let (before, rows) = (start, array.rows);
+            start += rows;
+            let within = |index: usize| index.clamp(before, start) - before;
+            let (first, end) = (within(first), within(end));
+            if first < end {
+                parts.push(array.narrowed(first, end));
+            }
+        }
+        Some(Source::Arrays(parts))
+    }
+
     /// Number of samples.
     pub(crate) fn rows(&self) -> usize {
         match self {

@@ -162,6 +162,21 @@ impl Split {
         })
     }
 
+    /// The samples `first..end` of those that the files hold.
+    pub(super) fn narrowed(mut self, first: usize, end: usize) -> Result<Split, DataError> {
+        for input in self.inputs.iter_mut().chain(&mut self.labels) {
+            let samples = input.source.rows();
+            let source = input.source.clone().narrowed(first, end);
+            input.source = source.ok_or_else(|| DataError::Rows {
+                split: self.name.clone(),
+                path: input.path.clone(),
+                rows: [first, end],
+                samples,
+            })?;
+        }
+        Ok(self)
+    }
+
     /// Every input and the labels have to have as many samples as the first input.
     pub(super) fn check_rows(self) -> Result<Split, DataError> {
         let first = &self.inputs[0];

@@ -56,6 +56,14 @@ pub(crate) struct Config {
     num_labels: Option<usize>,
     scale_attn_by_inverse_layer_idx: Option<bool>,
     quantization_config: Option<serde_json::Value>,
+    eos_token_id: Option<OneOrMany>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(u32),
+    Many(Vec<u32>),
 }
 
 impl Config {
@@ -103,6 +111,15 @@ impl Config {
             });
         }
         Ok(())
+    }
+
+    /// Tokens that end a text.
+    pub(crate) fn end_tokens(&self) -> &[u32] {
+        match &self.eos_token_id {
+            None => &[],
+            Some(OneOrMany::One(token)) => std::slice::from_ref(token),
+            Some(OneOrMany::Many(tokens)) => tokens,
+        }
     }
 
     /// Heads of keys and values.

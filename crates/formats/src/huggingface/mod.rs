@@ -86,6 +86,14 @@ pub(crate) fn build(config_text: &str, weights: &Checkpoint, form: Form) -> Resu
     Ok(model)
 }
 
+/// Tokens that end a text, as the configuration of a model says.
+///
+/// # Errors
+/// When the model carries no configuration.
+pub fn end_tokens(model: &Model) -> Result<Vec<u32>, HuggingFaceError> {
+    Ok(Config::parse(config_text(model)?)?.end_tokens().to_vec())
+}
+
 /// Bytes of a folder's weights.
 pub fn weight_bytes(folder: &Path) -> u64 {
     let files = checkpoint::weight_files(folder).unwrap_or_default();

@@ -35,6 +35,11 @@ impl RopeParameters {
         })
     }
 
+    /// True when frequencies are not the plain ones.
+    pub(crate) fn is_stretched(&self) -> bool {
+        self.rope_type.as_deref().is_some_and(|kind| kind != "default")
+    }
+
     /// The base of the frequencies.
     pub(crate) fn theta(&self) -> f64 {
         self.rope_theta.unwrap_or(10_000.0)

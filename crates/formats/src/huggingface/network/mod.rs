@@ -120,7 +120,7 @@ impl<'a> Network<'a> {
         let x = self.graph.add_node(&name, Gather { axis: 0 }, &[table, self.ids]);
         let mut x = self.as_f32(x, table);
         if self.architecture.scaled_embedding {
-            x = self.scaled_embedding(x, table);
+            x = self.scaled_embedding(x);
         }
         let x = self.by_token(x, width, &format!("{name}.tokens"));
         self.with_positions(x)

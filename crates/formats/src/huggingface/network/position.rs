@@ -113,12 +113,9 @@ impl Network<'_> {
         })
     }
 
-    /// Embeddings times the root of the width, rounded to the type of the weights as the reference does.
-    pub(super) fn scaled_embedding(&mut self, x: ValueId, table: ValueId) -> ValueId {
-        let root = (self.config.hidden_size as f64).sqrt();
-        let dtype = self.graph.value(table).ty.dtype().unwrap_or(DType::F32);
-        let rounded = Tensor::from_f64(dtype, &[1], &[root]).and_then(|tensor| tensor.to_f32());
-        let factor = self.number(rounded.map_or(root as f32, |values| values[0]));
+    /// Embeddings times the root of the width.
+    pub(super) fn scaled_embedding(&mut self, x: ValueId) -> ValueId {
+        let factor = self.number((self.config.hidden_size as f32).sqrt());
         self.graph.add_node("embedding.scaled", Binary::Mul, &[x, factor])
     }
 

@@ -1,0 +1,120 @@
+//! Models as GGUF files and back.
+
+use bantam::formats::gguf::{self, ENCODINGS, Encoding, Value, encoding_by_name, read_gguf};
+use bantam::formats::huggingface::{self, Form};
+use bantam::jobs::{ExportJob, export};
+
+use super::goldens::folder;
+use super::stories;
+
+/// Golden folders of architectures that GGUF files are written of.
+const FOLDERS: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
+
+#[test]
+fn models_come_back_from_their_files() {
+    let temporary = tempfile::tempdir().unwrap();
+    for name in FOLDERS {
+        let model = huggingface::load(&folder(name), Form::Whole).unwrap();
+        let path = temporary.path().join(format!("{name}.gguf"));
+        gguf::export(&model, &path, None, &|_, _| ENCODINGS[0]).unwrap();
+        let again = gguf::load(&path, Form::Whole).unwrap();
+        for value in model
+            .graph
+            .values
+            .iter()
+            .filter(|value| value.name.ends_with(".weight"))
+        {
+            let Some(weight) = &value.initializer else {
+                continue;
+            };
+            let id = again.graph.value_by_name(&value.name).unwrap();
+            let read = again.graph.constant(id).unwrap();
+            assert_eq!(
+                read.to_f32().unwrap(),
+                weight.to_f32().unwrap(),
+                "{name}: {}",
+                value.name
+            );
+        }
+    }
+}
+
+#[test]
+fn what_gguf_cannot_say_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("model.gguf");
+    for (name, expected) in [("llama3", "stretched"), ("gpt2", "architecture `gpt2`")] {
+        let model = huggingface::load(&folder(name), Form::Whole).unwrap();
+        let error = gguf::export(&model, &path, None, &|_, _| ENCODINGS[0])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected) && error.contains("hint:"), "{error}");
+        assert!(!path.exists());
+    }
+    let model = huggingface::load(&folder("llama"), Form::Whole).unwrap();
+    let blocks = Encoding {
+        kind: "q8_0",
+        encode: |_| Vec::new(),
+    };
+    let error = gguf::export(&model, &path, None, &|_, _| blocks)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("blocks have 32"), "{error}");
+}
+
+#[test]
+fn a_story_file_keeps_weights_and_tokenizer() {
+    let Some(folder) = stories() else { return };
+    let temporary = tempfile::tempdir().unwrap();
+    let job = ExportJob {
+        model: folder.clone(),
+        output: temporary.path().join("stories.gguf"),
+        dtype: None,
+        tokenizer: None,
+        save: Default::default(),
+    };
+    export(&job).unwrap();
+    let file = read_gguf(&job.output).unwrap();
+    assert_eq!(
+        file.value("general.architecture").and_then(Value::as_str),
+        Some("llama")
+    );
+    assert_eq!(
+        file.value("llama.attention.head_count_kv")
+            .and_then(Value::as_u64),
+        Some(4)
+    );
+    let tokens = file.value("tokenizer.ggml.tokens").and_then(Value::as_array);
+    assert_eq!(tokens.map(|tokens| tokens.len()), Some(512));
+    assert_eq!(file.tensors.len(), 47);
+    let back = ExportJob {
+        model: job.output.clone(),
+        output: temporary.path().join("stories"),
+        ..job
+    };
+    export(&back).unwrap();
+    let [before, after] =
+        [&folder, &back.output].map(|folder| huggingface::load(folder, Form::Whole).unwrap());
+    assert_eq!(before.graph, after.graph);
+}
+
+#[test]
+fn matrices_may_be_narrower() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("model.gguf");
+    let model = huggingface::load(&folder("llama"), Form::Whole).unwrap();
+    let mixed = |name: &str, _: &[usize]| {
+        let kind = if name == "output.weight" { "f16" } else { "bf16" };
+        encoding_by_name(kind).unwrap()
+    };
+    gguf::export(&model, &path, None, &mixed).unwrap();
+    let file = read_gguf(&path).unwrap();
+    for tensor in &file.tensors {
+        let expected = match tensor.name.as_str() {
+            _ if tensor.shape.len() == 1 => "f32",
+            "output.weight" => "f16",
+            _ => "bf16",
+        };
+        assert_eq!(tensor.kind.name, expected, "{}", tensor.name);
+    }
+}

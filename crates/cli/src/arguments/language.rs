@@ -1,0 +1,53 @@
+//! Arguments of `bantam export` and `bantam generate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(super) const EXPORT_EXAMPLES: &str = "Examples:
+  bantam export llama-folder -o llama.gguf
+  bantam export llama-folder --dtype f16 -o llama-f16.gguf
+  bantam export llama.gguf -o llama-folder
+  bantam export llama-folder -o llama.onnx";
+
+pub(super) const GENERATE_EXAMPLES: &str = "Example:
+  bantam generate llama-folder --prompt \"Once upon a time\" --tokens 100";
+
+#[derive(Args)]
+pub(crate) struct Export {
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
+    pub(crate) model: PathBuf,
+    /// Type of matrices in a GGUF file: f32, f16 or bf16 [default: the type of most of them]
+    #[arg(long)]
+    pub(crate) dtype: Option<String>,
+    /// The tokenizer.json [default: the one beside the model]
+    #[arg(long)]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Opset of an ONNX file [default: the model's, or the lowest that can say it]
+    #[arg(long)]
+    pub(crate) opset: Option<i64>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the result goes: FILE.gguf, FILE.onnx or a folder
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Generate {
+    /// Model: a Hugging Face folder or a GGUF file
+    pub(crate) model: PathBuf,
+    /// The text to continue; what the tokenizer puts before every text is put before it
+    #[arg(long, default_value = "")]
+    pub(crate) prompt: String,
+    /// Tokens to add at most
+    #[arg(long, default_value_t = 100)]
+    pub(crate) tokens: usize,
+    /// The tokenizer.json [default: the one beside the model]
+    #[arg(long)]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,64 @@
+//! [`GgufError`].
+
+use std::path::PathBuf;
+
+use bantam_tensor::TensorError;
+
+use crate::huggingface::HuggingFaceError;
+
+/// Why a GGUF file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum GgufError {
+    #[error("{}: cannot be read: {source}\nhint: check the path and its permissions", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: cannot be written: {source}\nhint: choose a path in a folder that exists, can be written and has room", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{}: {fact}\nhint: the file is damaged, cut short or newer than Bantam; download it again", path.display())]
+    Damaged { path: PathBuf, fact: String },
+    #[error(
+        "tensor `{name}` of shape {shape:?} does not fit {kind}, whose blocks have {block} elements\nhint: choose another type for this tensor"
+    )]
+    Blocks {
+        name: String,
+        shape: Vec<usize>,
+        kind: &'static str,
+        block: usize,
+    },
+    #[error("tensor `{name}`: {expected} bytes were announced, {got} given")]
+    Length {
+        name: String,
+        expected: usize,
+        got: usize,
+    },
+    #[error("GGUF files of the architecture `{name}` are not known\nhint: known are {known}")]
+    Architecture { name: String, known: String },
+    #[error(
+        "the metadata have no usable `{key}`\nhint: the file is damaged, or was written by an old version of its tool"
+    )]
+    Metadata { key: String },
+    #[error(
+        "tensor `{name}` has no name in GGUF files of this architecture\nhint: this variant of the model has no form in GGUF"
+    )]
+    Name { name: String },
+    #[error(
+        "tensor `{name}` is of type {kind}\nhint: models are read from f32, f16 and bf16; start from the float model"
+    )]
+    Quantized { name: String, kind: &'static str },
+    #[error(
+        "tensor `{name}` of shape {shape:?} cannot be ordered for {heads} heads\nhint: the file is damaged"
+    )]
+    Heads {
+        name: String,
+        shape: Vec<usize>,
+        heads: usize,
+    },
+    #[error("{fact}, which this writer cannot say in GGUF\nhint: {hint}")]
+    Unsayable { fact: String, hint: &'static str },
+    #[error("{}: {fact}\nhint: the tokenizer must be a `tokenizer.json` of byte-pair encoding", path.display())]
+    Tokenizer { path: PathBuf, fact: String },
+    #[error(transparent)]
+    Model(#[from] HuggingFaceError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}

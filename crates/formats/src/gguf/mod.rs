@@ -1,0 +1,87 @@
+//! GGUF files, as llama.cpp reads them.
+//!
+//! [`read_gguf`] and [`write_gguf`] know the container: metadata of all types, tensors of all types as mapped bytes. [`load`] and
+//! [`export`] turn such files into models and back, for the architectures of [`names::ARCHITECTURES`]. Elements are
+//! encoded by a function that the caller gives ([`Encoding`]).
+//!
+//! Files are not trusted: counts and lengths are compared with the bytes that are there before anything is allocated.
+
+mod error;
+mod export;
+mod load;
+mod names;
+mod read;
+mod tokenizer;
+mod types;
+mod value;
+mod write;
+
+use std::path::Path;
+
+use bantam_tensor::map_file;
+use bytes::Bytes;
+
+pub use error::GgufError;
+pub use export::{ENCODINGS, Encoding, encoding_by_name, export};
+pub use load::load;
+pub use types::{GGML_TYPES, GgmlType};
+pub use value::{Array, Value};
+pub use write::{TensorEntry, write_gguf};
+
+const MAGIC: &[u8] = b"GGUF";
+const VERSION: u32 = 3;
+const ALIGNMENT_KEY: &str = "general.alignment";
+const DEFAULT_ALIGNMENT: usize = 32;
+
+/// What a file holds.
+#[derive(Clone, Debug)]
+pub struct Gguf {
+    /// Keys and values, in the order of the file.
+    pub metadata: Vec<(String, Value)>,
+    /// The tensors, in the order of the file.
+    pub tensors: Vec<GgufTensor>,
+}
+
+/// A tensor of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GgufTensor {
+    /// Its name.
+    pub name: String,
+    /// Dimensions, outermost first (the file has them the other way round).
+    pub shape: Vec<usize>,
+    /// Type of its elements.
+    pub kind: &'static GgmlType,
+    /// Its bytes, a slice of the file.
+    pub data: Bytes,
+}
+
+impl Gguf {
+    /// The value of this key.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        let entry = self.metadata.iter().find(|(known, _)| known == key);
+        entry.map(|(_, value)| value)
+    }
+}
+
+/// Reads a file, memory-mapped.
+///
+/// # Errors
+/// When it cannot be opened or is damaged.
+pub fn read_gguf(path: &Path) -> Result<Gguf, GgufError> {
+    let bytes = map_file(path).map_err(|source| GgufError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse_gguf(&bytes).map_err(|fact| GgufError::Damaged {
+        path: path.to_owned(),
+        fact,
+    })
+}
+
+/// As [`read_gguf`], from the bytes of a file; the error is the fact alone.
+///
+/// # Errors
+/// As [`read_gguf`].
+pub fn parse_gguf(bytes: &Bytes) -> Result<Gguf, String> {
+    read::parse(bytes)
+}
