@@ -1,4 +1,4 @@
-//! Fuzzing of the readers of untrusted files. Not a part of `check`: it takes twenty minutes.
+//! Fuzzing of the readers of untrusted files. Not a part of `check`: it takes forty minutes.
 
 use std::fs;
 use std::path::Path;
@@ -13,9 +13,14 @@ const SECONDS: u32 = 600;
 /// Largest file to start from, in bytes, and largest that is made from it.
 const LARGEST: u64 = 16 << 10;
 
-/// Runs every target, starting from the ONNX standard's models and from the arrays of the tests.
+/// Runs every target, starting from the ONNX standard's models and from the files of the tests.
 pub(crate) fn fuzz() -> Result<(), String> {
-    let seeds = [("onnx", python::onnx_cases()?), ("npy", root().join("crates"))];
+    let seeds = [
+        ("onnx", python::onnx_cases()?),
+        ("npy", root().join("crates")),
+        ("safetensors", root().join("crates")),
+        ("gguf", root().join("crates")),
+    ];
     for (target, folder) in seeds {
         let corpus = root().join("fuzz/corpus").join(target);
         let copied = copy_seeds(&folder, target, &corpus).map_err(|error| error.to_string())?;

@@ -98,7 +98,7 @@ pub(crate) struct Demo {
 pub(crate) struct Inspect {
     /// Model: an ONNX file, a Hugging Face folder or a GGUF file
     pub(crate) model: PathBuf,
-    /// Samples that costs are counted for
+    /// Samples that costs are counted for (of 128 tokens, where the model leaves their number open)
     #[arg(long, default_value_t = 1)]
     pub(crate) batch: usize,
     /// The graph as text, one line for each node

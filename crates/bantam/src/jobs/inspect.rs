@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bantam_graph::{Graph, InferOptions, Node, cost, infer_shapes};
-use bantam_tensor::Tensor;
+use bantam_graph::{Graph, InferOptions, Node, Value, cost, infer_shapes};
+use bantam_tensor::{DType, Tensor};
 use serde::Serialize;
 
 use crate::{Error, pipeline};
@@ -102,17 +102,27 @@ pub fn inspect(path: &Path, batch: usize) -> Result<(InspectReport, Graph), Erro
     Ok((report, graph))
 }
 
-/// Binds the first dimension of each input, where it is open.
+/// Tokens of a sample, where the file leaves their number open.
+pub(super) const TOKENS: usize = 128;
+
+/// Binds the first dimension of each input, where it is open, and the second of `[samples, tokens]`.
 pub(super) fn with_batch(graph: &Graph, batch: usize) -> InferOptions {
     let bound = graph.inputs.iter().filter_map(|id| {
         let value = graph.value(*id);
         let dims = value.ty.shape()?;
-        let rest: Option<Vec<usize>> = dims.iter().skip(1).map(bantam_graph::Dim::known).collect();
+        let open = is_tokens(value).then_some(TOKENS);
+        let rest = dims.iter().skip(1).map(|dim| dim.known().or(open));
+        let rest: Option<Vec<usize>> = rest.collect();
         let first = dims.first()?.known().unwrap_or(batch);
         Some((value.name.as_str(), [vec![first], rest?].concat()))
     });
     let shapes: Vec<(&str, Vec<usize>)> = bound.collect();
     InferOptions::default().with_input_shapes(&shapes)
+}
+
+/// True for token ids, `[samples, tokens]`.
+pub(super) fn is_tokens(value: &Value) -> bool {
+    value.ty.dtype() == Some(DType::I64) && value.ty.shape().is_some_and(|dims| dims.len() == 2)
 }
 
 fn node_report(graph: &Graph, node: &Node, cost: &cost::NodeCost) -> NodeReport {

@@ -6,6 +6,7 @@ use bantam_tensor::SplitMix64;
 use bantam_tensor::{DType, Samples, Tensor};
 
 use super::BenchJob;
+use crate::jobs::inspect::{TOKENS, is_tokens};
 use crate::{Error, pipeline};
 
 /// Integers are below this: they are often indices.
@@ -41,6 +42,7 @@ fn random(value: &Value, job: &BenchJob, generator: &mut SplitMix64) -> Result<T
     let size = |(axis, dim): (usize, &Dim)| match dim.known() {
         Some(size) => Ok(size),
         None if axis == 0 => Ok(job.batch),
+        None if is_tokens(value) => Ok(TOKENS),
         None => Err(unclear(
             format!(
                 "dimension {axis} of input `{}` is left open by the model",

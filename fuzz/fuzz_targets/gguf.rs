@@ -1,0 +1,15 @@
+//! Any bytes as a GGUF file: tensors within it or an error, no panic, no allocation far larger than the file.
+
+#![no_main]
+
+use bantam_formats::gguf::parse_gguf;
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let bytes = Bytes::copy_from_slice(data);
+    bantam_fuzz::with_allocation_limit(data.len(), || match parse_gguf(&bytes) {
+        Ok(file) => assert!(file.tensors.iter().all(|tensor| tensor.data.len() <= data.len())),
+        Err(error) => assert!(!error.is_empty()),
+    });
+});
