@@ -157,6 +157,8 @@ fn lists_are_complete_json() {
         "ranges",
         "formats",
         "targets",
+        "file-formats",
+        "architectures",
         "metrics",
         "runtimes",
         "passes",
@@ -195,4 +197,49 @@ fn fresh_networks_are_written_and_drawn_anew() {
     let report = new("--reinit digits.onnx -o d.onnx");
     assert_eq!(report["constants"]["drawn"], 8);
     assert_eq!(report["constants"]["kept"], serde_json::json!([]));
+}
+
+#[test]
+fn language_models_are_looked_into_scored_and_written() {
+    let demo = Demo::new();
+    let golden = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../bantam/tests/language_models/goldens/llama"
+    );
+    let tokens: Vec<u16> = (0..40).map(|index| index * 7 % 24).collect();
+    let tokens = bantam::tensor::Tensor::from_slice(&[8, 5], &tokens).unwrap();
+    bantam::formats::data::write_npy(&demo.path("tokens.npy"), &tokens).unwrap();
+    demo.write(
+        "tokens.toml",
+        b"[splits.test]\ntokens = \"tokens.npy\"\nrows = [2, 8]\n",
+    );
+    let score = |model: &str| -> serde_json::Value {
+        let run = demo.run(&["eval", model, "--data", "tokens.toml", "--json"]);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        serde_json::from_slice(&run.stdout).unwrap()
+    };
+    demo.succeed(&["export", golden, "-o", "model.gguf"]);
+    demo.succeed(&["export", golden, "-o", "copy"]);
+    demo.succeed(&["export", golden, "-o", "model.onnx"]);
+    let whole = score(golden);
+    assert_eq!(whole["samples"], 6);
+    for model in ["model.gguf", "copy", "copy/config.json", "model.onnx"] {
+        assert_eq!(score(model)["metrics"], whole["metrics"], "{model}");
+        demo.succeed(&["inspect", model]);
+    }
+    demo.succeed(&[
+        "compare",
+        golden,
+        "model.gguf",
+        "--data",
+        "tokens.toml",
+        "--metric",
+        "nll",
+    ]);
+    let refused = demo.run(&["generate", "copy"]);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && message.contains("tokenizer.json"),
+        "{message}"
+    );
 }

@@ -8,14 +8,17 @@ use bantam_tensor::Tensor;
 use crate::Context;
 use crate::inputs::{Argument, Inputs};
 
-/// Bytes of all results that are kept in place of nodes at most: a few numbers of a file can ask for any size.
+/// Bytes of all results that are kept in place of nodes at most, beside twice those of all constants (weights of 16 bits
+/// become 32): a few numbers of a file can ask for any size.
 const MOST: usize = 64 << 20;
 
 /// Replaces the nodes that `wanted` picks, and whose inputs are all constants, by their results.
 pub(crate) fn fold(graph: &mut Graph, wanted: impl Fn(&Op) -> bool) {
     let context = Context::default();
     let mut folded = HashSet::new();
-    let mut left = MOST;
+    let stored = graph.values.iter().filter_map(|value| value.initializer.as_ref());
+    let stored: usize = stored.map(|tensor| tensor.as_bytes().len()).sum();
+    let mut left = MOST.saturating_add(stored.saturating_mul(2));
     for index in 0..graph.nodes.len() {
         let id = NodeId::new(index);
         let node = graph.node(id);

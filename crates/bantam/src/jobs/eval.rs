@@ -68,7 +68,7 @@ fn vocabulary(graph: &Graph) -> Option<usize> {
 
 /// Samples that run at once, so that the scores of all their tokens have room.
 fn most_at_once(graph: &Graph, split: &Split) -> usize {
-    let tokens = split
+    let tokens: usize = split
         .inputs()
         .next()
         .map_or(1, |(_, _, shape)| shape.iter().product());

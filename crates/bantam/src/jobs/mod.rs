@@ -67,6 +67,12 @@ impl RuntimeChoice {
     pub fn open(self, model: &Path, threads: usize) -> Result<Box<dyn Runner>, Error> {
         Ok(match self {
             RuntimeChoice::Bantam => Box::new(pipeline::compile(&pipeline::load(model)?)?),
+            RuntimeChoice::External(_) if bantam_formats::format_of(model).name() != "onnx" => {
+                return Err(Error::Usage {
+                    message: format!("{} is no ONNX file, which other runtimes need", model.display()),
+                    hint: "write one with `bantam export MODEL -o FILE.onnx`".to_owned(),
+                });
+            }
             RuntimeChoice::External(kind) => runtime::open(kind, model, threads)?,
         })
     }

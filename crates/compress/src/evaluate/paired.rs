@@ -55,7 +55,7 @@ pub fn compare(first: &Scores, second: &Scores) -> Result<Comparison, EvaluateEr
     let differences: Vec<f32> = a.iter().zip(&b).map(|(a, b)| b - a).collect();
     let interval = super::normal_interval(&differences);
     Ok(Comparison {
-        metric: first.metrics.first().map_or("", |(name, _, _)| name),
+        metric: first.metrics.first().map_or("", |(name, _, _)| *name),
         samples: first.samples,
         disagreement: differ as f64 / n,
         only_first,

@@ -1,6 +1,6 @@
 //! From metadata and tensors to a file.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::types::GgmlType;
@@ -57,10 +57,8 @@ pub fn write_gguf<D: AsRef<[u8]>>(
         out.write_all(&[0; DEFAULT_ALIGNMENT][..padded - length])
             .map_err(failed)?;
     }
-    let finish = |out: BufWriter<_>| -> io::Result<()> {
-        out.into_inner().map(drop).map_err(|error| error.into_error())
-    };
-    finish(out).map_err(failed)?;
+    let flushed = out.into_inner().map(drop);
+    flushed.map_err(|error| failed(error.into_error()))?;
     file.as_file().sync_data().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
