@@ -57,7 +57,7 @@ fn in_parts(folder: &Path, ids: &Tensor, parts: &[usize]) -> Tensor {
         })
         .unzip();
     let ids = ids.to_i64().unwrap();
-    let (mut at, mut rows) = (0, vec![Vec::new(); batch]);
+    let (mut at, mut rows) = (0, vec![Vec::<f32>::new(); batch]);
     for &count in parts {
         let part = ids.chunks(length).flat_map(|row| row[at..at + count].to_vec());
         let part = Tensor::from_slice(&[batch, count], &part.collect::<Vec<i64>>()).unwrap();
