@@ -1,7 +1,7 @@
 //! GGUF files, as llama.cpp reads them.
 //!
 //! [`read_gguf`] and [`write_gguf`] know the container: metadata of all types, tensors of all types as mapped bytes. [`load`] and
-//! [`export`] turn such files into models and back, for the architectures of [`names::ARCHITECTURES`]. Elements are
+//! [`export`] turn such files into models and back, for Llama, Mistral, Qwen 2 and Qwen 3. Elements are
 //! encoded by a function that the caller gives ([`Encoding`]).
 //!
 //! Files are not trusted: counts and lengths are compared with the bytes that are there before anything is allocated.
