@@ -93,6 +93,7 @@ fn train_job(folder: &Path, model: PathBuf, output: PathBuf) -> TrainJob {
             ..TrainSettings::default()
         },
         quantize: None,
+        progressive: Vec::new(),
         calibration_samples: 0,
         teacher: None,
         checkpoint: folder.join("digits-trained.checkpoint"),

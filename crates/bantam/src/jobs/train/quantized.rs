@@ -1,7 +1,7 @@
 //! Quantization-aware training of a model.
 
 use bantam_compress::plan::Action;
-use bantam_compress::quantize::aware::{Aware, AwareSettings, bake, make_aware, prepare};
+use bantam_compress::quantize::aware::{Aware, AwareSettings, bake, make_aware, prepare, strip};
 use bantam_compress::stats::{ObserveOptions, observe};
 use bantam_compress::train::ParameterRule;
 use bantam_formats::data::{Split, sample_indices};
@@ -56,6 +56,12 @@ impl Quantized {
             lower_bound: None,
         });
         learned.chain(fixed).collect()
+    }
+
+    /// The trained graph in float, to be prepared for another width.
+    pub(super) fn strip(mut self, trained: Graph) -> Result<Graph, Error> {
+        self.aware.graph = trained;
+        Ok(strip(&self.aware)?)
     }
 
     /// The quantized graph, and how many values and constants it quantizes.
