@@ -36,7 +36,7 @@ RECIPES = {
     "qat W4A4": (
         "cifar10",
         "resnet20.onnx",
-        f"--epochs 5 {QAT} --weights int4 --activations uint4 --learning-rate 0.01",
+        f"--epochs 5 {QAT} --weights int4 --activations uint4 --learning-rate 0.01 --ema 0.998",
     ),
     "qat W2A2": (
         "cifar10",

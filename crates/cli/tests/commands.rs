@@ -118,6 +118,31 @@ fn every_target_and_range_quantizes_the_demo() {
 }
 
 #[test]
+fn algorithms_choose_better_codes_than_the_nearest() {
+    let demo = Demo::new();
+    let top1 = |rest: &str| {
+        let common = "quantize digits.onnx --data digits.toml --weights int2 --activations uint4 --edges none --json -o q.onnx";
+        let arguments: Vec<&str> = common.split(' ').chain(rest.split_whitespace()).collect();
+        let run = demo.run(&arguments);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        report["scores"]["second"]["metrics"]["top1"]["value"]
+            .as_f64()
+            .unwrap()
+    };
+    let nearest = top1("");
+    for algorithm in bantam::compress::quantize::layerwise::ALGORITHMS {
+        let found = top1(&format!("--algorithm {} --steps 60", algorithm.name()));
+        assert!(
+            found > nearest,
+            "{}: {found}, nearest codes {nearest}",
+            algorithm.name()
+        );
+    }
+    assert!(top1("--algorithm least-squares") > 0.93);
+}
+
+#[test]
 fn bench_times_random_and_real_inputs() {
     let demo = Demo::new();
     let bench = [

@@ -13,7 +13,7 @@ pub use compare::{CompareJob, CompareReport, compare};
 pub use eval::{EvalJob, EvalReport, eval};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
-pub use quantize::{QuantizeJob, QuantizeReport, quantize};
+pub use quantize::{Codes, QuantizeJob, QuantizeReport, quantize};
 pub use train::{TrainJob, TrainReport, train};
 
 use std::path::{Path, PathBuf};

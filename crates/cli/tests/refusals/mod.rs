@@ -50,6 +50,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("list method", "did you mean `methods`?"),
     ("quantize digits.onnx -o q.onnx", "--data"),
     ("quantize digits.onnx --data digits.toml --range mes -o q.onnx", "did you mean `mse`?"),
+    (
+        "quantize digits.onnx --data digits.toml --algorithm gtpq -o q.onnx",
+        "did you mean `gptq`?",
+    ),
+    (
+        "train digits.onnx --data digits.toml --quantize --epochs 2 --progressive 4:2 -o q.onnx",
+        "leaves none for the last",
+    ),
     ("quantize digits.onnx --data digits.toml --target tensorrtt -o q.onnx", "tensorrt"),
     ("quantize digits.onnx --data digits.toml --weights int9 -o q.onnx", "int8"),
     ("quantize digits.onnx --data digits.toml --weights f8e4m3fn -o q.onnx", "integer format"),

@@ -182,7 +182,7 @@ impl Observer for Watcher<'_> {
             step: report.step + steps,
             steps: report.steps + steps,
             epoch: report.epoch + epochs,
-            ..report.clone()
+            ..*report
         })
     }
 

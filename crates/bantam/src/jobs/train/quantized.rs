@@ -43,19 +43,7 @@ impl Quantized {
 
     /// What is special about the quantizers' constants.
     pub(super) fn rules(&self) -> Vec<ParameterRule> {
-        let learned = self.aware.parameters.iter().map(|rule| ParameterRule {
-            name: rule.name.clone(),
-            decays: rule.decay,
-            learning_rate_factor: rule.learning_rate_factor,
-            lower_bound: rule.lower_bound,
-        });
-        let fixed = self.aware.fixed.iter().map(|name| ParameterRule {
-            name: name.clone(),
-            decays: false,
-            learning_rate_factor: 0.0,
-            lower_bound: None,
-        });
-        learned.chain(fixed).collect()
+        self.aware.rules()
     }
 
     /// The trained graph in float, to be prepared for another width.
