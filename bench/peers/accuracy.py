@@ -52,7 +52,7 @@ RECIPES = {
     "half-width resnet20 taught by resnet56": (
         "cifar10",
         "new resnet20 --width 0.5",
-        f"--epochs 5 --learning-rate 0.03 --weight-decay 5e-4 --warmup 0.5 --teacher {{models}}/resnet56.onnx --temperature 4 --teacher-weight 1",
+        f"{STUDENT} --teacher {{models}}/resnet56.onnx --temperature 4 --teacher-weight 0.9",
     ),
     "lenet5 on Fashion-MNIST": (
         "fashion_mnist",
