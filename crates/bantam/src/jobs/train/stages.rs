@@ -34,7 +34,11 @@ pub(super) struct Course {
 /// The stages of a job; the last one has the widths that were asked for.
 pub(super) fn stages(job: &TrainJob) -> Result<Vec<Stage>, Error> {
     let before: usize = job.progressive.iter().map(|(_, epochs)| epochs).sum();
-    let last = job.settings.epochs.checked_sub(before).filter(|left| *left > 0);
+    let last = job
+        .settings
+        .epochs
+        .checked_sub(before)
+        .filter(|left| *left > 0 || job.progressive.is_empty());
     let last = last.ok_or_else(|| Error::Usage {
         message: format!(
             "{before} of {} epochs are for other widths, which leaves none for the last",
