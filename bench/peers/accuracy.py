@@ -36,7 +36,7 @@ RECIPES = {
     "qat W4A4": (
         "cifar10",
         "resnet20.onnx",
-        f"--epochs 5 {QAT} --weights int4 --activations uint4 --learning-rate 0.01",
+        f"--epochs 5 {QAT} --weights int4 --activations uint4 --learning-rate 0.01 --ema 0.998",
     ),
     "qat W2A2": (
         "cifar10",
@@ -46,7 +46,7 @@ RECIPES = {
     "qat binary weights": (
         "cifar10",
         "resnet20.onnx",
-        f"--epochs 5 --batch 32 {QAT} --weight-mapping binary --activations float {ADAM} --learning-rate 0.0003",
+        f"--epochs 5 --batch 32 {QAT} --weight-mapping binary --activations float {ADAM} --learning-rate 0.001",
     ),
     "half-width resnet20 alone": ("cifar10", "new resnet20 --width 0.5", STUDENT),
     "half-width resnet20 taught by resnet56": (

@@ -93,6 +93,7 @@ fn train_job(folder: &Path, model: PathBuf, output: PathBuf) -> TrainJob {
             ..TrainSettings::default()
         },
         quantize: None,
+        progressive: Vec::new(),
         calibration_samples: 0,
         teacher: None,
         checkpoint: folder.join("digits-trained.checkpoint"),
@@ -116,6 +117,7 @@ fn quantize_job(folder: &Path, model: &Path) -> QuantizeJob {
         data: Some(folder.join("digits.toml")),
         method: method_by_name("static").expect("listed"),
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
+        codes: None,
         samples: 512,
         seed: 0,
         calibration_split: "train".to_owned(),

@@ -151,6 +151,7 @@ fn job(folder: &Path, method: &str) -> QuantizeJob {
         data: Some(folder.join("data.toml")),
         method: method_by_name(method).unwrap(),
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
+        codes: None,
         samples: SAMPLES,
         seed: 0,
         calibration_split: "train".to_owned(),

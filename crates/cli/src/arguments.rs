@@ -131,18 +131,30 @@ pub(crate) struct Quantize {
     /// Number format of weights [default: the target's]
     #[arg(long)]
     pub(crate) weights: Option<String>,
-    /// Number format of activations [default: the target's]
+    /// Number format of activations, or float [default: the target's]
     #[arg(long)]
     pub(crate) activations: Option<String>,
+    /// How codes of weights are chosen: gptq, least-squares or distill, in this order; repeatable
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["dynamic", "plan"])]
+    pub(crate) algorithm: Vec<String>,
+    /// Steps of algorithms that train
+    #[arg(long, requires = "algorithm")]
+    pub(crate) steps: Option<usize>,
+    /// The largest learning rate of algorithms that train
+    #[arg(long, requires = "algorithm")]
+    pub(crate) learning_rate: Option<f32>,
+    /// Number format of the first and last layer, or none for that of the others [default: int8 where codes are chosen]
+    #[arg(long, conflicts_with_all = ["dynamic", "plan"])]
+    pub(crate) edges: Option<String>,
     /// Scales of weights: channel or tensor
     #[arg(long, default_value = "channel")]
     pub(crate) granularity: String,
-    /// Range method of activations
-    #[arg(long, default_value = "minmax")]
-    pub(crate) range: String,
-    /// Range method of weights
-    #[arg(long, default_value = "minmax")]
-    pub(crate) weight_range: String,
+    /// Range method of activations [default: minmax, or mse where codes are chosen]
+    #[arg(long)]
+    pub(crate) range: Option<String>,
+    /// Range method of weights [default: minmax, or mse where codes are chosen]
+    #[arg(long)]
+    pub(crate) weight_range: Option<String>,
     /// Zero points of activations fixed to the middle, or not [default: the target's]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) symmetric_activations: Option<bool>,
@@ -275,7 +287,7 @@ pub(crate) struct Bench {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// networks, initializations, methods, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
+    /// networks, initializations, methods, algorithms, losses, optimizers, schedules, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
     pub(crate) what: String,
     /// One JSON object on standard output
     #[arg(long)]

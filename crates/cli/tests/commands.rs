@@ -64,26 +64,19 @@ fn a_saved_plan_gives_the_same_file() {
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let demo = Demo::new();
-    for (threads, output) in [("1", "one.onnx"), ("3", "three.onnx")] {
-        let arguments = [
-            "quantize",
-            "digits.onnx",
-            "--data",
-            "digits.toml",
-            "--range",
-            "mse",
-            "--no-eval",
-            "-o",
-            output,
-        ];
-        let run = demo
-            .command(&arguments)
-            .env("RAYON_NUM_THREADS", threads)
-            .output()
-            .unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    for how in ["", "--weights int3 --activations uint4 --algorithm least-squares"] {
+        for (threads, output) in [("1", "one.onnx"), ("3", "three.onnx")] {
+            let plain = "quantize digits.onnx --data digits.toml --range mse --no-eval -o";
+            let arguments = plain.split(' ').chain([output]).chain(how.split_whitespace());
+            let run = demo
+                .command(&arguments.collect::<Vec<_>>())
+                .env("RAYON_NUM_THREADS", threads)
+                .output()
+                .unwrap();
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        }
+        assert_eq!(demo.read("one.onnx"), demo.read("three.onnx"), "{how}");
     }
-    assert_eq!(demo.read("one.onnx"), demo.read("three.onnx"));
 }
 
 #[test]
@@ -115,6 +108,31 @@ fn every_target_and_range_quantizes_the_demo() {
             assert!(top1 > 0.97, "{} with {}: {top1}", target.name, range.name());
         }
     }
+}
+
+#[test]
+fn algorithms_choose_better_codes_than_the_nearest() {
+    let demo = Demo::new();
+    let top1 = |rest: &str| {
+        let common = "quantize digits.onnx --data digits.toml --weights int2 --activations uint4 --edges none --json -o q.onnx";
+        let arguments: Vec<&str> = common.split(' ').chain(rest.split_whitespace()).collect();
+        let run = demo.run(&arguments);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        report["scores"]["second"]["metrics"]["top1"]["value"]
+            .as_f64()
+            .unwrap()
+    };
+    let nearest = top1("");
+    for algorithm in bantam::compress::quantize::layerwise::ALGORITHMS {
+        let found = top1(&format!("--algorithm {} --steps 60", algorithm.name()));
+        assert!(
+            found > nearest,
+            "{}: {found}, nearest codes {nearest}",
+            algorithm.name()
+        );
+    }
+    assert!(top1("--algorithm least-squares") > 0.93);
 }
 
 #[test]

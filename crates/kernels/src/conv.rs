@@ -11,6 +11,7 @@ mod geometry;
 pub mod gradient;
 mod naive;
 mod packed;
+mod patches;
 pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,4 +23,5 @@ pub use geometry::Geometry;
 pub(crate) use geometry::{advance, input_index};
 pub use naive::convolve;
 pub use packed::{Epilogue, PackedConvolution, Residual};
+pub use patches::patches;
 pub use transposed::convolve_transposed;

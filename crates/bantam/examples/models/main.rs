@@ -83,6 +83,7 @@ fn quantize(network: &Network, float: &Path, images: &Path, output: &Path) -> Re
         data: (network.method == "static").then(|| images.to_owned()),
         method: method_by_name(network.method).expect("listed"),
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
+        codes: None,
         samples: IMAGES,
         seed: 0,
         calibration_split: "train".to_owned(),

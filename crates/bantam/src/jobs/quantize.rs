@@ -1,5 +1,7 @@
 //! Quantizing one model.
 
+mod codes;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,6 +16,7 @@ use serde::Serialize;
 
 use super::{CompareReport, check_writable, score_both};
 use crate::{Error, Progress, pipeline};
+pub use codes::Codes;
 
 /// What to quantize and how.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub struct QuantizeJob {
     pub method: &'static dyn Method,
     /// Its settings.
     pub settings: QuantizeSettings,
+    /// How codes are chosen, where it is not by the nearest value alone; then the method is `static`.
+    pub codes: Option<Codes>,
     /// Number of calibration samples.
     pub samples: usize,
     /// Chooses them.
@@ -102,7 +107,10 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
             let rewritten = pipeline::rewrite(&model, &plan)?;
             (plan, 0, rewritten)
         }
-        None => make_plan(job, &model, progress)?,
+        None => match &job.codes {
+            Some(codes) => codes.choose(job, &model, progress)?,
+            None => make_plan(job, &model, progress)?,
+        },
     };
     pipeline::export(&rewritten, &job.output, &job.save)?;
     if let Some(path) = &job.plan_out {

@@ -2,8 +2,9 @@
 
 mod observer;
 mod quantized;
+mod stages;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bantam_compress::quantize::aware::AwareSettings;
@@ -16,7 +17,7 @@ use serde::Serialize;
 use super::{CompareReport, check_writable, score_both};
 use crate::{Error, Progress, pipeline};
 use observer::Watcher;
-use quantized::Quantized;
+use stages::{Course, Stage};
 
 /// What to train and how.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct TrainJob {
     pub settings: TrainSettings,
     /// The model rounds while it is trained, and is quantized in the end.
     pub quantize: Option<AwareSettings>,
+    /// Bits and epochs of what comes before, out of the epochs of the settings; empty for none.
+    pub progressive: Vec<(u32, usize)>,
     /// Number of calibration samples, if it is quantized.
     pub calibration_samples: usize,
     /// The network to learn from.
@@ -98,41 +101,19 @@ pub fn train(job: &TrainJob, progress: &dyn Progress) -> Result<TrainReport, Err
     job.metrics_out.as_deref().map(check_writable).transpose()?;
     let model = pipeline::inline(&pipeline::load(&job.model)?)?.into_owned();
     let split = pipeline::open_split(&job.data, "train", &model.graph)?;
-    let quantized = match &job.quantize {
-        Some(settings) => Some(Quantized::new(&model.graph, settings, &split, job, progress)?),
-        None => None,
-    };
-    let graph = quantized
-        .as_ref()
-        .map_or(&model.graph, |quantized| &quantized.aware.graph);
-    let rules = quantized.as_ref().map_or(Vec::new(), Quantized::rules);
-    let mut watcher = Watcher::new(job, &model, progress)?;
-    let trained = run(job, graph, &split, &rules, &mut watcher)?;
-    let epoch_scores = watcher.scores;
-    progress.finish();
-    let (result, count) = match quantized {
-        Some(quantized) => quantized.bake(trained.graph.clone())?,
-        None => (trained.graph.clone(), 0),
-    };
+    let course = stages::course(job, &model, &split, progress)?;
     let result = Model {
-        graph: result,
+        graph: course.graph.clone(),
         ..model
     };
     pipeline::export(&result, &job.output, &job.save)?;
-    if !job.keep_checkpoint {
-        // Training is over; a file that cannot be removed does no harm.
-        let _ = std::fs::remove_file(&job.checkpoint);
-    }
-    report(
-        job,
-        &trained,
-        (start.elapsed().as_secs_f64(), count, epoch_scores),
-        progress,
-    )
+    report(job, &course, start.elapsed().as_secs_f64(), progress)
 }
 
+/// Trains through one stage.
 fn run(
     job: &TrainJob,
+    stage: &Stage,
     graph: &Graph,
     split: &Split,
     rules: &[ParameterRule],
@@ -140,15 +121,15 @@ fn run(
 ) -> Result<Trained, Error> {
     let teacher = job.teacher.as_deref().map(pipeline::load).transpose()?;
     let teacher = teacher.as_ref().map(pipeline::inline).transpose()?;
-    let resume = match job.resume && job.checkpoint.exists() {
-        true => Some(read_checkpoint(job)?),
+    let resume = match job.resume && stage.checkpoint.exists() {
+        true => Some(read_checkpoint(&stage.checkpoint)?),
         false => None,
     };
     let teacher = teacher.as_deref().map(|teacher| &teacher.graph);
     let trained = pipeline::train(
         graph,
         split,
-        &job.settings,
+        &stage.settings,
         rules,
         teacher,
         resume.as_ref(),
@@ -157,9 +138,9 @@ fn run(
     trained.map_err(|error| watcher.explain(error))
 }
 
-fn read_checkpoint(job: &TrainJob) -> Result<Checkpoint, Error> {
-    let bytes = std::fs::read(&job.checkpoint).map_err(|source| Error::File {
-        path: job.checkpoint.clone(),
+fn read_checkpoint(path: &Path) -> Result<Checkpoint, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::File {
+        path: path.to_owned(),
         action: "cannot be read",
         source,
         hint: "start anew without --resume",
@@ -169,10 +150,11 @@ fn read_checkpoint(job: &TrainJob) -> Result<Checkpoint, Error> {
 
 fn report(
     job: &TrainJob,
-    trained: &Trained,
-    (seconds, quantized, epoch_scores): (f64, usize, Vec<f64>),
+    course: &Course,
+    seconds: f64,
     progress: &dyn Progress,
 ) -> Result<TrainReport, Error> {
+    let trained = &course.trained;
     let scores = job.score_split.as_ref().map(|split| {
         let models = (job.model.as_path(), job.output.as_path());
         score_both(
@@ -196,8 +178,8 @@ fn report(
         bytes_before: super::model_bytes(&job.model),
         bytes_after: super::model_bytes(&job.output),
         epochs: trained.history.clone(),
-        epoch_scores,
-        quantized,
+        epoch_scores: course.scores.clone(),
+        quantized: course.quantized,
         scores: scores.transpose()?,
     })
 }

@@ -118,6 +118,9 @@ pub(crate) struct Quantization {
     /// Number format of activations, as uint8 or uint4, or float
     #[arg(long, default_value = "uint8", requires = "quantize")]
     pub(crate) activations: String,
+    /// Widths to go through before, BITS:EPOCHS, as 8:1,4:2; out of --epochs, each with a whole schedule of the rate
+    #[arg(long, requires = "quantize", value_delimiter = ',', value_parser = stage)]
+    pub(crate) progressive: Vec<(u32, usize)>,
     /// Number format of the first and last layer, or none for that of the others
     #[arg(long, default_value = "int8", requires = "quantize")]
     pub(crate) edges: String,
@@ -195,6 +198,16 @@ pub(crate) struct Files {
     /// File for the result
     #[arg(short, long)]
     pub(crate) output: PathBuf,
+}
+
+/// Reads a width and a number of epochs.
+fn stage(text: &str) -> Result<(u32, usize), String> {
+    let parts = text.split_once(':');
+    let parts =
+        parts.and_then(|(bits, epochs)| Some((bits.trim().parse().ok()?, epochs.trim().parse().ok()?)));
+    parts.ok_or_else(|| {
+        "a width and a number of epochs are expected\nhint: 4:2 for 2 epochs of 4 bits".to_owned()
+    })
 }
 
 /// Reads a number of bytes with an optional unit.

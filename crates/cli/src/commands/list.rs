@@ -3,14 +3,16 @@
 use bantam::Error;
 use bantam::compress::evaluate::METRICS;
 use bantam::compress::quantize::METHODS;
+use bantam::compress::quantize::layerwise::ALGORITHMS;
 use bantam::compress::range::RANGES;
 use bantam::compress::target::TARGETS;
+use bantam::compress::train::{Loss, Optimizer, Schedule};
 use bantam::formats::FILE_FORMATS;
 use bantam::formats::huggingface::ARCHITECTURES;
 use bantam::graph::passes::PASSES;
 use bantam::jobs::RuntimeChoice;
 use bantam::networks::{NETWORKS, SCHEMES};
-use bantam::tensor::FORMATS;
+use bantam::tensor::{FORMATS, NARROW_FORMATS};
 use serde::Serialize;
 
 use crate::arguments::List;
@@ -34,11 +36,24 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
     ("methods", || {
         METHODS.iter().map(|x| entry(x.name(), x.summary())).collect()
     }),
+    ("algorithms", || {
+        ALGORITHMS.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("losses", || {
+        Loss::ALL.iter().map(|(name, _)| entry(name, "")).collect()
+    }),
+    ("optimizers", || {
+        Optimizer::ALL.iter().map(|(name, _)| entry(name, "")).collect()
+    }),
+    ("schedules", || {
+        Schedule::ALL.iter().map(|(name, _)| entry(name, "")).collect()
+    }),
     ("ranges", || {
         RANGES.iter().map(|x| entry(x.name(), x.summary())).collect()
     }),
     ("formats", || {
-        FORMATS.iter().map(|x| entry(x.name(), x.summary())).collect()
+        let all = FORMATS.iter().chain(NARROW_FORMATS);
+        all.map(|x| entry(x.name(), x.summary())).collect()
     }),
     ("targets", || {
         TARGETS.iter().map(|x| entry(x.name, x.summary)).collect()

@@ -1,13 +1,17 @@
 //! `bantam quantize`.
 
 use bantam::Error;
+use bantam::compress::quantize::aware::AwareSettings;
+use bantam::compress::quantize::layerwise::{ALGORITHMS, algorithm_by_name};
 use bantam::compress::quantize::{QuantizeSettings, method_by_name};
 use bantam::compress::range::{RANGES, RangeMethod, range_by_name};
 use bantam::compress::select::Selector;
 use bantam::compress::target::{TARGETS, Target, target_by_name};
 use bantam::formats::onnx::{ExternalData, SaveOptions};
-use bantam::jobs::{self, QuantizeJob, QuantizeReport};
-use bantam::tensor::{FORMATS, FormatKind, Granularity, NumberFormat, format_by_name};
+use bantam::jobs::{self, Codes, QuantizeJob, QuantizeReport};
+use bantam::tensor::{
+    FORMATS, FormatKind, Granularity, NARROW_FORMATS, NumberFormat, trained_format_by_name,
+};
 
 use crate::arguments::Quantize;
 use crate::progress::Bars;
@@ -53,6 +57,7 @@ fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
         data: arguments.data.clone(),
         method,
         settings: settings(arguments)?,
+        codes: codes(arguments)?,
         samples: arguments.samples,
         seed: arguments.seed,
         calibration_split: "train".to_owned(),
@@ -72,7 +77,10 @@ fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
 fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
     let mut settings = QuantizeSettings::for_target(target(&arguments.target)?);
     if let Some(name) = &arguments.activations {
-        settings.activations = integer_format(name)?;
+        // Activations that stay in float are no format of the target.
+        if name != "float" {
+            settings.activations = integer_format(name)?;
+        }
         // Unsigned codes are there for values of one sign; signed ones are fast only around zero.
         settings.symmetric_activations = settings.activations.min_code() < 0;
     }
@@ -85,12 +93,90 @@ fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
         .unwrap_or(settings.symmetric_activations);
     settings.symmetric_weights = arguments.symmetric_weights.unwrap_or(settings.symmetric_weights);
     settings.granularity = granularity(&arguments.granularity)?;
-    settings.range = range(&arguments.range)?;
-    settings.weight_range = range(&arguments.weight_range)?;
+    if let Some(name) = &arguments.range {
+        settings.range = range(name)?;
+    }
+    if let Some(name) = &arguments.weight_range {
+        settings.weight_range = range(name)?;
+    }
     settings.bias_correction = !arguments.no_bias_correction;
     settings.include = selectors(&arguments.include)?;
     settings.exclude = selectors(&arguments.exclude)?;
     Ok(settings)
+}
+
+/// How codes are chosen, if algorithms are named or formats are narrower than files can say.
+fn codes(arguments: &Quantize) -> Result<Option<Codes>, Error> {
+    let names = || ALGORITHMS.iter().map(|algorithm| algorithm.name());
+    let by_name = |name: &String| {
+        algorithm_by_name(name).ok_or_else(|| Error::unknown_name("algorithm", name, names()))
+    };
+    let algorithms: Vec<_> = arguments
+        .algorithm
+        .iter()
+        .map(by_name)
+        .collect::<Result<_, _>>()?;
+    let formats = [&arguments.weights, &arguments.activations];
+    let narrow = formats
+        .into_iter()
+        .flatten()
+        .any(|name| name == "float" || is_narrow(name));
+    if algorithms.is_empty() && !narrow && arguments.edges.is_none() {
+        return Ok(None);
+    }
+    refuse_what_needs_plain_codes(arguments)?;
+    let quantize = settings(arguments)?;
+    let mut settings = AwareSettings::for_target(quantize.target);
+    let (weights, activations) = (quantize.weights.name(), quantize.activations.name());
+    let ranges = (settings.quantize.range, settings.quantize.weight_range);
+    settings.quantize = quantize;
+    // Few codes are too coarse for the whole range.
+    if arguments.range.is_none() {
+        settings.quantize.range = ranges.0;
+    }
+    if arguments.weight_range.is_none() {
+        settings.quantize.weight_range = ranges.1;
+    }
+    let activations = arguments.activations.as_deref().unwrap_or(activations);
+    settings.set_formats(arguments.weights.as_deref().unwrap_or(weights), activations)?;
+    if let Some(edges) = &arguments.edges {
+        settings.set_edges(edges)?;
+    }
+    Ok(Some(Codes {
+        settings,
+        algorithms,
+        steps: arguments.steps,
+        learning_rate: arguments.learning_rate,
+    }))
+}
+
+/// A plan holds scales, but neither chosen codes nor bounds of narrow formats.
+fn refuse_what_needs_plain_codes(arguments: &Quantize) -> Result<(), Error> {
+    let needs = [
+        (arguments.dynamic, "--dynamic", "formats of 8 bits"),
+        (arguments.plan.is_some(), "--plan", "formats of the target"),
+        (
+            arguments.plan_out.is_some(),
+            "--plan-out",
+            "formats of the target and no --algorithm",
+        ),
+        (
+            arguments.no_bias_correction,
+            "--no-bias-correction",
+            "formats of the target and no --algorithm",
+        ),
+    ];
+    match needs.into_iter().find(|(given, ..)| *given) {
+        None => Ok(()),
+        Some((_, flag, what)) => Err(Error::Usage {
+            message: format!("{flag} does not go with codes that are chosen for the network"),
+            hint: format!("{flag} needs {what}"),
+        }),
+    }
+}
+
+fn is_narrow(name: &str) -> bool {
+    NARROW_FORMATS.iter().any(|format| format.name() == name)
 }
 
 /// The target of this name.
@@ -124,9 +210,10 @@ fn integer_format(name: &str) -> Result<&'static dyn NumberFormat, Error> {
     let integers = || {
         FORMATS
             .iter()
+            .chain(NARROW_FORMATS)
             .filter(|format| format.kind() == FormatKind::Integer)
             .map(|format| format.name())
     };
-    let format = format_by_name(name).filter(|format| format.kind() == FormatKind::Integer);
+    let format = trained_format_by_name(name).filter(|format| format.kind() == FormatKind::Integer);
     format.ok_or_else(|| Error::unknown_name("integer format", name, integers()))
 }

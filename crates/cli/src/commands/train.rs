@@ -71,6 +71,7 @@ fn job(arguments: &Train) -> Result<TrainJob, Error> {
             true => Some(aware(&arguments.quantization)?),
             false => None,
         },
+        progressive: arguments.quantization.progressive.clone(),
         calibration_samples: arguments.quantization.samples,
         teacher: arguments.teacher.teacher.clone(),
         checkpoint: files.checkpoint.clone().unwrap_or_else(|| beside.into()),

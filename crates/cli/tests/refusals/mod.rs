@@ -50,6 +50,23 @@ const REFUSED: &[(&str, &str)] = &[
     ("list method", "did you mean `methods`?"),
     ("quantize digits.onnx -o q.onnx", "--data"),
     ("quantize digits.onnx --data digits.toml --range mes -o q.onnx", "did you mean `mse`?"),
+    (
+        "quantize digits.onnx --data digits.toml --algorithm gtpq -o q.onnx",
+        "did you mean `gptq`?",
+    ),
+    (
+        "train digits.onnx --data digits.toml --quantize --epochs 2 --progressive 4:2 -o q.onnx",
+        "leave none of 2 for the last width",
+    ),
+    (
+        "train digits.onnx --data digits.toml --quantize --progressive 4:18446744073709551615,4:9 -o q.onnx",
+        "leave none",
+    ),
+    ("quantize digits.onnx --dynamic --weights int3 -o q.onnx", "--dynamic needs formats of 8 bits"),
+    (
+        "quantize digits.onnx --data digits.toml --algorithm gptq --plan-out p.json -o q.onnx",
+        "--plan-out does not go with",
+    ),
     ("quantize digits.onnx --data digits.toml --target tensorrtt -o q.onnx", "tensorrt"),
     ("quantize digits.onnx --data digits.toml --weights int9 -o q.onnx", "int8"),
     ("quantize digits.onnx --data digits.toml --weights f8e4m3fn -o q.onnx", "integer format"),

@@ -67,6 +67,49 @@ fn training_that_was_killed_goes_on_to_the_same_file() {
 }
 
 #[test]
+fn widths_that_shrink_go_on_after_a_kill() {
+    let demo = Demo::new();
+    let settings = "--epochs 4 --batch 32 --no-eval --quantize --weights int2 --activations uint4 --progressive 8:1,4:1 \
+                    --checkpoint-steps 1 --metrics-out m.jsonl";
+    let settings: Vec<&str> = settings.split_whitespace().collect();
+    let train = |rest: &[&'static str]| [&TRAIN[..], &settings, rest].concat();
+    demo.succeed(&train(&["-o", "whole.onnx"]));
+    let steps = |demo: &Demo| -> Vec<(u64, u64)> {
+        let lines = String::from_utf8(demo.read("m.jsonl")).unwrap();
+        let lines = lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let number = |value: &serde_json::Value| value.as_u64().unwrap();
+        let steps = lines.filter(|line| line["step"].is_u64());
+        steps
+            .map(|line| (number(&line["step"]), number(&line["epoch"])))
+            .collect()
+    };
+    let whole = steps(&demo);
+    assert!(whole.iter().map(|step| step.0).eq(1..=whole.len() as u64));
+    assert_eq!(whole.last().unwrap().1, 3, "epochs of all widths are counted");
+    let part = train(&["--checkpoint", "part", "-o", "part.onnx", "--resume"]);
+    let mut child = demo
+        .command(&part)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !demo.path("part.2").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        !demo.path("part.onnx").exists(),
+        "killed only after it was over: nothing is shown"
+    );
+    demo.succeed(&part);
+    assert_eq!(demo.read("part.onnx"), demo.read("whole.onnx"));
+    assert_eq!(steps(&demo), whole, "no step is told twice");
+}
+
+#[test]
 fn the_number_of_threads_does_not_change_training() {
     let demo = Demo::new();
     for (threads, output) in [("1", "one.onnx"), ("2", "two.onnx")] {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bantam_graph::Op;
 use bantam_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,23 @@ pub(super) struct Progress {
     pub(super) history: Vec<EpochReport>,
 }
 
+impl Checkpoint {
+    /// Steps and whole epochs that are behind.
+    ///
+    /// # Errors
+    /// When the checkpoint does not say so.
+    pub fn done(&self) -> Result<(u64, usize), TrainError> {
+        let progress = self.read_progress()?;
+        Ok((progress.step, progress.epoch))
+    }
+
+    fn read_progress(&self) -> Result<Progress, TrainError> {
+        serde_json::from_str(&self.progress).map_err(|error| TrainError::Checkpoint {
+            problem: format!("does not say how far training is: {error}"),
+        })
+    }
+}
+
 impl Trainer<'_> {
     fn identity(&self) -> String {
         let settings = serde_json::to_string(self.settings).unwrap_or_default();
@@ -34,7 +52,8 @@ impl Trainer<'_> {
             .iter()
             .map(|it| format!("{}{:?}", it.name, it.tensor.shape()));
         let parameters: Vec<String> = shapes.collect();
-        mark(&format!("{settings}{parameters:?}{}", self.samples.len()))
+        let ops: Vec<&Op> = self.graph.node_ids().map(|(_, node)| &node.op).collect();
+        mark(&format!("{settings}{parameters:?}{ops:?}{}", self.samples.len()))
     }
 
     pub(super) fn checkpoint(&self) -> Checkpoint {
@@ -78,10 +97,7 @@ impl Trainer<'_> {
                 problem: "is of another model, other settings or other data".to_owned(),
             });
         }
-        self.progress =
-            serde_json::from_str(&checkpoint.progress).map_err(|error| TrainError::Checkpoint {
-                problem: format!("does not say how far training is: {error}"),
-            })?;
+        self.progress = checkpoint.read_progress()?;
         let mut state = self.state.clone();
         self.fill("", checkpoint, &mut state)?;
         for (index, parameter) in self.parameters.iter().enumerate() {

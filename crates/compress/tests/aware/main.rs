@@ -1,5 +1,6 @@
 //! Quantization-aware training of a small network: what is trained is what is baked.
 
+mod algorithms;
 mod descent;
 mod networks;
 #[allow(dead_code, reason = "other tests use the rest")]

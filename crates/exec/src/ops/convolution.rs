@@ -18,6 +18,7 @@ use crate::inputs::{Argument, Inputs};
 use crate::layout::{permuted, to_channels_first, to_channels_last};
 use crate::operator::{Operator, Outputs, Reads, Site};
 use crate::{Context, OpError};
+pub use sizes::conv_geometry;
 use sizes::with_windows;
 pub(super) use sizes::{check_padding, geometry, groups, last_dilation, output_shape};
 

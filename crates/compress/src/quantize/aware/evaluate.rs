@@ -1,7 +1,7 @@
 //! Values that depend on initializers alone.
 
 use bantam_exec::{CompileOptions, Taps, compile};
-use bantam_graph::{Graph, InferOptions, ValueId, infer_shapes};
+use bantam_graph::{Graph, InferOptions, ValueId, infer_shapes, part};
 use bantam_tensor::Tensor;
 
 use super::AwareError;
@@ -16,7 +16,7 @@ pub(super) fn constants(graph: &Graph, values: &[ValueId]) -> Result<Vec<Option<
         .collect();
     computed.sort_unstable();
     computed.dedup();
-    let results = run(graph, &known, &computed)?;
+    let results = run(graph, &computed)?;
     let result = |value: &ValueId| match computed.binary_search(value) {
         Ok(index) => Some(results[index].clone()),
         Err(_) => graph.constant(*value).cloned(),
@@ -43,28 +43,11 @@ fn known(graph: &Graph) -> Vec<bool> {
 }
 
 /// Runs the nodes that these values need.
-fn run(graph: &Graph, known: &[bool], values: &[ValueId]) -> Result<Vec<Tensor>, AwareError> {
+fn run(graph: &Graph, values: &[ValueId]) -> Result<Vec<Tensor>, AwareError> {
     if values.is_empty() {
         return Ok(Vec::new());
     }
-    let mut needed = vec![false; graph.values.len()];
-    values.iter().for_each(|value| needed[value.index()] = true);
-    let mut part = graph.clone();
-    let mut kept = vec![false; graph.nodes.len()];
-    for (index, node) in graph.nodes.iter().enumerate().rev() {
-        let mut outputs = node.outputs.iter().flatten();
-        kept[index] = outputs.any(|output| needed[output.index()] && known[output.index()]);
-        if kept[index] {
-            node.inputs
-                .iter()
-                .flatten()
-                .for_each(|input| needed[input.index()] = true);
-        }
-    }
-    let mut keep = kept.into_iter();
-    part.nodes.retain(|_| keep.next().unwrap_or(false));
-    part.inputs.clear();
-    part.outputs = values.to_vec();
+    let mut part = part(graph, &[], values);
     infer_shapes(&mut part, &InferOptions::default())?;
     let program = compile(&part, &CompileOptions::default())?;
     Ok(program.run(&[], &mut Taps::none())?)

@@ -4,11 +4,11 @@ use bantam_tensor::{DType, NumberFormat};
 
 /// Levels `(code - zero_point) * scale` for the codes `low..=high`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Grid {
-    pub(super) low: i64,
-    pub(super) high: i64,
+pub(in crate::quantize) struct Grid {
+    pub(in crate::quantize) low: i64,
+    pub(in crate::quantize) high: i64,
     /// A whole number, or one and a half of it where levels lie on both sides of zero alone.
-    pub(super) zero_point: f32,
+    pub(in crate::quantize) zero_point: f32,
 }
 
 impl Grid {
@@ -23,7 +23,7 @@ impl Grid {
 
     /// As many levels above zero as below it, so that a factor below zero maps them to each other. With four or fewer
     /// codes zero is left out, which puts all of them to use (ParetoQ, Liu et al. 2025, section 4.2).
-    pub(super) fn symmetric(format: &dyn NumberFormat) -> Grid {
+    pub(in crate::quantize) fn symmetric(format: &dyn NumberFormat) -> Grid {
         let full = Grid::full(format, 0);
         let middle = (full.low + full.high + 1) as f32 / 2.0;
         if format.bits() <= 2 {
@@ -58,7 +58,7 @@ impl Grid {
     }
 
     /// The level nearest to `x`, ties to even codes.
-    pub(super) fn round(&self, x: f32, scale: f32) -> f32 {
+    pub(in crate::quantize) fn round(&self, x: f32, scale: f32) -> f32 {
         let code = (x / scale + self.zero_point).round_ties_even();
         (code.clamp(self.low as f32, self.high as f32) - self.zero_point) * scale
     }

@@ -28,9 +28,11 @@ mod weights;
 use bantam_graph::Graph;
 
 use crate::plan::{Plan, Site};
+use crate::train::ParameterRule;
 
 pub use bake::{Baked, bake, strip};
 pub use error::AwareError;
+pub(super) use grid::Grid;
 pub use insert::make_aware;
 pub use prepare::{Preparation, prepare};
 pub use settings::{
@@ -50,7 +52,26 @@ pub struct Aware {
     /// What is quantized and why, in the graph with BatchNormalization folded. Its scales are those of activations before training;
     /// [`bake`] gives the plan with the trained ones, and with those of weights.
     pub plan: Plan,
-    quantizers: Vec<Quantizer>,
+    pub(super) quantizers: Vec<Quantizer>,
+}
+
+impl Aware {
+    /// What is special about the constants of quantizers when they are trained.
+    pub fn rules(&self) -> Vec<ParameterRule> {
+        let learned = self.parameters.iter().map(|rule| ParameterRule {
+            name: rule.name.clone(),
+            decays: rule.decay,
+            learning_rate_factor: rule.learning_rate_factor,
+            lower_bound: rule.lower_bound,
+        });
+        let fixed = self.fixed.iter().map(|name| ParameterRule {
+            name: name.clone(),
+            decays: false,
+            learning_rate_factor: 0.0,
+            lower_bound: None,
+        });
+        learned.chain(fixed).collect()
+    }
 }
 
 /// How a trainable initializer of a quantizer is trained.
@@ -68,16 +89,16 @@ pub struct ScaleRule {
 
 /// A quantizer of the trained graph.
 #[derive(Clone, Debug)]
-struct Quantizer {
+pub(super) struct Quantizer {
     /// Name of the FakeQuant or FakeSign node.
-    node: String,
+    pub(super) node: String,
     /// Where its codes go, in the graph with BatchNormalization folded.
     sites: Vec<Site>,
-    kind: QuantizerKind,
+    pub(super) kind: QuantizerKind,
 }
 
 #[derive(Clone, Debug)]
-enum QuantizerKind {
+pub(super) enum QuantizerKind {
     /// Of a value; so many nodes lie between it and the quantizer.
     Activation { before: usize },
     /// Of the constant of this name, as nodes named by their first outputs read it.

@@ -14,8 +14,8 @@ pub struct Preparation {
     pub observed: Graph,
     /// What to observe of it.
     pub requests: Vec<Request>,
-    /// The graph to train.
-    pub(super) base: Graph,
+    /// The graph to train: where quantizers are put in.
+    pub base: Graph,
     pub(super) settings: AwareSettings,
 }
 

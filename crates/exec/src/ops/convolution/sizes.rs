@@ -1,9 +1,10 @@
 //! The sizes of convolutions.
 
+use bantam_graph::ops::Conv;
 use bantam_kernels::conv::Geometry;
 
 use crate::OpError;
-use crate::ops::windows::{LastWindow, Window, WindowAttributes};
+use crate::ops::windows::{LastWindow, Window, WindowAttributes, window_attributes};
 
 /// The sizes of a convolution of `x` by `weights`.
 pub(in crate::ops) fn geometry(
@@ -33,6 +34,14 @@ pub(in crate::ops) fn geometry(
     }
     let windows = attributes.windows(input, Some(kernel), LastWindow::Dropped)?;
     Ok(with_windows(batch, channels, out_channels, groups, &windows))
+}
+
+/// The sizes of a convolution of an input of shape `x` by weights of shape `weights`.
+///
+/// # Errors
+/// When the two do not fit each other or the attributes.
+pub fn conv_geometry(op: &Conv, x: &[usize], weights: &[usize]) -> Result<Geometry, OpError> {
+    geometry(window_attributes!(op), op.group, x, weights)
 }
 
 /// The sizes with these windows.

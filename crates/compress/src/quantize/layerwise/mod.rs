@@ -1,0 +1,100 @@
+//! Algorithms that choose the codes of weights so that the network's outputs change little, layer by layer, each layer with the inputs
+//! that the layers before it give once they are quantized.
+//!
+//! They work on a network with quantizers ([`Aware`], BatchNormalization folded), and change its constants: [`super::aware::bake`] makes
+//! the file of it. To add one: a file with an `impl Algorithm`, and a line in [`ALGORITHMS`].
+
+mod distill;
+mod layers;
+mod moments;
+mod rounding;
+mod solve;
+mod walk;
+
+use bantam_exec::{CompileError, RunError};
+use bantam_graph::{Graph, InferError};
+use bantam_tensor::{Batch, BatchSize, Samples, SamplesError, TensorError};
+
+use super::aware::Aware;
+use crate::train::TrainError;
+
+/// An algorithm that chooses codes.
+pub trait Algorithm: Sync {
+    /// The name that users write.
+    fn name(&self) -> &'static str;
+    /// One line for lists.
+    fn summary(&self) -> &'static str;
+    /// Changes weights, scales and biases of the network.
+    fn apply(&self, aware: &mut Aware, calibration: &Calibration<'_>) -> Result<(), LayerwiseError>;
+}
+
+/// Every algorithm.
+pub static ALGORITHMS: &[&dyn Algorithm] = &[&solve::GPTQ, &solve::LEAST_SQUARES, &distill::Distill];
+
+/// The algorithm with this name.
+pub fn algorithm_by_name(name: &str) -> Option<&'static dyn Algorithm> {
+    ALGORITHMS
+        .iter()
+        .copied()
+        .find(|algorithm| algorithm.name() == name)
+}
+
+/// What algorithms learn from.
+pub struct Calibration<'a> {
+    /// The network in float, in the form in which quantizers were put in.
+    pub float: &'a Graph,
+    /// Samples.
+    pub samples: &'a dyn Samples,
+    /// Those of them to learn from.
+    pub indices: &'a [usize],
+    /// Samples that run at once.
+    pub batch_size: BatchSize,
+    /// Steps of algorithms that train; their own number when absent.
+    pub steps: Option<usize>,
+    /// The largest learning rate of those; their own when absent.
+    pub learning_rate: Option<f32>,
+    /// Chooses at random where there is a choice.
+    pub seed: u64,
+    /// Called with the number of layers that are done, and of all.
+    pub progress: &'a dyn Fn(usize, usize),
+}
+
+impl Calibration<'_> {
+    /// The samples, whole batches only where the network fixes their size.
+    fn batches(&self) -> Result<Vec<Batch>, SamplesError> {
+        let batches = self.batch_size.cut(self.indices);
+        batches.map(|(indices, _)| self.samples.batch(&indices)).collect()
+    }
+}
+
+/// Why codes could not be chosen.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum LayerwiseError {
+    #[error("the samples have no input `{name}`\nhint: the data set must name every input of the model")]
+    NoInput { name: String },
+    #[error("a layer's input does not fit its weights: {problem}")]
+    Shape { problem: String },
+    #[error(
+        "the inputs of the layer `{layer}` became infinite or no number on the calibration data\nhint: check the data set's preprocessing, or exclude the layer with --exclude"
+    )]
+    NotFinite { layer: String },
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
+    #[error(transparent)]
+    Train(Box<TrainError>),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+impl From<TrainError> for LayerwiseError {
+    fn from(error: TrainError) -> LayerwiseError {
+        LayerwiseError::Train(Box::new(error))
+    }
+}

@@ -1,0 +1,267 @@
+//! Rounds the weights of one output channel so that its outputs, not its weights, change least.
+//!
+//! With `H` the second moments of the inputs and `H = L L^T`, the squared error of the outputs is `|L^T (w - q)|^2`. Going from the
+//! last weight to the first, each is rounded after what the errors of those before ask of it: Babai's nearest plane, which is
+//! GPTQ (Frantar et al. 2023) without its inverse (Chen et al. 2025, "The geometry of LLM quantization"). [`descend`] then changes one code at
+//! a time for as long as that helps.
+
+use crate::quantize::aware::Grid;
+
+/// The error that a layer makes for the errors of its weights.
+pub(super) struct Metric {
+    pub(super) depth: usize,
+    /// `H`, with what was added to its diagonal, in the order of rounding.
+    pub(super) second: Vec<f32>,
+    /// `L^T`.
+    pub(super) factor: Vec<f32>,
+    /// For each place in the order of rounding, from last to first, the weight that is there.
+    pub(super) order: Vec<usize>,
+}
+
+/// A rounded channel.
+#[derive(Clone, Debug)]
+pub(super) struct Rounded {
+    /// Codes less the zero point, in the order of the metric.
+    pub(super) levels: Vec<f32>,
+    pub(super) scale: f32,
+    /// Squared error of the outputs.
+    pub(super) error: f64,
+}
+
+impl Metric {
+    /// The numbers in the order of rounding.
+    pub(super) fn ordered(&self, row: &[f32]) -> Vec<f32> {
+        self.order.iter().map(|index| row[*index]).collect()
+    }
+
+    /// Numbers in the order of rounding, as the weight has them.
+    pub(super) fn restored(&self, ordered: &[f32]) -> Vec<f32> {
+        let mut row = vec![0.0; ordered.len()];
+        self.order
+            .iter()
+            .zip(ordered)
+            .for_each(|(index, value)| row[*index] = *value);
+        row
+    }
+
+    /// Rounds with this scale, one weight after another. `row` is in the order of the metric.
+    pub(super) fn round(&self, row: &[f32], grid: &Grid, scale: f32) -> Rounded {
+        let depth = self.depth;
+        let (mut errors, mut levels) = (vec![0.0; depth], vec![0.0; depth]);
+        let mut error = 0.0;
+        for index in (0..depth).rev() {
+            let factor = &self.factor[index * depth..][..depth];
+            let asked = dot(&factor[index + 1..], &errors[index + 1..]) / factor[index];
+            let level = grid.round(row[index] + asked, scale) / scale;
+            levels[index] = level;
+            errors[index] = row[index] - level * scale;
+            error += f64::from(factor[index] * (errors[index] + asked)).powi(2);
+        }
+        Rounded { levels, scale, error }
+    }
+
+    /// Changes codes one at a time, and the scale where `scales`, as long as the error shrinks.
+    pub(super) fn descend(
+        &self,
+        row: &[f32],
+        grid: &Grid,
+        rounded: &mut Rounded,
+        (rounds, scales): (usize, bool),
+    ) {
+        for _ in 0..rounds {
+            let changed = self.sweep(row, grid, rounded);
+            let rescaled = scales && self.rescale(row, rounded);
+            if !changed && !rescaled {
+                break;
+            }
+        }
+        rounded.error = self.error(row, rounded);
+    }
+
+    /// Moves each code to where it is best with all others as they are.
+    fn sweep(&self, row: &[f32], grid: &Grid, rounded: &mut Rounded) -> bool {
+        let scale = rounded.scale;
+        let errors: Vec<f32> = (row.iter().zip(&rounded.levels))
+            .map(|(w, q)| w - q * scale)
+            .collect();
+        let mut slopes = self.times(&errors);
+        let mut changed = false;
+        for index in 0..self.depth {
+            let column = &self.second[index * self.depth..][..self.depth];
+            let best = rounded.levels[index] * scale + slopes[index] / column[index];
+            let level = grid.round(best, scale) / scale;
+            let step = (level - rounded.levels[index]) * scale;
+            // What the error changes by; ties stay.
+            if step != 0.0 && step * step * column[index] < 2.0 * step * slopes[index] * 0.9999 {
+                rounded.levels[index] = level;
+                slopes
+                    .iter_mut()
+                    .zip(column)
+                    .for_each(|(slope, h)| *slope -= h * step);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// The scale of least error for the codes as they are.
+    fn rescale(&self, row: &[f32], rounded: &mut Rounded) -> bool {
+        let weighted = self.times(&rounded.levels);
+        let (above, below) = (dot(&weighted, row), dot(&weighted, &rounded.levels));
+        let scale = above / below;
+        let useful = scale.is_finite() && scale > 0.0 && (scale / rounded.scale - 1.0).abs() > 1e-4;
+        if useful {
+            rounded.scale = scale;
+        }
+        useful
+    }
+
+    fn error(&self, row: &[f32], rounded: &Rounded) -> f64 {
+        let errors: Vec<f32> = (row.iter().zip(&rounded.levels))
+            .map(|(w, q)| w - q * rounded.scale)
+            .collect();
+        f64::from(dot(&self.times(&errors), &errors))
+    }
+
+    /// `H` times a column.
+    fn times(&self, column: &[f32]) -> Vec<f32> {
+        let rows = self.second.chunks_exact(self.depth.max(1));
+        rows.map(|row| dot(row, column)).collect()
+    }
+}
+
+/// Sum of products, in eight partial sums.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0f32; 8];
+    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = (a_chunks.remainder().iter().zip(b_chunks.remainder()))
+        .map(|(a, b)| a * b)
+        .sum();
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bantam_kernels::cholesky::cholesky;
+    use bantam_tensor::{SplitMix64, trained_format_by_name};
+
+    fn noise(count: usize, seed: u64) -> Vec<f32> {
+        let mut generator = SplitMix64::new(seed);
+        let mut number = || (generator.next_u64() >> 40) as f32 / (1 << 23) as f32 - 1.0;
+        (0..count).map(|_| number()).collect()
+    }
+
+    /// Moments of inputs that depend on each other.
+    fn metric(depth: usize, seed: u64) -> Metric {
+        let samples: Vec<f32> = noise(depth * (depth + 3), seed);
+        let mixed: Vec<f64> = (samples.chunks_exact(depth))
+            .flat_map(|row| {
+                (0..depth)
+                    .map(|i| f64::from(row[i] + 0.7 * row[(i + 1) % depth] + 0.5 * row[0]))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let entry = |i: usize, j: usize| mixed.chunks_exact(depth).map(|row| row[i] * row[j]).sum::<f64>();
+        let mut factor: Vec<f64> = (0..depth * depth)
+            .map(|index| entry(index / depth, index % depth))
+            .collect();
+        let second = factor.iter().map(|value| *value as f32).collect();
+        assert!(cholesky(&mut factor, depth));
+        let transposed = |index: usize| factor[index % depth * depth + index / depth] as f32;
+        Metric {
+            depth,
+            second,
+            factor: (0..depth * depth).map(transposed).collect(),
+            order: (0..depth).rev().collect(),
+        }
+    }
+
+    fn grid(name: &str) -> Grid {
+        Grid::symmetric(trained_format_by_name(name).unwrap())
+    }
+
+    fn nearest(metric: &Metric, row: &[f32], grid: &Grid, scale: f32) -> Rounded {
+        let levels = row.iter().map(|w| grid.round(*w, scale) / scale).collect();
+        let mut rounded = Rounded {
+            levels,
+            scale,
+            error: 0.0,
+        };
+        rounded.error = metric.error(row, &rounded);
+        rounded
+    }
+
+    #[test]
+    fn each_step_makes_the_error_smaller() {
+        for (format, scale) in [("int2", 0.6), ("int3", 0.3), ("int4", 0.15)] {
+            let (mut sums, count) = ([0.0; 4], 20);
+            for seed in 0..count {
+                let (metric, row) = (metric(24, seed), noise(24, seed + 100));
+                let plain = nearest(&metric, &row, &grid(format), scale);
+                let rounded = metric.round(&row, &grid(format), scale);
+                let told = metric.error(&row, &rounded);
+                assert!(
+                    (rounded.error / told - 1.0).abs() < 1e-3,
+                    "{} is told, {told} is it",
+                    rounded.error
+                );
+                let (mut better, mut best) = (rounded.clone(), rounded.clone());
+                metric.descend(&row, &grid(format), &mut better, (8, false));
+                metric.descend(&row, &grid(format), &mut best, (8, true));
+                assert!(better.error <= rounded.error * 1.0001, "{format}: codes");
+                assert!(best.error <= rounded.error * 1.0001, "{format}: codes and scales");
+                assert_eq!(better.scale, scale);
+                let errors = [plain.error, rounded.error, better.error, best.error];
+                sums.iter_mut().zip(errors).for_each(|(sum, error)| *sum += error);
+            }
+            assert!(sums[1] < 0.6 * sums[0], "{format}: {sums:?}");
+            assert!(
+                sums[2] < 0.98 * sums[1] && sums[3] < sums[2],
+                "{format}: {sums:?}"
+            );
+        }
+    }
+
+    /// Of all codes of four weights, those that are better than what is found are not much better.
+    #[test]
+    fn near_the_best_of_all_codes() {
+        let (grid, scale) = (grid("int2"), 0.6);
+        let (mut found, mut optimum) = (0.0, 0.0);
+        for seed in 0..30 {
+            let (metric, row) = (metric(4, seed), noise(4, seed + 7));
+            let mut rounded = metric.round(&row, &grid, scale);
+            metric.descend(&row, &grid, &mut rounded, (8, false));
+            let all = (0..256).map(|index| {
+                let levels = (0..4)
+                    .map(|place| (index >> (2 * place) & 3) as f32 - 1.5)
+                    .collect();
+                metric.error(
+                    &row,
+                    &Rounded {
+                        levels,
+                        scale,
+                        error: 0.0,
+                    },
+                )
+            });
+            let best = all.fold(f64::INFINITY, f64::min);
+            assert!(rounded.error >= best * 0.999);
+            (found, optimum) = (found + rounded.error, optimum + best);
+        }
+        assert!(found < 1.35 * optimum, "{found} against {optimum}");
+    }
+
+    #[test]
+    fn the_order_is_undone() {
+        let metric = metric(5, 1);
+        let row = noise(5, 2);
+        assert_ne!(metric.ordered(&row), row);
+        assert_eq!(metric.restored(&metric.ordered(&row)), row);
+    }
+}

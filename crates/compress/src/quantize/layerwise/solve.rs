@@ -1,0 +1,337 @@
+//! GPTQ, and what it becomes with errors of earlier layers, scales and biases taken into account.
+
+use bantam_graph::Graph;
+use bantam_kernels::cholesky::{cholesky, cholesky_solve};
+use bantam_tensor::{Batch, Tensor};
+use rayon::prelude::*;
+
+use super::layers::{Layer, Mean, as_stored, layers, rows_of};
+use super::moments::{Moments, moments};
+use super::rounding::{Metric, Rounded};
+use super::walk::Walk;
+use super::{Algorithm, Calibration, LayerwiseError};
+use crate::quantize::aware::{Aware, Grid};
+
+/// Rounds weight after weight, each making up for the errors before it (Frantar et al. 2023), the weights with the largest
+/// inputs first.
+pub(super) static GPTQ: Solver = Solver {
+    name: "gptq",
+    summary: "rounds weights one after another, each making up for the errors before it (Frantar et al. 2023)",
+    damping: 0.01,
+    least_squares: false,
+};
+
+/// As GPTQ, and: weights first move to where they make up for what the quantization of earlier layers and of activations
+/// changed; scales are chosen by the error of the outputs; codes are changed one at a time until nothing helps; biases take back
+/// the mean error.
+pub(super) static LEAST_SQUARES: Solver = Solver {
+    name: "least-squares",
+    summary: "as gptq; also makes up for earlier layers, chooses scales by the error of outputs, improves codes one by one, corrects biases",
+    damping: 0.01,
+    least_squares: true,
+};
+
+pub(super) struct Solver {
+    name: &'static str,
+    summary: &'static str,
+    /// What is added to the diagonal of second moments, as a share of its mean.
+    damping: f64,
+    least_squares: bool,
+}
+
+/// Scales that are tried, as factors of the one that is there: from half to a little more than it.
+const SCALES: usize = 28;
+/// Rounds of changing codes and scales in turn.
+const ROUNDS: usize = 8;
+/// So often the damping is raised tenfold until the factorization exists.
+const ATTEMPTS: usize = 8;
+
+impl Algorithm for Solver {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    fn apply(&self, aware: &mut Aware, calibration: &Calibration<'_>) -> Result<(), LayerwiseError> {
+        let layers = layers(aware);
+        let batches: Vec<Batch> = calibration.batches()?;
+        let mut quantized = Walk::new(&aware.graph, &batches)?;
+        let mut float = Walk::new(calibration.float, &batches)?;
+        for (index, layer) in layers.iter().enumerate() {
+            (calibration.progress)(index, layers.len());
+            quantized.advance(&aware.graph, layer.product.index())?;
+            // What depends on constants alone keeps its nearest codes.
+            let Some(x) = quantized.get(layer.input) else {
+                continue;
+            };
+            let y = match self.least_squares {
+                true => Some(self.float_inputs(aware, calibration, layer, &mut float)?),
+                false => None,
+            };
+            self.layer(aware, layer, (x, y), calibration.seed)?;
+        }
+        (calibration.progress)(layers.len(), layers.len());
+        Ok(())
+    }
+}
+
+impl Solver {
+    /// The same inputs in the float network.
+    fn float_inputs<'w>(
+        &self,
+        aware: &Aware,
+        calibration: &Calibration<'_>,
+        layer: &Layer,
+        float: &'w mut Walk,
+    ) -> Result<&'w [Tensor], LayerwiseError> {
+        let graph = calibration.float;
+        let output = aware.graph.node(layer.product).output(0);
+        let name = output.map_or("", |output| aware.graph.value(output).name.as_str());
+        let producer = graph
+            .value_by_name(name)
+            .and_then(|value| graph.producers()[value.index()]);
+        let missing = || LayerwiseError::Shape {
+            problem: format!("the float network has no `{name}`"),
+        };
+        let producer = producer.ok_or_else(missing)?;
+        float.advance(graph, producer.index())?;
+        let input = graph.node(producer).input(0).ok_or_else(missing)?;
+        float.get(input).ok_or_else(missing)
+    }
+
+    fn layer(
+        &self,
+        aware: &mut Aware,
+        layer: &Layer,
+        inputs: (&[Tensor], Option<&[Tensor]>),
+        seed: u64,
+    ) -> Result<(), LayerwiseError> {
+        let graph = &aware.graph;
+        let rows = rows_of(graph, layer).filter(|(rows, depth)| *depth > 0 && !rows.is_empty());
+        let (Some((rows, depth)), Some(weight)) = (rows, graph.constant(layer.weight)) else {
+            return Ok(());
+        };
+        let shape = weight.shape().to_vec();
+        let corrects_means = self.least_squares && layer.mean.is_some();
+        let moments = moments(
+            graph.node(layer.product),
+            &shape,
+            depth,
+            inputs,
+            (corrects_means, seed),
+        )?;
+        let scales = graph
+            .constant(layer.scale)
+            .map_or(Ok(Vec::new()), Tensor::to_f32)?;
+        let solved = self.channels(layer, (&rows, depth), &scales, &moments)?;
+        let graph = &mut aware.graph;
+        if corrects_means {
+            let of_group = solved.len() / moments.len().max(1);
+            let changes =
+                (rows.chunks_exact(depth.max(1)).zip(&solved).enumerate()).map(|(channel, (row, solved))| {
+                    change_of_mean(&moments[channel / of_group.max(1)], row, &solved.values)
+                });
+            let changes: Vec<f64> = changes.collect();
+            shift(graph, layer, &changes)?;
+        }
+        if layer.per_channel {
+            let scales: Vec<f32> = solved.iter().map(|channel| channel.scale).collect();
+            graph.values[layer.scale.index()].initializer = Some(Tensor::from_vec1(&scales));
+        }
+        let rows = solved.into_iter().flat_map(|channel| channel.values).collect();
+        let weight = Tensor::from_slice(&shape, &as_stored(layer, rows, depth))?;
+        graph.values[layer.weight.index()].initializer = Some(weight);
+        Ok(())
+    }
+
+    /// Rounds all channels.
+    fn channels(
+        &self,
+        layer: &Layer,
+        (rows, depth): (&[f32], usize),
+        scales: &[f32],
+        moments: &[Moments],
+    ) -> Result<Vec<Channel>, LayerwiseError> {
+        let of_group = rows.len() / depth.max(1) / moments.len().max(1);
+        let mut channels = Vec::new();
+        for (group, moments) in moments.iter().enumerate() {
+            let metric = self.metric(moments).ok_or_else(|| LayerwiseError::NotFinite {
+                layer: layer.name.clone(),
+            })?;
+            let first = group * of_group;
+            let targets = self.targets(moments, &rows[first * depth..(first + of_group) * depth]);
+            let solve = |(channel, target): (usize, &[f32])| {
+                let of = |numbers: &[f32]| numbers[if numbers.len() == 1 { 0 } else { first + channel }];
+                let grid = Grid {
+                    zero_point: of(&layer.zero_points),
+                    ..layer.grid
+                };
+                let rounded = self.row(
+                    &metric,
+                    &metric.ordered(target),
+                    (&grid, layer.per_channel),
+                    of(scales),
+                );
+                let values: Vec<f32> = rounded.levels.iter().map(|level| level * rounded.scale).collect();
+                Channel {
+                    values: metric.restored(&values),
+                    scale: rounded.scale,
+                }
+            };
+            channels.par_extend(targets.par_chunks_exact(depth).enumerate().map(solve));
+        }
+        Ok(channels)
+    }
+
+    /// The metric of a group, its damping raised until it can be factored; `None` if it never can.
+    fn metric(&self, moments: &Moments) -> Option<Metric> {
+        let depth = moments.depth;
+        let diagonal: Vec<f64> = (0..depth)
+            .map(|index| moments.second[index * depth + index])
+            .collect();
+        let mean = diagonal.iter().sum::<f64>() / depth.max(1) as f64;
+        if !mean.is_finite() {
+            return None;
+        }
+        // In units of the mean, so that neither tiny nor huge inputs leave the range of f32; inputs that never vary weigh all
+        // weights alike.
+        let unit = if mean > f64::MIN_POSITIVE { mean } else { 1.0 };
+        let mut order: Vec<usize> = (0..depth).collect();
+        order.sort_by(|a, b| diagonal[*a].total_cmp(&diagonal[*b]));
+        let ordered = order.iter().flat_map(|row| {
+            order
+                .iter()
+                .map(|column| moments.second[*row * depth + *column] / unit)
+        });
+        let ordered: Vec<f64> = ordered.collect();
+        let mut damping = self.damping;
+        for _ in 0..ATTEMPTS {
+            let mut damped = ordered.clone();
+            (0..depth).for_each(|index| damped[index * depth + index] += damping);
+            let mut factor = damped.clone();
+            if cholesky(&mut factor, depth) {
+                return Some(Metric {
+                    depth,
+                    second: damped.iter().map(|value| *value as f32).collect(),
+                    factor: transposed(&factor, depth),
+                    order,
+                });
+            }
+            damping *= 10.0;
+        }
+        None
+    }
+
+    /// What rows are rounded to: themselves, or where they make up for the difference between the inputs of the quantized and
+    /// the float network.
+    fn targets(&self, moments: &Moments, rows: &[f32]) -> Vec<f32> {
+        let depth = moments.depth;
+        if !self.least_squares {
+            return rows.to_vec();
+        }
+        let mut damped = moments.second.clone();
+        let mean = (0..depth).map(|index| damped[index * depth + index]).sum::<f64>() / depth.max(1) as f64;
+        (0..depth).for_each(|index| damped[index * depth + index] += self.damping * mean);
+        if !cholesky(&mut damped, depth) {
+            return rows.to_vec();
+        }
+        let difference: Vec<f64> = (moments.cross.iter().zip(&moments.second))
+            .map(|(c, h)| c - h)
+            .collect();
+        let target = |row: &[f32]| {
+            let mut moved = vec![0.0; depth];
+            for (weight, difference) in row.iter().zip(difference.chunks_exact(depth)) {
+                moved
+                    .iter_mut()
+                    .zip(difference)
+                    .for_each(|(sum, value)| *sum += f64::from(*weight) * value);
+            }
+            cholesky_solve(&damped, depth, &mut moved);
+            row.iter()
+                .zip(moved)
+                .map(|(w, by)| w + by as f32)
+                .collect::<Vec<f32>>()
+        };
+        rows.par_chunks_exact(depth).flat_map_iter(target).collect()
+    }
+
+    /// Rounds one channel.
+    fn row(
+        &self,
+        metric: &Metric,
+        target: &[f32],
+        (grid, per_channel): (&Grid, bool),
+        scale: f32,
+    ) -> Rounded {
+        let first = metric.round(target, grid, scale);
+        if !self.least_squares {
+            return first;
+        }
+        let tried = (1..SCALES).map(|step| scale * (0.5 + 0.7 * step as f32 / SCALES as f32));
+        let scales: Vec<f32> = match per_channel {
+            true => tried.collect(),
+            false => Vec::new(),
+        };
+        let mut best = first;
+        for scale in scales {
+            let rounded = metric.round(target, grid, scale);
+            if rounded.error < best.error {
+                best = rounded;
+            }
+        }
+        metric.descend(target, grid, &mut best, (ROUNDS, per_channel));
+        best
+    }
+}
+
+/// Gives the means of the outputs back what they lost.
+fn shift(graph: &mut Graph, layer: &Layer, changes: &[f64]) -> Result<(), LayerwiseError> {
+    let (value, sign) = match layer.mean {
+        Some(Mean::Bias(value)) => (value, 1.0),
+        Some(Mean::Running(value)) => (value, -1.0),
+        None => return Ok(()),
+    };
+    let Some(tensor) = graph.constant(value) else {
+        return Ok(());
+    };
+    let (shape, before) = (tensor.shape().to_vec(), tensor.to_f32()?);
+    if before.len() == changes.len() {
+        let shifted = before
+            .iter()
+            .zip(changes)
+            .map(|(mean, by)| mean + (sign * by) as f32);
+        let shifted = Tensor::from_slice(&shape, &shifted.collect::<Vec<f32>>())?;
+        graph.values[value.index()].initializer = Some(shifted);
+    }
+    Ok(())
+}
+
+/// A rounded output channel.
+struct Channel {
+    values: Vec<f32>,
+    scale: f32,
+}
+
+/// What the rounding of a row and the quantization of its inputs take from the mean of its outputs.
+fn change_of_mean(moments: &Moments, row: &[f32], rounded: &[f32]) -> f64 {
+    let before: f64 = row
+        .iter()
+        .zip(&moments.float_mean)
+        .map(|(w, mean)| f64::from(*w) * mean)
+        .sum();
+    let after: f64 = rounded
+        .iter()
+        .zip(&moments.mean)
+        .map(|(w, mean)| f64::from(*w) * mean)
+        .sum();
+    before - after
+}
+
+/// `L^T` of the lower factor.
+fn transposed(factor: &[f64], depth: usize) -> Vec<f32> {
+    let element = |index: usize| factor[index % depth * depth + index / depth] as f32;
+    (0..depth * depth).map(element).collect()
+}
