@@ -31,7 +31,7 @@ impl Elements {
         let element = format.element;
         if element.kind() == FormatKind::Integer {
             return Some(Elements::Integer {
-                min: element.min_code() as f32,
+                min: -(element.max_code() as f32),
                 max: element.max_code() as f32,
             });
         }

@@ -5,6 +5,8 @@ use bantam_tensor::formats::blocks::{
 };
 use bantam_tensor::{BLOCK_FORMATS, SplitMix64};
 
+use half::{bf16, f16};
+
 use super::*;
 use crate::Isa;
 
@@ -161,7 +163,7 @@ fn fits_are_the_same_on_every_instruction_set() {
         let mut x = values(13 * 256, 9);
         bound(&mut x, 1e9);
         let mut scales = vec![0.0; x.len() / 16];
-        fit::symmetric_with(isa, 32.0, &x, &mut scales);
+        fit_scales::symmetric_with(isa, 32.0, &x, &mut scales);
         for (scale, x) in scales.iter().zip(x.chunks(16)) {
             let squares: Vec<f32> = x.iter().map(|x| x * x).collect();
             let expected = fit_symmetric(x, &squares, 32.0, &mut [0; 16]);

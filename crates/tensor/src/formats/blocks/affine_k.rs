@@ -265,45 +265,6 @@ impl AffineK {
         }
     }
 
-    /// Moves scales and offsets of sub-blocks to neighbours that leave a smaller error.
-    fn refine(&self, x: &[f32; LEN], importance: Option<&[f32]>, parts: &mut AffineParts) {
-        for part in 0..self.parts() {
-            let range = part * self.part_len..(part + 1) * self.part_len;
-            let weights = importance.map(|weights| &weights[range.clone()]);
-            let x = &x[range.clone()];
-            let error_at = |scale: u8, offset: u8, codes: &mut [u8]| {
-                let (scale, offset) = (parts.scale * f32::from(scale), parts.offset * f32::from(offset));
-                let mut error = 0.0f64;
-                for (index, (code, x)) in codes.iter_mut().zip(x).enumerate() {
-                    if scale != 0.0 {
-                        *code = round_between((x + offset) / scale, 0.0, self.max_code()) as u8;
-                    }
-                    let difference = f64::from(scale * f32::from(*code) - offset) - f64::from(*x);
-                    error +=
-                        weights.map_or(1.0, |weights| f64::from(weights[index])) * difference * difference;
-                }
-                error
-            };
-            let mut codes = [0u8; 32];
-            let codes = &mut codes[..x.len()];
-            codes.copy_from_slice(&parts.codes[range.clone()]);
-            let mut best = (parts.scales[part], parts.offsets[part]);
-            let mut least = error_at(best.0, best.1, codes);
-            for scale in neighbours(parts.scales[part], self.scale_max) {
-                for offset in neighbours(parts.offsets[part], self.scale_max) {
-                    let error = error_at(scale, offset, codes);
-                    if error < least {
-                        (least, best) = (error, (scale, offset));
-                    }
-                }
-            }
-            codes.copy_from_slice(&parts.codes[range.clone()]);
-            error_at(best.0, best.1, codes);
-            (parts.scales[part], parts.offsets[part]) = best;
-            parts.codes[range].copy_from_slice(codes);
-        }
-    }
-
     /// The values of a block.
     #[inline(always)]
     pub fn decode(&self, bytes: &[u8], values: &mut [f32]) {
@@ -333,11 +294,6 @@ fn integers_of(values: &[f32], max: f32, integers: &mut [u8; PARTS]) -> f32 {
         *integer = round_between(inverse * value, 0.0, max) as u8;
     }
     f16::from_f32((largest / max).min(F16_MAX)).to_f32()
-}
-
-/// The integers at most 2 away.
-fn neighbours(of: u8, max: f32) -> impl Iterator<Item = u8> {
-    of.saturating_sub(2)..=of.saturating_add(2).min(max as u8)
 }
 
 impl BlockFormat for AffineK {

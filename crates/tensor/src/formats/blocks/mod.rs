@@ -10,6 +10,8 @@ mod layout_k;
 mod learned;
 mod legacy;
 mod nonlinear;
+mod q8;
+mod refine_k;
 mod scaled;
 mod search;
 mod symmetric_k;
@@ -23,8 +25,9 @@ pub use integer::{
 };
 pub use layout_k::{pack_affine, pack_symmetric, unpack_affine, unpack_symmetric};
 pub use learned::{CODEBOOK3_G256, CODEBOOK4_G256, CodebookGroups};
-pub use legacy::{Affine32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8Zero, Symmetric32, inverse, pack_32, unpack_32};
+pub use legacy::{Affine32, Q4_0, Q4_1, Q5_0, Q5_1, Symmetric32, inverse, pack_32, unpack_32};
 pub use nonlinear::{GgufMxfp4, IQ4_NL, MXFP4_GGUF, Nonlinear4};
+pub use q8::{Q8_0, Q8Zero};
 pub use scaled::{
     APOT4_B64, BINARY_B256, LOG4_B64, MXFP4, MXFP6_E2M3, MXFP6_E3M2, MXFP8_E4M3, MXFP8_E5M2, MXINT8, NF4_B64,
     NVFP4, ScaleRule, ScaleType, ScaledBlocks, TERNARY_B256, mean_magnitude,

@@ -140,7 +140,7 @@ const LARGEST: f32 = 12.0 * (1u128 << 124) as f32;
 
 /// Half of `2^(exponent - 127)`.
 fn half_power(exponent: u8) -> f32 {
-    2f32.powi(i32::from(exponent) - 64) * 2f32.powi(-64)
+    2f64.powi(i32::from(exponent) - 128) as f32
 }
 
 fn nearest_doubled(x: f32, scale: f32) -> u8 {

@@ -208,10 +208,12 @@ impl<'a> ScaledBlocks<'a> {
 
     fn encode_at(&self, x: &[f32], scale: f32, bytes: &mut [u8]) {
         let scale = self.store_scale(scale, bytes);
+        // Of signed integers the lowest, which has no opposite, is not used.
+        let max = self.element.max_value();
         let inverse = inverse(scale);
         let codes = x
             .iter()
-            .map(|x| self.element.encode(x * inverse / self.unit) as u8);
+            .map(|x| self.element.encode((x * inverse / self.unit).clamp(-max, max)) as u8);
         pack_into(
             self.element.bits() as usize,
             codes,

@@ -9,7 +9,7 @@ use super::{BlockFamily, BlockFormat, F16_MAX, bounded_block, extreme, f16_at, f
 /// Sub-blocks of a block.
 pub(super) const PARTS: usize = 16;
 /// Elements of a sub-block.
-const PART_LEN: usize = LEN / PARTS;
+pub(super) const PART_LEN: usize = LEN / PARTS;
 
 /// The facts of a format.
 #[derive(Debug)]
@@ -193,44 +193,6 @@ impl SymmetricK {
         let mut codes = [0; PART_LEN];
         let scales = std::array::from_fn(|part| self.fit_part(&x[part * PART_LEN..][..PART_LEN], &mut codes));
         self.assemble_plain(x, &scales)
-    }
-
-    /// Moves scales of sub-blocks to neighbours that leave a smaller error.
-    fn refine(&self, x: &[f32; LEN], importance: Option<&[f32]>, parts: &mut SymmetricParts) {
-        let (middle, bound) = (self.middle(), self.scale_bound as i32);
-        for part in 0..PARTS {
-            let range = part * PART_LEN..(part + 1) * PART_LEN;
-            let weights = importance.map(|weights| &weights[range.clone()]);
-            let x = &x[range.clone()];
-            let error_at = |integer: i8, codes: &mut [u8]| {
-                let scale = parts.scale * f32::from(integer);
-                let mut error = 0.0f64;
-                for (index, (code, x)) in codes.iter_mut().zip(x).enumerate() {
-                    if scale != 0.0 {
-                        *code = (round_between(x / scale, -middle, middle - 1.0) + middle) as u8;
-                    }
-                    let difference = f64::from(scale * (f32::from(*code) - middle)) - f64::from(*x);
-                    error +=
-                        weights.map_or(1.0, |weights| f64::from(weights[index])) * difference * difference;
-                }
-                error
-            };
-            let mut codes = [0u8; PART_LEN];
-            codes.copy_from_slice(&parts.codes[range.clone()]);
-            let old = parts.scales[part];
-            let (mut best, mut least) = (old, error_at(old, &mut codes));
-            let near = (-4..=4).map(|step| i32::from(old) + step);
-            for integer in near.filter(|integer| (-bound..bound).contains(integer)) {
-                let error = error_at(integer as i8, &mut codes);
-                if error < least {
-                    (least, best) = (error, integer as i8);
-                }
-            }
-            codes.copy_from_slice(&parts.codes[range.clone()]);
-            error_at(best, &mut codes);
-            parts.scales[part] = best;
-            parts.codes[range].copy_from_slice(&codes);
-        }
     }
 
     /// The values of a block.
