@@ -11,6 +11,7 @@
 )]
 
 pub mod attention;
+pub mod blocks;
 pub mod cholesky;
 pub mod chunks;
 pub mod conv;

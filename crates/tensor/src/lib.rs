@@ -16,8 +16,10 @@ mod tensor;
 pub use batch::{Batch, BatchSize, Samples, SamplesError};
 pub use buffer::Buffer;
 pub use dtype::DType;
+pub use formats::blocks::{BLOCK_FORMATS, BlockFormat, block_format_by_name};
 pub use formats::{
-    FORMATS, FormatKind, NARROW_FORMATS, NumberFormat, format_by_name, trained_format_by_name,
+    ELEMENT_FORMATS, FORMATS, FormatKind, NARROW_FORMATS, NumberFormat, format_by_name,
+    trained_format_by_name,
 };
 pub use mapped::map_file;
 pub use quantization::{Granularity, QParams, QuantSpec, Rounding};

@@ -1,6 +1,6 @@
-//! Floating-point formats of at most 8 bits, from their parameters.
+//! Floating-point formats of at most 16 bits, from their parameters.
 
-use super::{FormatKind, NumberFormat};
+use super::{FloatLayout, FormatKind, NumberFormat};
 use crate::DType;
 
 /// What the codes with all exponent bits set mean.
@@ -39,15 +39,6 @@ pub static F4E2M1: Minifloat = Minifloat {
     storage: DType::F4E2M1,
 };
 
-/// A power of two with bias 127; code 255 is NaN (OCP Microscaling Formats v1.0, section 5.4.1).
-pub(super) fn decode_e8m0(code: u8) -> f64 {
-    if code == 255 {
-        f64::NAN
-    } else {
-        2f64.powi(i32::from(code) - 127)
-    }
-}
-
 impl Minifloat {
     fn sign_shift(&self) -> u32 {
         self.exponent_bits + self.mantissa_bits
@@ -82,7 +73,9 @@ impl Minifloat {
         } else {
             (mantissa + (1 << self.mantissa_bits), exponent - self.bias)
         };
-        significand as f32 * 2f32.powi(power - self.mantissa_bits as i32)
+        // In two factors: one alone may be below the normal numbers.
+        let power = power - self.mantissa_bits as i32;
+        significand as f32 * 2f32.powi(power / 2) * 2f32.powi(power - power / 2)
     }
 
     /// The code of the magnitude nearest to `x >= 0`, ties to even, saturating. Codes are ordered as their values.
@@ -129,6 +122,13 @@ impl NumberFormat for Minifloat {
     }
     fn max_code(&self) -> i32 {
         0
+    }
+    fn float_layout(&self) -> Option<FloatLayout> {
+        let unsigned_zero = self.specials == Specials::NegativeZeroIsNan;
+        (!unsigned_zero).then_some(FloatLayout {
+            mantissa_bits: self.mantissa_bits,
+            bias: self.bias,
+        })
     }
     fn max_value(&self) -> f32 {
         self.magnitude(self.max_magnitude())

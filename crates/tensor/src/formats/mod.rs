@@ -3,26 +3,53 @@
 //! To add one: a file with an `impl NumberFormat`, and a line in [`FORMATS`]. The conformance tests at the end of
 //! this file then hold for it.
 
+pub mod blocks;
+mod codebook;
+mod float16;
+mod float6;
 mod float8;
 mod integer;
+mod kmeans;
 mod minifloat;
+mod packing;
+mod power8;
+mod powers;
 
+pub use codebook::{BINARY, Codebook, NF4, TERNARY};
+pub use float6::{F6E2M3, F6E3M2};
 pub use float8::{F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ};
+pub use float16::{BF16, F16};
 pub use integer::{
     INT2, INT3, INT4, INT5, INT6, INT7, INT8, INT16, UINT1, UINT2, UINT3, UINT4, UINT5, UINT6, UINT7, UINT8,
     UINT16,
 };
 pub use minifloat::{F4E2M1, Minifloat};
 
+pub use packing::{pack_codes, pack_into, packed_bytes, unpack_code, unpack_into};
+
+pub use power8::{F8E8M0, PowerOfTwo8, floor_log2};
+pub use powers::{APOT3, APOT4, APOT5, LOG3, LOG4};
+
 use crate::DType;
 
-/// The two families of formats.
+/// The families of formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatKind {
     /// Evenly spaced codes with a zero point.
     Integer,
     /// Sign, exponent and mantissa; no zero point.
     Float,
+    /// Indices into a table of values; no zero point.
+    Codebook,
+}
+
+/// How the bits of a small float are divided, below the sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloatLayout {
+    /// Bits of the mantissa.
+    pub mantissa_bits: u32,
+    /// What is subtracted from the exponent.
+    pub bias: i32,
 }
 
 /// A number format: a row of facts and the scalar conversion that every fast path is tested against.
@@ -31,20 +58,24 @@ pub trait NumberFormat: std::fmt::Debug + Sync {
     fn name(&self) -> &'static str;
     /// One line for lists.
     fn summary(&self) -> &'static str;
-    /// Integer or float.
+    /// Integer, float or table.
     fn kind(&self) -> FormatKind;
     /// Bits of one code.
     fn bits(&self) -> u32;
     /// The type in which tensors hold the codes.
     fn storage(&self) -> DType;
-    /// Smallest code of an integer format; 0 for floats.
+    /// Smallest code of an integer format; 0 for others.
     fn min_code(&self) -> i32;
-    /// Largest code of an integer format; 0 for floats.
+    /// Largest code of an integer format; 0 for others.
     fn max_code(&self) -> i32;
+    /// The layout of a float with sign whose codes rise with their magnitudes; `None` for others.
+    fn float_layout(&self) -> Option<FloatLayout> {
+        None
+    }
     /// Largest finite value of a code.
     fn max_value(&self) -> f32;
-    /// The bits of the code nearest to `value`, ties to even, beyond the range the last code (saturating).
-    /// NaN becomes 0 for integers, NaN for floats that have one, else the largest code.
+    /// The bits of the code nearest to `value`, ties to even (of a table, to the lower value), beyond the range the last
+    /// code (saturating). NaN becomes 0 for integers and tables, NaN for floats that have one, else the largest code.
     fn encode(&self, value: f32) -> u16;
     /// The value of a code, given its bits.
     fn decode(&self, code: u16) -> f32;
@@ -72,6 +103,11 @@ pub static FORMATS: &[&dyn NumberFormat] = &[
 pub static NARROW_FORMATS: &[&dyn NumberFormat] =
     &[&INT6, &UINT6, &INT5, &UINT5, &INT3, &UINT3, &INT2, &UINT2, &UINT1];
 
+/// Formats of the elements of block formats and of their scales, beside those in [`FORMATS`]: alone they are of no use.
+pub static ELEMENT_FORMATS: &[&dyn NumberFormat] = &[
+    &F16, &BF16, &F6E2M3, &F6E3M2, &F8E8M0, &NF4, &LOG3, &LOG4, &APOT3, &APOT4, &APOT5, &TERNARY, &BINARY,
+];
+
 /// The format with this name, also of those in [`NARROW_FORMATS`].
 pub fn trained_format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
     let narrow = || {
@@ -92,11 +128,7 @@ pub fn format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
 pub(crate) fn decode_packed(dtype: DType, bytes: &[u8], elements: usize) -> Option<Vec<f64>> {
     let code = |index: usize| unpack_code(dtype.bits(), bytes, index);
     if dtype == DType::F8E8M0 {
-        return Some(
-            (0..elements)
-                .map(|i| minifloat::decode_e8m0(code(i) as u8))
-                .collect(),
-        );
+        return Some((0..elements).map(|i| f64::from(F8E8M0.decode(code(i)))).collect());
     }
     if matches!(dtype, DType::I2 | DType::U2) {
         let signed = dtype == DType::I2;
@@ -116,30 +148,12 @@ fn two_bit(code: u16, signed: bool) -> f64 {
     }
 }
 
-/// The bits of element `index` of packed codes of 2, 4 or 8 bits.
-pub fn unpack_code(bits: usize, bytes: &[u8], index: usize) -> u16 {
-    let per_byte = 8 / bits;
-    let shift = (index % per_byte) * bits;
-    u16::from(bytes[index / per_byte] >> shift) & ((1 << bits) - 1)
-}
-
-/// Packs codes of 2, 4 or 8 bits, the first in the low bits.
-pub fn pack_codes(bits: usize, codes: impl ExactSizeIterator<Item = u8>) -> Vec<u8> {
-    let per_byte = 8 / bits;
-    let mask = ((1u16 << bits) - 1) as u8;
-    let mut bytes = vec![0; codes.len().div_ceil(per_byte)];
-    for (index, code) in codes.enumerate() {
-        bytes[index / per_byte] |= (code & mask) << ((index % per_byte) * bits);
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn all() -> impl Iterator<Item = &'static &'static dyn NumberFormat> {
-        FORMATS.iter().chain(NARROW_FORMATS)
+        FORMATS.iter().chain(NARROW_FORMATS).chain(ELEMENT_FORMATS)
     }
 
     #[test]
@@ -147,7 +161,7 @@ mod tests {
         for format in all() {
             for code in 0..=((1u32 << format.bits()) - 1) as u16 {
                 let value = format.decode(code);
-                let in_range = format.kind() == FormatKind::Float
+                let in_range = format.kind() != FormatKind::Integer
                     || (value >= format.min_code() as f32 && value <= format.max_code() as f32);
                 if value.is_finite() && in_range {
                     let again = format.decode(format.encode(value));
@@ -181,16 +195,6 @@ mod tests {
     fn names_are_unique() {
         for (index, format) in all().enumerate() {
             assert!(all().skip(index + 1).all(|other| other.name() != format.name()));
-        }
-    }
-
-    #[test]
-    fn packing_round_trips() {
-        for bits in [2usize, 4, 8] {
-            let codes: Vec<u8> = (0..13u16).map(|i| (i * 37 % (1 << bits)) as u8).collect();
-            let packed = pack_codes(bits, codes.iter().copied());
-            let unpacked: Vec<u8> = (0..13).map(|i| unpack_code(bits, &packed, i) as u8).collect();
-            assert_eq!(unpacked, codes);
         }
     }
 }
