@@ -3,9 +3,9 @@
     bantam export stories260k -o stories.gguf
     python gguf_file.py stories.gguf --folder stories260k --rows 100 753
 
-Run with gguf 0.19.0 and, for the scores, llama-cpp-python 0.3.36 (numpy 2.4.6, safetensors 0.8.0). Compares every weight with
-the folder's, the tokens that llama.cpp makes of a text with those of the data, and gives the mean loss of the rows of
-`valid_tokens.npy` in nats.
+Run with gguf 0.19.0 and, for the scores, llama-cpp-python 0.3.36 (numpy 2.4.6, safetensors 0.8.0). Gives the largest
+difference of the matrices of attention, decoded by the reader, from the folder's; compares the tokens that llama.cpp makes of a
+text with those of the data; and gives the mean loss of the rows of `valid_tokens.npy` in nats.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import json
 import pathlib
 
 import numpy
-from gguf import GGUFReader
+from gguf import GGUFReader, dequantize
 
 
 def weights(reader):
@@ -34,7 +34,7 @@ def check_weights(reader, folder):
     found = weights(reader)
     names = {"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output"}
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    checked = 0
+    checked, largest = 0, 0.0
     for name, matrix in stored.items():
         module = name.split(".")[-2]
         if module not in names:
@@ -43,12 +43,12 @@ def check_weights(reader, folder):
         ours = found[f"blk.{layer}.{names[module]}.weight"]
         if names[module] in heads:
             matrix = to_neighbours(matrix, heads[names[module]])
-        values = ours.data.reshape(matrix.shape).astype(numpy.float32)
-        assert numpy.allclose(values, matrix, atol=1e-2), name
+        values = dequantize(ours.data, ours.tensor_type).reshape(matrix.shape)
+        largest = max(largest, float(numpy.abs(values - matrix).max()))
         checked += 1
     embedding = found["token_embd.weight"]
     assert embedding.shape.tolist() == [config["hidden_size"], config["vocab_size"]]
-    print(f"{len(found)} tensors, {checked} matrices of attention agree with the folder")
+    print(f"{len(found)} tensors, {checked} matrices of attention within {largest:.2g} of the folder")
 
 
 def score(path, folder, first, end):

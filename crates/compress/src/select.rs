@@ -107,7 +107,11 @@ impl Selector {
     }
 }
 
-fn matcher(glob: &str) -> Result<GlobMatcher, SelectorError> {
+/// A pattern of names.
+///
+/// # Errors
+/// When it is malformed.
+pub fn matcher(glob: &str) -> Result<GlobMatcher, SelectorError> {
     let error = |e: globset::Error| SelectorError::Glob {
         text: glob.to_owned(),
         reason: e.kind().to_string(),

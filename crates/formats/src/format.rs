@@ -101,7 +101,7 @@ impl Format for Gguf {
     }
 
     fn summary(&self) -> &'static str {
-        "a GGUF file of float weights"
+        "a GGUF file, of float or quantized weights"
     }
 
     fn recognizes(&self, path: &Path) -> bool {

@@ -1,15 +1,21 @@
 //! Writing a model in another format.
 
+mod types;
+
 use std::path::{Path, PathBuf};
 
-use bantam_formats::gguf::{self, ENCODINGS, Encoding, encoding_by_name};
+use bantam_formats::gguf::{self, GgufError};
 use bantam_formats::huggingface;
 use bantam_formats::onnx::SaveOptions;
 use bantam_graph::Model;
-use bantam_tensor::DType;
+use bantam_kernels::blocks::{BlockSizeError, Source, encode_rows};
+use bantam_tensor::{BlockFormat, DType, Tensor};
+use half::{bf16, f16};
 use serde::Serialize;
 
 use crate::{Error, pipeline};
+use types::Types;
+pub use types::{GgufTypes, Replaced};
 
 /// What to write.
 #[derive(Clone, Debug)]
@@ -18,8 +24,8 @@ pub struct ExportJob {
     pub model: PathBuf,
     /// A `.gguf` or `.onnx` file, or else a folder.
     pub output: PathBuf,
-    /// Type of matrices in a GGUF file; `None`: as they are.
-    pub dtype: Option<String>,
+    /// Types of matrices in a GGUF file.
+    pub types: GgufTypes,
     /// The `tokenizer.json`, where it is not beside the model.
     pub tokenizer: Option<PathBuf>,
     /// How an ONNX file is saved.
@@ -39,6 +45,8 @@ pub struct ExportReport {
     pub bytes_before: u64,
     /// Size of the result in bytes.
     pub bytes_after: u64,
+    /// Matrices of a GGUF file whose rows are no whole blocks of the type that was asked for.
+    pub replaced: Vec<Replaced>,
 }
 
 /// Reads a model and writes it in the format that the output's name says.
@@ -51,17 +59,18 @@ pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
             .extension()
             .is_some_and(|extension| extension == wanted)
     };
+    let mut replaced = Vec::new();
     let format = if is("gguf") {
         let tokenizer = job
             .tokenizer
             .clone()
             .or_else(|| Some(beside?.join("tokenizer.json")));
-        to_gguf(job, &model, tokenizer.filter(|path| path.is_file()).as_deref())?;
+        replaced = to_gguf(job, &model, tokenizer.filter(|path| path.is_file()).as_deref())?;
         "gguf"
-    } else if job.dtype.is_some() {
+    } else if job.types != GgufTypes::default() {
         return Err(Error::Usage {
-            message: "--dtype is for GGUF files".to_owned(),
-            hint: "leave it out; weights keep their type".to_owned(),
+            message: "--type and --tensor-type are for GGUF files".to_owned(),
+            hint: "leave them out; weights keep their type".to_owned(),
         });
     } else if is("onnx") {
         pipeline::export(&model, &job.output, &job.save)?;
@@ -76,31 +85,40 @@ pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
         format,
         bytes_before: super::model_bytes(&job.model),
         bytes_after: super::model_bytes(&job.output),
+        replaced,
     })
 }
 
-fn to_gguf(job: &ExportJob, model: &Model, tokenizer: Option<&Path>) -> Result<(), Error> {
+fn to_gguf(job: &ExportJob, model: &Model, tokenizer: Option<&Path>) -> Result<Vec<Replaced>, Error> {
     super::check_writable(&job.output)?;
-    let encoding = match &job.dtype {
-        Some(name) => encoding_by_name(name).ok_or_else(|| {
-            Error::unknown_name("GGUF type", name, ENCODINGS.iter().map(|encoding| encoding.kind))
-        })?,
-        None => Encoding::keeping(most_common_type(model)),
-    };
-    Ok(gguf::export(model, &job.output, tokenizer, &|_, _| encoding)?)
+    let types = Types::choose(&job.types, &gguf::matrices(model)?)?;
+    gguf::export(
+        model,
+        &job.output,
+        tokenizer,
+        &|name| types.of(name),
+        &encode_blocks,
+    )?;
+    Ok(types.replaced)
 }
 
-/// The type of most elements of matrices.
-fn most_common_type(model: &Model) -> DType {
-    let mut elements = std::collections::BTreeMap::<DType, usize>::new();
-    let constants = model
-        .graph
-        .values
-        .iter()
-        .filter_map(|value| value.initializer.as_ref());
-    for matrix in constants.filter(|tensor| tensor.rank() >= 2 && tensor.dtype().is_float()) {
-        *elements.entry(matrix.dtype()).or_default() += matrix.len();
+/// All rows of a matrix as blocks.
+fn encode_blocks(format: &'static dyn BlockFormat, tensor: &Tensor) -> Result<Vec<u8>, GgufError> {
+    let row = tensor.shape().last().copied().unwrap_or(1);
+    let rows = tensor.len().checked_div(row).unwrap_or(0);
+    let bytes = format.row_bytes(row).and_then(|bytes| bytes.checked_mul(rows));
+    let mut bytes = vec![0; bytes.unwrap_or(0)];
+    let mut encode = |values: Source<'_>| encode_rows(format, values, row, None, &mut bytes);
+    let unfit = |error: BlockSizeError| GgufError::Unsayable {
+        fact: error.to_string(),
+        hint: "choose another type",
+    };
+    match tensor.dtype() {
+        DType::F16 => encode(Source::F16(&tensor.values::<f16>()?)),
+        DType::BF16 => encode(Source::BF16(&tensor.values::<bf16>()?)),
+        DType::F32 => encode(Source::F32(&tensor.values::<f32>()?)),
+        _ => encode(Source::F32(&tensor.to_f32()?)),
     }
-    let most = elements.into_iter().max_by_key(|(_, elements)| *elements);
-    most.map_or(DType::F32, |(dtype, _)| dtype)
+    .map_err(unfit)?;
+    Ok(bytes)
 }

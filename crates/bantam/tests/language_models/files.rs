@@ -1,8 +1,11 @@
 //! Models as GGUF files and back.
 
-use bantam::formats::gguf::{self, ENCODINGS, Encoding, Value, encoding_by_name, read_gguf};
+use std::path::Path;
+
+use bantam::formats::gguf::{self, GgmlType, GgufError, Value, read_gguf};
 use bantam::formats::huggingface::{self, Form};
-use bantam::jobs::{ExportJob, export};
+use bantam::graph::Model;
+use bantam::jobs::{ExportJob, GgufTypes, export};
 
 use super::goldens::folder;
 use super::stories;
@@ -10,13 +13,19 @@ use super::stories;
 /// Golden folders of architectures that GGUF files are written of.
 const FOLDERS: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 
+/// Writes a file whose matrices are of these types; blocks are not encoded.
+fn write(model: &Model, path: &Path, types: &dyn Fn(&str) -> &'static str) -> Result<(), GgufError> {
+    let choose = |name: &str| GgmlType::by_name(types(name)).unwrap();
+    gguf::export(model, path, None, &choose, &|_, _| Ok(Vec::new()))
+}
+
 #[test]
 fn models_come_back_from_their_files() {
     let temporary = tempfile::tempdir().unwrap();
     for name in FOLDERS {
         let model = huggingface::load(&folder(name), Form::Whole).unwrap();
         let path = temporary.path().join(format!("{name}.gguf"));
-        gguf::export(&model, &path, None, &|_, _| ENCODINGS[0]).unwrap();
+        write(&model, &path, &|_| "f32").unwrap();
         let again = gguf::load(&path, Form::Whole).unwrap();
         for value in model
             .graph
@@ -45,20 +54,12 @@ fn what_gguf_cannot_say_is_refused() {
     let path = temporary.path().join("model.gguf");
     for (name, expected) in [("llama3", "stretched"), ("gpt2", "architecture `gpt2`")] {
         let model = huggingface::load(&folder(name), Form::Whole).unwrap();
-        let error = gguf::export(&model, &path, None, &|_, _| ENCODINGS[0])
-            .unwrap_err()
-            .to_string();
+        let error = write(&model, &path, &|_| "f32").unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("hint:"), "{error}");
         assert!(!path.exists());
     }
     let model = huggingface::load(&folder("llama"), Form::Whole).unwrap();
-    let blocks = Encoding {
-        kind: "q8_0",
-        encode: |_| Vec::new(),
-    };
-    let error = gguf::export(&model, &path, None, &|_, _| blocks)
-        .unwrap_err()
-        .to_string();
+    let error = write(&model, &path, &|_| "q8_0").unwrap_err().to_string();
     assert!(error.contains("blocks have 32"), "{error}");
 }
 
@@ -69,7 +70,7 @@ fn a_story_file_keeps_weights_and_tokenizer() {
     let job = ExportJob {
         model: folder.clone(),
         output: temporary.path().join("stories.gguf"),
-        dtype: None,
+        types: GgufTypes::default(),
         tokenizer: None,
         save: Default::default(),
     };
@@ -103,11 +104,8 @@ fn matrices_may_be_narrower() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("model.gguf");
     let model = huggingface::load(&folder("llama"), Form::Whole).unwrap();
-    let mixed = |name: &str, _: &[usize]| {
-        let kind = if name == "output.weight" { "f16" } else { "bf16" };
-        encoding_by_name(kind).unwrap()
-    };
-    gguf::export(&model, &path, None, &mixed).unwrap();
+    let mixed = |name: &str| if name == "output.weight" { "f16" } else { "bf16" };
+    write(&model, &path, &mixed).unwrap();
     let file = read_gguf(&path).unwrap();
     for tensor in &file.tensors {
         let expected = match tensor.name.as_str() {

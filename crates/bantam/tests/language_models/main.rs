@@ -4,6 +4,7 @@
 
 mod files;
 mod goldens;
+mod quantized;
 mod stories;
 
 use std::path::{Path, PathBuf};

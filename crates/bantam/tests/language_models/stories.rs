@@ -39,7 +39,7 @@ fn a_cache_changes_nothing() {
 
 /// A manifest for the story model; it lies in a folder of its own, with links to the files that it names.
 #[cfg(unix)]
-fn manifest(folder: &Path) -> tempfile::TempDir {
+pub(super) fn manifest(folder: &Path) -> tempfile::TempDir {
     let own = tempfile::tempdir().unwrap();
     for name in ["valid_tokens.npy", "tinystories_valid.txt", "tokenizer.json"] {
         std::os::unix::fs::symlink(folder.canonicalize().unwrap().join(name), own.path().join(name)).unwrap();

@@ -6,7 +6,7 @@ use clap::Args;
 
 pub(super) const EXPORT_EXAMPLES: &str = "Examples:
   bantam export llama-folder -o llama.gguf
-  bantam export llama-folder --dtype f16 -o llama-f16.gguf
+  bantam export llama-folder --type q4_k --tensor-type output=q6_k --tensor-type token_embd=q6_k -o llama-q4_k.gguf
   bantam export llama.gguf -o llama-folder
   bantam export llama-folder -o llama.onnx";
 
@@ -17,9 +17,13 @@ pub(super) const GENERATE_EXAMPLES: &str = "Example:
 pub(crate) struct Export {
     /// Model: an ONNX file, a Hugging Face folder or a GGUF file
     pub(crate) model: PathBuf,
-    /// Type of matrices in a GGUF file: f32, f16 or bf16 [default: the type of most of them]
-    #[arg(long)]
-    pub(crate) dtype: Option<String>,
+    /// Type of matrices in a GGUF file: f32, f16, bf16, q8_0, q4_0 to q5_1, q2_k to q6_k, iq4_nl, mxfp4, tq1_0 or tq2_0
+    /// [default: each keeps its own]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) matrix_type: Option<String>,
+    /// Type of the matrices with such names in the file, as blk.*.ffn_down=q6_k; the first that matches counts; repeatable
+    #[arg(long, value_name = "GLOB=TYPE")]
+    pub(crate) tensor_type: Vec<String>,
     /// The tokenizer.json [default: the one beside the model]
     #[arg(long)]
     pub(crate) tokenizer: Option<PathBuf>,

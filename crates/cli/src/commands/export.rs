@@ -1,8 +1,10 @@
 //! `bantam export`.
 
+use std::collections::BTreeMap;
+
 use bantam::Error;
 use bantam::formats::onnx::SaveOptions;
-use bantam::jobs::{self, ExportJob};
+use bantam::jobs::{self, ExportJob, GgufTypes, Replaced};
 
 use crate::arguments::Export;
 use crate::output;
@@ -11,7 +13,10 @@ pub(crate) fn run(arguments: &Export) -> Result<(), Error> {
     let report = jobs::export(&ExportJob {
         model: arguments.model.clone(),
         output: arguments.output.clone(),
-        dtype: arguments.dtype.clone(),
+        types: GgufTypes {
+            all: arguments.matrix_type.clone(),
+            some: arguments.tensor_type.clone(),
+        },
         tokenizer: arguments.tokenizer.clone(),
         save: SaveOptions {
             opset: arguments.opset,
@@ -20,6 +25,9 @@ pub(crate) fn run(arguments: &Export) -> Result<(), Error> {
     })?;
     if arguments.json {
         return output::json(&report);
+    }
+    for warning in warnings(&report.replaced) {
+        output::talk(&format!("warning: {warning}"));
     }
     output::talk(&format!(
         "{} ({}) -> {} ({}, {})",
@@ -30,4 +38,29 @@ pub(crate) fn run(arguments: &Export) -> Result<(), Error> {
         output::bytes(report.bytes_after),
     ));
     Ok(())
+}
+
+/// One line for each way in which types were replaced.
+fn warnings(replaced: &[Replaced]) -> Vec<String> {
+    let mut groups = BTreeMap::<_, Vec<&str>>::new();
+    for Replaced {
+        tensor,
+        row,
+        wanted,
+        used,
+    } in replaced
+    {
+        groups.entry((wanted, row, used)).or_default().push(tensor);
+    }
+    let line = |((wanted, row, used), tensors): (_, Vec<&str>)| {
+        let others = match tensors.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        format!(
+            "rows of {row} are no whole blocks of {wanted}: {}{others} became {used}",
+            tensors[0]
+        )
+    };
+    groups.into_iter().map(line).collect()
 }

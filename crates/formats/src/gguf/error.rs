@@ -42,9 +42,9 @@ pub enum GgufError {
     )]
     Name { name: String },
     #[error(
-        "tensor `{name}` is of type {kind}\nhint: models are read from f32, f16 and bf16; start from the float model"
+        "tensor `{name}` is of type {kind}, whose blocks are not decoded\nhint: start from the float model, or from a file of other types"
     )]
-    Quantized { name: String, kind: &'static str },
+    Blocked { name: String, kind: &'static str },
     #[error(
         "tensor `{name}` of shape {shape:?} cannot be ordered for {heads} heads\nhint: the file is damaged"
     )]

@@ -5,59 +5,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bantam_graph::Model;
-use bantam_tensor::{DType, Tensor};
+use bantam_tensor::{BlockFormat, DType, Tensor};
 use half::{bf16, f16};
 use serde_json::Value as Json;
 
 use super::names::{ARCHITECTURES, GgufArchitecture, Order, Rows, reordered, rows_of, to_gguf};
-use super::types::GgmlType;
+use super::types::{GGML_TYPES, GgmlType};
 use super::write::{TensorEntry, write_gguf};
 use super::{GgufError, Value, tokenizer};
 use crate::huggingface::{Config, config_text, weights_of};
 
-/// How the elements of a tensor are stored.
-#[derive(Clone, Copy, Debug)]
-pub struct Encoding {
-    /// Their type.
-    pub kind: &'static str,
-    /// Encodes rows of whole blocks.
-    pub encode: fn(&[f32]) -> Vec<u8>,
-}
+/// The type of vectors, `f32`.
+const VECTORS: &GgmlType = &GGML_TYPES[0];
 
-/// The encodings of scalars.
-pub static ENCODINGS: &[Encoding] = &[
-    Encoding {
-        kind: "f32",
-        encode: |values| values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-    },
-    Encoding {
-        kind: "f16",
-        encode: |values| {
-            values
-                .iter()
-                .flat_map(|value| f16::from_f32(*value).to_le_bytes())
-                .collect()
-        },
-    },
-    Encoding {
-        kind: "bf16",
-        encode: |values| {
-            values
-                .iter()
-                .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
-                .collect()
-        },
-    },
-];
+/// Encodes all rows of a matrix, which are whole blocks.
+pub type BlockEncoder<'a> = &'a dyn Fn(&'static dyn BlockFormat, &Tensor) -> Result<Vec<u8>, GgufError>;
 
-/// The encoding with this name.
-pub fn encoding_by_name(name: &str) -> Option<Encoding> {
-    ENCODINGS.iter().copied().find(|encoding| encoding.kind == name)
-}
-
-/// Writes a model that was made of a Hugging Face folder, whole or not at all. `choose` says how a matrix of this name (in
-/// the file) and shape is stored; vectors are always `f32`, as llama.cpp wants them. `tokenizer` is a
-/// `tokenizer.json`.
+/// Writes a model that was made of a Hugging Face folder, whole or not at all. `choose` gives the type of the matrix
+/// with a name (in the file), and `encode` makes the bytes of blocks; vectors are always `f32`, as llama.cpp wants them.
+/// `tokenizer` is a `tokenizer.json`.
 ///
 /// # Errors
 /// When the model carries no configuration or has no form in GGUF, the tokenizer is of a kind that GGUF does not have, a
@@ -66,30 +32,22 @@ pub fn export(
     model: &Model,
     path: &Path,
     tokenizer: Option<&Path>,
-    choose: &dyn Fn(&str, &[usize]) -> Encoding,
+    choose: &dyn Fn(&str) -> &'static GgmlType,
+    encode: BlockEncoder<'_>,
 ) -> Result<(), GgufError> {
     let text = config_text(model)?;
     let config = Config::parse(text)?;
     let architecture = architecture_of(&config.model_type)?;
     let tensors = named(weights_of(model))?;
-    let mut encodings = Vec::with_capacity(tensors.len());
-    let mut entries = Vec::with_capacity(tensors.len());
-    for (name, tensor) in &tensors {
-        let encoding = match tensor.rank() {
-            2.. => choose(name, tensor.shape()),
-            _ => ENCODINGS[0],
-        };
-        let kind = GgmlType::by_name(encoding.kind).ok_or_else(|| GgufError::Unsayable {
-            fact: format!("elements of type `{}`", encoding.kind),
-            hint: "choose a type that GGUF has",
-        })?;
-        entries.push(TensorEntry {
-            name: name.clone(),
-            shape: tensor.shape().to_vec(),
-            kind,
-        });
-        encodings.push(encoding);
-    }
+    let entry = |(name, tensor): &(String, Tensor)| TensorEntry {
+        name: name.clone(),
+        shape: tensor.shape().to_vec(),
+        kind: match tensor.rank() {
+            2.. => choose(name),
+            _ => VECTORS,
+        },
+    };
+    let entries: Vec<TensorEntry> = tensors.iter().map(entry).collect();
     let json: Json = serde_json::from_str(text).unwrap_or_default();
     let mut metadata = general(architecture, &json, &entries);
     metadata.extend(sizes(architecture.name, &config)?);
@@ -99,8 +57,36 @@ pub fn export(
     write_gguf(path, &metadata, &entries, |index| {
         let (name, tensor) = &tensors[index];
         let ordered = in_order(architecture, &config, name, tensor)?;
-        encoded(&ordered, encodings[index], entries[index].kind)
+        encoded(&ordered, entries[index].kind, encode)
     })
+}
+
+/// A matrix of a model, for which a type is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Its name in a file.
+    pub name: String,
+    /// Elements of a row.
+    pub row: usize,
+    /// The type that comes nearest to the one it has in the model.
+    pub own: &'static GgmlType,
+}
+
+/// A model's matrices.
+///
+/// # Errors
+/// When a weight has no name in GGUF.
+pub fn matrices(model: &Model) -> Result<Vec<Matrix>, GgufError> {
+    let tensors = named(weights_of(model))?.into_iter();
+    let matrix = |(name, tensor): (String, Tensor)| Matrix {
+        name,
+        row: tensor.shape().last().copied().unwrap_or(1),
+        own: GgmlType::encodable()
+            .find(|kind| kind.dtype == Some(tensor.dtype()))
+            .unwrap_or(VECTORS),
+    };
+    let matrices = tensors.filter(|(_, tensor)| tensor.rank() >= 2);
+    Ok(matrices.map(matrix).collect())
 }
 
 fn architecture_of(model_type: &str) -> Result<&'static GgufArchitecture, GgufError> {
@@ -197,17 +183,26 @@ fn in_order<'a>(
 }
 
 /// The bytes of a tensor: as they are where the type is the same, else encoded.
-fn encoded(tensor: &Tensor, encoding: Encoding, kind: &GgmlType) -> Result<Vec<u8>, GgufError> {
+fn encoded(tensor: &Tensor, kind: &GgmlType, encode: BlockEncoder<'_>) -> Result<Vec<u8>, GgufError> {
     if kind.dtype == Some(tensor.dtype()) {
         return Ok(tensor.as_bytes().to_vec());
     }
-    Ok((encoding.encode)(&tensor.to_f32()?))
-}
-
-impl Encoding {
-    /// The scalar encoding of weights of this type.
-    pub fn keeping(dtype: DType) -> Encoding {
-        let kind = GgmlType::of(dtype).map_or("f32", |kind| kind.name);
-        encoding_by_name(kind).unwrap_or(ENCODINGS[0])
+    if let Some(format) = kind.block_format() {
+        return encode(format, tensor);
+    }
+    let values = tensor.to_f32()?;
+    let values = values.iter();
+    match kind.dtype {
+        Some(DType::F32) => Ok(values.flat_map(|value| value.to_le_bytes()).collect()),
+        Some(DType::F16) => Ok(values
+            .flat_map(|value| f16::from_f32(*value).to_le_bytes())
+            .collect()),
+        Some(DType::BF16) => Ok(values
+            .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
+            .collect()),
+        _ => Err(GgufError::Unsayable {
+            fact: format!("elements of type {}", kind.name),
+            hint: "choose another type",
+        }),
     }
 }

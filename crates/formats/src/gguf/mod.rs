@@ -1,8 +1,8 @@
 //! GGUF files, as llama.cpp reads them.
 //!
 //! [`read_gguf`] and [`write_gguf`] know the container: metadata of all types, tensors of all types as mapped bytes. [`load`] and
-//! [`export`] turn such files into models and back, for Llama, Mistral, Qwen 2 and Qwen 3. Elements are
-//! encoded by a function that the caller gives ([`Encoding`]).
+//! [`export`] turn such files into models and back, for Llama, Mistral, Qwen 2 and Qwen 3. Blocks are
+//! decoded when a model is loaded; a function that the caller gives encodes them ([`BlockEncoder`]).
 //!
 //! Files are not trusted: counts and lengths are compared with the bytes that are there before anything is allocated.
 
@@ -22,7 +22,7 @@ use bantam_tensor::map_file;
 use bytes::Bytes;
 
 pub use error::GgufError;
-pub use export::{ENCODINGS, Encoding, encoding_by_name, export};
+pub use export::{BlockEncoder, Matrix, export, matrices};
 pub use load::load;
 pub use types::{GGML_TYPES, GgmlType};
 pub use value::{Array, Value};

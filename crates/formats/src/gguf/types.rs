@@ -1,8 +1,8 @@
 //! The element types of GGUF files: scalars, and blocks of codes with their scales.
 
-use bantam_tensor::DType;
+use bantam_tensor::{BlockFormat, DType, block_format_by_name};
 
-/// A type of elements: facts only; encoders are given to the writer.
+/// A type of elements.
 #[derive(Debug, PartialEq, Eq)]
 pub struct GgmlType {
     /// The number in files.
@@ -79,7 +79,49 @@ pub static GGML_TYPES: &[GgmlType] = &[
     blocks(39, "mxfp4", 32, 17, Some(38)),
 ];
 
+/// Stands in for blocks that are longer than a row, in the order of llama.cpp's `llama_tensor_get_type`.
+const SHORTER: &[(&str, &str)] = &[
+    ("q2_k", "iq4_nl"),
+    ("q3_k", "iq4_nl"),
+    ("q4_k", "q5_0"),
+    ("q5_k", "q5_1"),
+    ("q6_k", "q8_0"),
+    ("tq1_0", "q4_0"),
+    ("tq2_0", "q4_0"),
+];
+
 impl GgmlType {
+    /// The types that files are written with: floats of 16 and 32 bits, and blocks that [`BlockFormat`]s encode.
+    pub fn encodable() -> impl Iterator<Item = &'static GgmlType> {
+        let floats = [DType::F32, DType::F16, DType::BF16].map(Some);
+        GGML_TYPES
+            .iter()
+            .filter(move |known| floats.contains(&known.dtype) || known.block_format().is_some())
+    }
+
+    /// What encodes and decodes its blocks; `None` for scalars and for blocks that are only passed on.
+    pub fn block_format(&self) -> Option<&'static dyn BlockFormat> {
+        // The bare name is that of the microscaling format, whose codes lie in another order.
+        let name = if self.name == "mxfp4" {
+            "mxfp4-gguf"
+        } else {
+            self.name
+        };
+        block_format_by_name(name)
+    }
+
+    /// This type where rows of `row` elements are whole blocks of it; else the type of shorter blocks that llama.cpp puts in
+    /// its place, or `f16`.
+    pub fn for_rows(&'static self, row: usize) -> &'static GgmlType {
+        let fits = |kind: &&GgmlType| row.is_multiple_of(kind.block);
+        let shorter = SHORTER.iter().find(|(name, _)| *name == self.name);
+        let shorter = shorter.and_then(|(_, shorter)| GgmlType::by_name(shorter));
+        let mut tried = [Some(self), shorter, GgmlType::of(DType::F16)]
+            .into_iter()
+            .flatten();
+        tried.find(fits).unwrap_or(self)
+    }
+
     /// The type with this number.
     pub fn by_id(id: u32) -> Option<&'static GgmlType> {
         GGML_TYPES.iter().find(|known| known.id == id)
@@ -103,5 +145,41 @@ impl GgmlType {
             .try_fold(1usize, |product, size| product.checked_mul(*size))?;
         let whole = row.is_multiple_of(self.block);
         whole.then_some(elements / self.block)?.checked_mul(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codecs_have_the_blocks_of_their_types() {
+        for kind in GGML_TYPES {
+            if let Some(format) = kind.block_format() {
+                let blocks = (format.block_len(), format.block_bytes());
+                assert_eq!(blocks, (kind.block, kind.bytes), "{}", kind.name);
+            }
+        }
+        assert_eq!(GgmlType::encodable().count(), 17);
+    }
+
+    #[test]
+    fn rows_that_are_no_whole_blocks_get_another_type() {
+        let cases = [
+            ("q4_k", 512, "q4_k"),
+            ("q4_k", 64, "q5_0"),
+            ("q6_k", 288, "q8_0"),
+            ("q6_k", 172, "f16"),
+            ("q8_0", 172, "f16"),
+            ("bf16", 3, "bf16"),
+        ];
+        for (wanted, row, expected) in cases {
+            let kind = GgmlType::by_name(wanted).unwrap();
+            assert_eq!(kind.for_rows(row).name, expected, "{wanted} for {row}");
+        }
+        for kind in GGML_TYPES {
+            assert_eq!(kind.for_rows(4096).name, kind.name);
+            assert_eq!(7 % kind.for_rows(7).block, 0, "{}", kind.name);
+        }
     }
 }

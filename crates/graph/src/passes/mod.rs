@@ -9,6 +9,7 @@
 mod common_subexpressions;
 mod dead_nodes;
 mod fold_batch_normalization;
+mod fold_casts;
 mod identity;
 mod merge_bias;
 mod merge_transposes;
@@ -17,6 +18,7 @@ mod runner;
 pub use common_subexpressions::eliminate_common_subexpressions;
 pub use dead_nodes::eliminate_dead_nodes;
 pub use fold_batch_normalization::fold_batch_normalization;
+pub use fold_casts::fold_casts;
 pub use identity::eliminate_identity;
 pub use merge_bias::merge_bias;
 pub use merge_transposes::merge_transposes;
@@ -115,6 +117,13 @@ pub const FOLD_BATCH_NORMALIZATION: Pass = Pass {
     find: fold_batch_normalization,
 };
 
+/// Makes constants of casts of constants.
+pub const FOLD_CASTS: Pass = Pass {
+    name: "fold-casts",
+    summary: "makes f32 constants of f16 and bf16 constants that are cast to f32",
+    find: fold_casts,
+};
+
 /// Brings matrix products to the form of which there are integer kernels.
 pub const MERGE_BIAS: Pass = Pass {
     name: "merge-bias",
@@ -154,6 +163,7 @@ pub const ELIMINATE_DEAD_NODES: Pass = Pass {
 pub static PASSES: &[Pass] = &[
     MERGE_TRANSPOSES,
     ELIMINATE_IDENTITY,
+    FOLD_CASTS,
     ELIMINATE_COMMON_SUBEXPRESSIONS,
     MERGE_BIAS,
     FOLD_BATCH_NORMALIZATION,
