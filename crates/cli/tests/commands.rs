@@ -254,6 +254,10 @@ fn language_models_are_looked_into_scored_and_written() {
         "--metric",
         "nll",
     ]);
+    let blocks = demo.run(&["export", golden, "--type", "q8_0", "-o", "model-q8_0.gguf"]);
+    let message = String::from_utf8_lossy(&blocks.stderr).into_owned();
+    let warning = "warning: rows of 16 are no whole blocks of q8_0";
+    assert!(blocks.status.success() && message.contains(warning), "{message}");
     let refused = demo.run(&["generate", "copy"]);
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(

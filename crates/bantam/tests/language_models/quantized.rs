@@ -153,7 +153,7 @@ fn names_choose_types_and_the_first_that_matches_counts() {
     }
 }
 
-/// The values that dynamic quantization of a folder's model gives codes.
+/// The nodes that dynamic quantization of a folder's model gives codes.
 fn quantized(folder: &Path) -> Vec<String> {
     let model = pipeline::prepare(&pipeline::load(folder).unwrap()).unwrap();
     let settings = QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap());
@@ -163,16 +163,18 @@ fn quantized(folder: &Path) -> Vec<String> {
     let quantized = plan.decisions.iter();
     let quantized = quantized.filter(|decision| decision.action != Action::Keep);
     quantized
-        .map(|decision| decision.site.name().trim_end_matches("_f32").to_owned())
+        .map(|decision| decision.site.name().to_owned())
         .collect()
 }
 
 #[test]
-fn weights_of_16_bits_are_quantized_as_those_of_32() {
+fn products_with_weights_of_16_bits_are_quantized_too() {
     let folder = tempfile::tempdir().unwrap();
     network(folder.path());
-    let expected = quantized(folder.path());
-    assert!(expected.len() >= 8, "{expected:?}");
+    let mut expected = quantized(folder.path());
+    assert_eq!(expected.len(), 9, "{expected:?}");
+    // Rows of the embedding are cast behind the look-up: it stays in 16 bits.
+    expected.retain(|node| node != "model.embed_tokens");
     for narrow in ["bf16", "f16"] {
         let [file, back] = ["gguf", "folder"].map(|end| folder.path().join(format!("{narrow}.{end}")));
         exported(folder.path(), &file, narrow, &[]).unwrap();
