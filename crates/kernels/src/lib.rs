@@ -24,6 +24,7 @@ pub mod matmul;
 pub mod nbits;
 pub mod normalization;
 pub mod pool;
+mod precision;
 mod product;
 pub mod quantize;
 mod real;
@@ -40,4 +41,5 @@ pub mod training;
 mod vectorize;
 
 pub use isa::Isa;
+pub use precision::Precision;
 pub use real::{Real, exp_f32};

@@ -4,7 +4,7 @@ use super::blocks::{Blocks, WIDEST};
 use super::packed::{Epilogue, Finish};
 use super::source::{Source, Unit};
 use crate::Isa;
-use crate::simd::{Kernel, Simd, run};
+use crate::simd::{Factor, Operand, ProductKernel, Simd};
 
 /// Weights arranged for the microkernel.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Dense {
                 y: to,
                 len,
             };
-            run(isa, job);
+            f32::run(isa, job);
             epilogue.activate(y);
         });
     }
@@ -72,9 +72,9 @@ struct Job<'a> {
     len: usize,
 }
 
-impl Kernel for Job<'_> {
+impl ProductKernel<f32> for Job<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    unsafe fn run<S: Simd, O: Operand<S, Element = f32>>(self) {
         let (x, windows) = self.source.windows(self.unit);
         let blocks = &self.dense.blocks;
         let out_channels = blocks.groups * blocks.filters;
@@ -110,7 +110,7 @@ impl Kernel for Job<'_> {
                         filters: at.filters,
                         finish: self.finish,
                     };
-                    tile.run::<S>(at.width);
+                    tile.run::<S, O>(at.width);
                 }
             }
         }
@@ -118,16 +118,16 @@ impl Kernel for Job<'_> {
 }
 
 /// Some pixels by one block of output channels.
-pub(super) struct Tile<'a> {
-    pub(super) x: *const f32,
+pub(super) struct Tile<'a, T> {
+    pub(super) x: *const T,
     /// Where each window starts.
     pub(super) windows: &'a [usize],
     /// Where each run starts in a window.
     pub(super) runs: &'a [usize],
-    /// Elements of a run.
+    /// Steps of a run, of [`Factor::DEPTH`] elements each.
     pub(super) steps: usize,
-    /// `[run][step][vector][lane]`.
-    pub(super) weights: *const f32,
+    /// `[run][step][vector][lane][element of the step]`.
+    pub(super) weights: *const T,
     /// `[vector][lane]`.
     pub(super) bias: *const f32,
     pub(super) y: *mut f32,
@@ -139,19 +139,19 @@ pub(super) struct Tile<'a> {
     pub(super) finish: Finish,
 }
 
-impl Tile<'_> {
+impl<T: Factor> Tile<'_, T> {
     /// Computes the tile, with a number of pixels and vectors that [`most_pixels`] allows.
     ///
     /// # Safety
     /// As for [`Simd`]; all runs of all windows lie in `x`, the weights and biases of `width` vectors exist, and `filters`
     /// elements of `y` for each pixel.
     #[inline(always)]
-    pub(super) unsafe fn run<S: Simd>(&self, width: usize) {
+    pub(super) unsafe fn run<S: Simd, O: Operand<S, Element = T>>(&self, width: usize) {
         macro_rules! tiles {
             ($($p:literal x $b:literal),*) => {
                 match (self.windows.len(), width) {
                     // SAFETY: the caller's promise.
-                    $(($p, $b) => unsafe { self.tile::<S, $p, $b>() },)*
+                    $(($p, $b) => unsafe { self.tile::<S, O, $p, $b>() },)*
                     _ => unreachable!("as many pixels and vectors as a tile can have"),
                 }
             };
@@ -163,7 +163,7 @@ impl Tile<'_> {
     }
 
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize, const B: usize>(&self) {
+    unsafe fn tile<S: Simd, O: Operand<S, Element = T>, const P: usize, const B: usize>(&self) {
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[S::splat(0.0); B]; P];
@@ -178,15 +178,15 @@ impl Tile<'_> {
                     *pixel = pixel.add(window + run);
                 }
                 for step in 0..self.steps {
-                    let mut vectors = [S::splat(0.0); B];
-                    for (block, vector) in vectors.iter_mut().enumerate() {
-                        *vector = S::load(weights.add(block * S::LANES));
+                    let mut vectors = [O::load(weights); B];
+                    for (block, vector) in vectors.iter_mut().enumerate().skip(1) {
+                        *vector = O::load(weights.add(block * S::LANES * T::DEPTH));
                     }
-                    weights = weights.add(B * S::LANES);
+                    weights = weights.add(B * S::LANES * T::DEPTH);
                     for (pixel, sums) in pixels.iter().zip(&mut sums) {
-                        let x = S::splat(*pixel.add(step));
+                        let x = O::splat(pixel.add(step * T::DEPTH));
                         for (sum, vector) in sums.iter_mut().zip(vectors) {
-                            *sum = S::multiply_add(x, vector, *sum);
+                            *sum = O::multiply_add(x, vector, *sum);
                         }
                     }
                 }

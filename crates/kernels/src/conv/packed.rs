@@ -2,12 +2,14 @@
 
 use std::sync::OnceLock;
 
+use half::bf16;
+
 use super::Geometry;
 use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::source::Source;
 use super::winograd::{self, Winograd};
-use crate::Isa;
+use crate::{Isa, Precision};
 
 /// What happens to each sum before it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,7 @@ impl Default for Epilogue<'_> {
 #[derive(Debug)]
 pub struct PackedConvolution {
     isa: Isa,
+    precision: Precision,
     /// `[out_channels, channels of a group, kernel...]`.
     shape: Vec<usize>,
     groups: usize,
@@ -66,7 +69,8 @@ pub struct PackedConvolution {
     bias: Vec<f32>,
     dense: OnceLock<Dense>,
     depthwise: OnceLock<Depthwise>,
-    winograd: OnceLock<Winograd>,
+    winograd: OnceLock<Winograd<f32>>,
+    winograd_bf16: OnceLock<Winograd<bf16>>,
 }
 
 impl PackedConvolution {
@@ -90,6 +94,7 @@ impl PackedConvolution {
         );
         PackedConvolution {
             isa: isa.or_narrower(),
+            precision: Precision::Float32,
             shape: shape.to_vec(),
             groups,
             dilation,
@@ -97,7 +102,14 @@ impl PackedConvolution {
             dense: OnceLock::new(),
             depthwise: OnceLock::new(),
             winograd: OnceLock::new(),
+            winograd_bf16: OnceLock::new(),
         }
+    }
+
+    /// The same with factors of this precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> PackedConvolution {
+        PackedConvolution { precision, ..self }
     }
 
     /// As [`PackedConvolution::new`] for windows of one element, arranged at once: [`PackedConvolution::run`] does not
@@ -136,6 +148,7 @@ impl PackedConvolution {
         match self.form(geometry) {
             Form::Depthwise => self.depthwise.get().is_some(),
             Form::Winograd => self.winograd.get().is_some(),
+            Form::WinogradBf16 => self.winograd_bf16.get().is_some(),
             Form::Dense => self.dense.get().is_some(),
         }
     }
@@ -164,6 +177,7 @@ impl PackedConvolution {
         match one {
             Form::Depthwise => _ = self.depthwise(weights),
             Form::Winograd => _ = self.winograd(weights),
+            Form::WinogradBf16 => _ = self.winograd_bf16(weights),
             Form::Dense => _ = self.dense(weights),
         }
         true
@@ -174,7 +188,10 @@ impl PackedConvolution {
         if self.groups > 1 && self.groups == shape[0] && shape[1] == 1 && shape.len() == 4 {
             Form::Depthwise
         } else if winograd::pays_off(geometry) {
-            Form::Winograd
+            match self.precision {
+                Precision::Bf16 if shape[1].is_multiple_of(2) => Form::WinogradBf16,
+                _ => Form::Winograd,
+            }
         } else {
             Form::Dense
         }
@@ -185,8 +202,13 @@ impl PackedConvolution {
             .get_or_init(|| Depthwise::new(weights, &self.shape, &self.bias))
     }
 
-    fn winograd(&self, weights: &[f32]) -> &Winograd {
+    fn winograd(&self, weights: &[f32]) -> &Winograd<f32> {
         self.winograd
+            .get_or_init(|| Winograd::new(self.isa, weights, &self.shape, &self.bias))
+    }
+
+    fn winograd_bf16(&self, weights: &[f32]) -> &Winograd<bf16> {
+        self.winograd_bf16
             .get_or_init(|| Winograd::new(self.isa, weights, &self.shape, &self.bias))
     }
 
@@ -236,6 +258,7 @@ impl PackedConvolution {
                 self.depthwise(weights).run(isa, &source, epilogue, y);
             }
             Form::Winograd => self.winograd(weights).run(isa, geometry, x, epilogue, y),
+            Form::WinogradBf16 => self.winograd_bf16(weights).run(isa, geometry, x, epilogue, y),
             Form::Dense => {
                 let arranged = self.dense(weights);
                 let source = Source::new(geometry, x, 0.0, arranged.blocks.merged, 1);
@@ -250,6 +273,7 @@ impl PackedConvolution {
 enum Form {
     Depthwise,
     Winograd,
+    WinogradBf16,
     Dense,
 }
 

@@ -8,17 +8,25 @@ use rayon::prelude::*;
 
 use super::residue::Class;
 use super::{Write, check};
-use crate::Isa;
 use crate::conv::{Epilogue, Geometry, PackedConvolution, Residual};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd, run};
+use crate::{Isa, Precision};
 
 /// `dx = the transpose of the convolution, of dy`: `dx[p, c] = sum of dy[q, o] * weights[o, c, k]` over all `o`, `q` and
-/// `k` for which output `q` sees position `p` by element `k` of the kernel.
+/// `k` for which output `q` sees position `p` by element `k` of the kernel, with factors of this precision.
 ///
 /// # Panics
 /// When the slices do not fit `geometry`.
-pub fn input(isa: Isa, geometry: &Geometry, dy: &[f32], weights: &[f32], write: Write, dx: &mut [f32]) {
+pub fn input(
+    isa: Isa,
+    precision: Precision,
+    geometry: &Geometry,
+    dy: &[f32],
+    weights: &[f32],
+    write: Write,
+    dx: &mut [f32],
+) {
     check(geometry, dx.len(), weights.len(), dy.len());
     if dx.is_empty() {
         return;
@@ -28,7 +36,7 @@ pub fn input(isa: Isa, geometry: &Geometry, dy: &[f32], weights: &[f32], write: 
         && class.is_everything()
         && !class.is_zero()
     {
-        let part = Part::new(isa, geometry, class);
+        let part = Part::new(isa, precision, geometry, class);
         let epilogue = Epilogue {
             residual: match write {
                 Write::Replace => Residual::None,
@@ -43,7 +51,7 @@ pub fn input(isa: Isa, geometry: &Geometry, dy: &[f32], weights: &[f32], write: 
     let zeros = classes.iter().any(Class::is_zero);
     let parts: Vec<(Part, Vec<f32>)> = (classes.iter())
         .filter(|class| !class.is_zero())
-        .map(|class| (Part::new(isa, geometry, class), class.weights(geometry, weights)))
+        .map(|class| (Part::new(isa, precision, geometry, class), class.weights(geometry, weights)))
         .collect();
     let (image, image_of_dy) = (dx.len() / geometry.batch, dy.len() / geometry.batch);
     dx.par_chunks_mut(image).enumerate().for_each(|(index, dx)| {
@@ -68,14 +76,15 @@ struct Part {
 }
 
 impl Part {
-    fn new(isa: Isa, forward: &Geometry, class: &Class) -> Part {
+    fn new(isa: Isa, precision: Precision, forward: &Geometry, class: &Class) -> Part {
         let geometry = class.geometry(forward, 1);
         let sizes = [geometry.out_channels, geometry.group_channels()];
         let shape = [&sizes, geometry.kernel.as_slice()].concat();
         let dilation = geometry.dilations[geometry.dilations.len() - 1];
         let (pixels, step) = class.row();
+        let packed = PackedConvolution::new(isa, &shape, geometry.groups, dilation, None);
         Part {
-            packed: PackedConvolution::new(isa, &shape, geometry.groups, dilation, None),
+            packed: packed.with_precision(precision),
             rows: class.rows(forward),
             geometry,
             pixels,

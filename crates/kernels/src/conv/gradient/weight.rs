@@ -1,17 +1,26 @@
 //! The gradient of the weights.
 
+use half::bf16;
 use rayon::prelude::*;
 
 use super::{Write, check, depthwise, direct, winograd};
-use crate::Isa;
 use crate::conv::Geometry;
+use crate::{Isa, Precision};
 
 /// `dw[o, c, k] = sum of dy[q, o] * x[p, c]` over all images and outputs `q`, where `p` is what `q` sees by element `k` of
-/// the kernel. `dw` has the shape of the weights, `[out_channels, channels of a group, kernel...]`.
+/// the kernel, with factors of this precision. `dw` has the shape of the weights, `[out_channels, channels of a group, kernel...]`.
 ///
 /// # Panics
 /// When the slices do not fit `geometry`.
-pub fn weight(isa: Isa, geometry: &Geometry, x: &[f32], dy: &[f32], write: Write, dw: &mut [f32]) {
+pub fn weight(
+    isa: Isa,
+    precision: Precision,
+    geometry: &Geometry,
+    x: &[f32],
+    dy: &[f32],
+    write: Write,
+    dw: &mut [f32],
+) {
     check(geometry, x.len(), dw.len(), dy.len());
     if dw.is_empty() || x.is_empty() || dy.is_empty() {
         if write == Write::Replace {
@@ -23,7 +32,10 @@ pub fn weight(isa: Isa, geometry: &Geometry, x: &[f32], dy: &[f32], write: Write
     if geometry.groups > 1 && geometry.group_channels() == 1 && geometry.group_out_channels() == 1 {
         depthwise::weight(isa, geometry, x, dy, write, dw);
     } else if winograd::pays_off(geometry) {
-        winograd::weight(isa, geometry, x, dy, write, dw);
+        match precision {
+            Precision::Float32 => winograd::weight::<f32>(isa, geometry, x, dy, write, dw),
+            Precision::Bf16 => winograd::weight::<bf16>(isa, geometry, x, dy, write, dw),
+        }
     } else {
         direct::weight(isa, geometry, x, dy, write, dw);
     }
