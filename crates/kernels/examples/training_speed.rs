@@ -6,10 +6,11 @@
 
 use std::time::Instant;
 
+use bantam_kernels::Isa;
 use bantam_kernels::conv::gradient::{self, Write};
 use bantam_kernels::conv::{Epilogue, Geometry, PackedConvolution};
-use bantam_kernels::{Isa, Precision};
 use bantam_kernels::training::batch_normalization::{Backward, Factors, Line, Mask, apply, statistics};
+use half::bf16;
 
 /// Name, batch, groups, channels and filters of a group, size, kernel, stride.
 type Case = (&'static str, usize, usize, usize, usize, usize, usize, usize);
@@ -66,10 +67,7 @@ fn main() {
         .nth(2)
         .and_then(|count| count.parse().ok())
         .unwrap_or(1);
-    let precision = match std::env::args().nth(3).as_deref() {
-        Some("bf16") => Precision::Bf16,
-        _ => Precision::Float32,
-    };
+    let bf16 = std::env::args().nth(3).as_deref() == Some("bf16");
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
@@ -80,7 +78,13 @@ fn main() {
             * (geometry.batch * geometry.out_channels * geometry.output_plane()) as f64
             * geometry.taps() as f64;
         print!("{:14}", case.0);
-        for (what, seconds) in pool.install(|| time(&geometry, precision)) {
+        for (what, seconds) in pool.install(|| {
+            if bf16 {
+                time_bf16(&geometry)
+            } else {
+                time(&geometry)
+            }
+        }) {
             print!(
                 "  {what} {:8.3} ms {:6.1} G/s",
                 seconds * 1e3,
@@ -119,7 +123,7 @@ fn geometry((_, batch, groups, channels, out, size, kernel, stride): Case) -> Ge
     }
 }
 
-fn time(geometry: &Geometry, precision: Precision) -> [(&'static str, f64); 3] {
+fn time(geometry: &Geometry) -> [(&'static str, f64); 3] {
     let x = Values::new(geometry.batch * geometry.channels * geometry.input_plane());
     let weights = Values::new(geometry.out_channels * geometry.taps());
     let dy = Values::new(geometry.batch * geometry.out_channels * geometry.output_plane());
@@ -135,18 +139,52 @@ fn time(geometry: &Geometry, precision: Precision) -> [(&'static str, f64); 3] {
     // The weights are new in each step.
     let forward = || {
         let packed = PackedConvolution::new(isa, &shape, geometry.groups, 1, None);
-        let packed = packed.with_precision(precision);
         packed.run(geometry, &x, &weights, Epilogue::default(), &mut y);
     };
     [
         ("forward", median(forward)),
         (
             "input",
-            median(|| gradient::input(isa, precision, geometry, &dy, &weights, Write::Replace, &mut dx)),
+            median(|| gradient::input(isa, geometry, &dy, &weights, Write::Replace, &mut dx)),
         ),
         (
             "weight",
-            median(|| gradient::weight(isa, precision, geometry, &x, &dy, Write::Replace, &mut dw)),
+            median(|| gradient::weight(isa, geometry, &x, &dy, Write::Replace, &mut dw)),
+        ),
+    ]
+}
+
+/// As [`time`], of BF16 data.
+fn time_bf16(geometry: &Geometry) -> [(&'static str, f64); 3] {
+    let rounded = |count: usize| {
+        Values::new(count)
+            .iter()
+            .map(|&value| bf16::from_f32(value))
+            .collect::<Vec<_>>()
+    };
+    let x = rounded(geometry.batch * geometry.channels * geometry.input_plane());
+    let dy = rounded(geometry.batch * geometry.out_channels * geometry.output_plane());
+    let weights = Values::new(geometry.out_channels * geometry.taps());
+    let shape = [
+        &[geometry.out_channels, geometry.group_channels()],
+        geometry.kernel.as_slice(),
+    ]
+    .concat();
+    let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), Values::new(weights.len()));
+    let isa = Isa::best();
+    let forward = || {
+        let packed = PackedConvolution::new(isa, &shape, geometry.groups, 1, None);
+        packed.run_bf16(geometry, &x, &weights, false, &mut y);
+    };
+    [
+        ("forward", median(forward)),
+        (
+            "input",
+            median(|| gradient::input_bf16(isa, geometry, &dy, &weights, Write::Replace, &mut dx)),
+        ),
+        (
+            "weight",
+            median(|| gradient::weight_bf16(isa, geometry, &x, &dy, Write::Replace, &mut dw)),
         ),
     ]
 }

@@ -24,7 +24,6 @@ pub mod matmul;
 pub mod nbits;
 pub mod normalization;
 pub mod pool;
-mod precision;
 mod product;
 pub mod quantize;
 mod real;
@@ -37,9 +36,9 @@ pub mod sample;
 mod scratch;
 mod simd;
 pub mod softmax;
+pub mod stored;
 pub mod training;
 mod vectorize;
 
 pub use isa::Isa;
-pub use precision::Precision;
 pub use real::{Real, exp_f32};

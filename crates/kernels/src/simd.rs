@@ -5,7 +5,7 @@ mod factor;
 mod x86;
 
 use crate::Isa;
-pub(crate) use factor::{Factor, Operand, ProductKernel};
+pub(crate) use factor::{Factor, Operand, Plain, ProductKernel};
 
 /// Operations on one vector of `f32`. All are `#[inline(always)]`, so that they become instructions of the function
 /// that [`run`] compiles for the instruction set.
@@ -76,14 +76,6 @@ pub(crate) fn run<K: Kernel>(isa: Isa, kernel: K) {
         // SAFETY: `Portable` needs nothing of the CPU.
         _ => unsafe { kernel.run::<Portable>() },
     }
-}
-
-/// Whether kernels for an instruction set can use BF16 instructions.
-pub(crate) fn has_bf16(isa: Isa) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return isa == Isa::Avx512 && std::arch::is_x86_feature_detected!("avx512bf16");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
 }
 
 /// Plain Rust, which the compiler turns into whatever vectors the target always has.

@@ -17,7 +17,7 @@ use super::packed::{Epilogue, Finish};
 use super::source::Unit;
 use crate::Isa;
 use crate::scratch::Scratch;
-use crate::simd::{Factor, Kernel, Operand, ProductKernel, Simd, run};
+use crate::simd::{Factor, Kernel, Operand, Plain, ProductKernel, Simd, run};
 use rayon::prelude::*;
 
 /// Transformed input elements of a unit of work: they stay in the second-level cache, mostly.
@@ -78,7 +78,14 @@ impl<T: Factor> Winograd<T> {
         );
         let mut factors = vec![T::default(); transformed.len()];
         let (from, to) = (&transformed, &mut factors);
-        T::run(isa, Join { blocks: &blocks, from, to });
+        T::run(
+            isa,
+            Join {
+                blocks: &blocks,
+                from,
+                to,
+            },
+        );
         Winograd {
             weights: factors,
             bias: blocks.arrange(bias),
@@ -86,14 +93,7 @@ impl<T: Factor> Winograd<T> {
         }
     }
 
-    pub(super) fn run(
-        &self,
-        isa: Isa,
-        geometry: &Geometry,
-        x: &[f32],
-        epilogue: Epilogue<'_>,
-        y: &mut [f32],
-    ) {
+    pub(super) fn run(&self, isa: Isa, geometry: &Geometry, x: &[T], epilogue: Epilogue<'_, T>, y: &mut [T]) {
         let row = geometry.output[1] * geometry.out_channels;
         let image = row * geometry.output[0];
         if y.is_empty() {
@@ -104,7 +104,7 @@ impl<T: Factor> Winograd<T> {
         let most = (scratch / (POSITIONS * geometry.channels)).clamp(TILES.start, TILES.end);
         let even = (geometry.batch * rows * columns).div_ceil(2 * rayon::current_num_threads());
         let at_a_time = most.min(even).div_ceil(columns).max(1);
-        let of_image = |(index, y): (usize, &mut [f32])| {
+        let of_image = |(index, y): (usize, &mut [T])| {
             let parts = y.par_chunks_mut(at_a_time * OUT * row).enumerate();
             parts.for_each(|(part, y)| {
                 let unit = Unit {
@@ -246,11 +246,11 @@ struct Job<'a, T> {
     winograd: &'a Winograd<T>,
     isa: Isa,
     geometry: &'a Geometry,
-    x: &'a [f32],
+    x: &'a [T],
     unit: Unit,
-    finish: Finish,
+    finish: Finish<T>,
     /// The unit's part of the output.
-    y: *mut f32,
+    y: *mut T,
 }
 
 impl<T: Factor> ProductKernel<T> for Job<'_, T> {
@@ -297,7 +297,7 @@ impl<T: Factor> ProductKernel<T> for Job<'_, T> {
                                 high: f32::INFINITY,
                             },
                         };
-                        tile.run::<S, O>(block.width);
+                        tile.run::<S, O, Plain>(block.width);
                     }
                 }
             }
@@ -307,7 +307,7 @@ impl<T: Factor> ProductKernel<T> for Job<'_, T> {
                     // SAFETY: as above; the outputs of the tile that exist lie in `y`.
                     unsafe {
                         let from = products.as_ptr().add(tile * widest + vector * S::LANES);
-                        self.finish_tile::<S>(from, product_step, tile, columns, lane);
+                        self.finish_tile::<S, O>(from, product_step, tile, columns, lane);
                     }
                 }
             }
@@ -336,7 +336,7 @@ impl<T: Factor> Job<'_, T> {
         let plane = geometry.input_plane() * channels;
         let image = &self.x[self.unit.image * plane..][..plane];
         let image = Image::new(image, geometry.input[0], geometry.input[1], channels);
-        let outside = vec![0.0f32; channels];
+        let outside = vec![T::default(); channels];
         for tile in 0..tiles {
             let top = (self.unit.first + tile / columns * OUT).wrapping_sub(geometry.pads[0]);
             let left = (tile % columns * OUT).wrapping_sub(geometry.pads[1]);
@@ -358,7 +358,7 @@ impl<T: Factor> Job<'_, T> {
     /// # Safety
     /// As for [`Simd`]; `from` holds a vector at each position.
     #[inline(always)]
-    unsafe fn finish_tile<S: Simd>(
+    unsafe fn finish_tile<S: Simd, O: Operand<S, Element = T>>(
         &self,
         from: *const f32,
         step: usize,
@@ -395,7 +395,7 @@ impl<T: Factor> Job<'_, T> {
                     let pixel = (top + row) * geometry.output[1] + left + column;
                     let at = pixel * filters + lane;
                     self.finish
-                        .store::<S>(S::add(value, bias), self.y, at, filters - lane);
+                        .store::<S, O>(S::add(value, bias), self.y, at, filters - lane);
                 }
             }
         }

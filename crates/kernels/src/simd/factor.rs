@@ -5,9 +5,10 @@ use half::bf16;
 use super::{Kernel, Simd};
 use crate::Isa;
 use crate::scratch;
+use crate::stored::Stored;
 
 /// Elements whose products are added up in `f32`: `f32`, or BF16 two at a time.
-pub(crate) trait Factor: scratch::Element + Send + Sync {
+pub(crate) trait Factor: Stored + scratch::Element {
     /// Elements of a lane, whose products go to the same sum.
     const DEPTH: usize;
 
@@ -40,6 +41,8 @@ pub(crate) trait Operand<S: Simd> {
     unsafe fn load(from: *const Self::Element) -> Self::V;
     /// `sum` plus the products of factors in the same place, lane by lane.
     unsafe fn multiply_add(a: Self::V, b: Self::V, sum: S::V) -> S::V;
+    /// The first `count` factors at `from` as numbers, then unspecified ones.
+    unsafe fn widen(from: *const Self::Element, count: usize) -> S::V;
     /// Writes the first `count` elements as factors, one after the other.
     unsafe fn store(to: *mut Self::Element, value: S::V, count: usize);
     /// Writes the first `count` lanes of factors that are made of the elements of `values`; of the first of them only if
@@ -66,6 +69,15 @@ impl<S: Simd> Operand<S> for Plain {
     #[inline(always)]
     unsafe fn multiply_add(a: S::V, b: S::V, sum: S::V) -> S::V {
         unsafe { S::multiply_add(a, b, sum) }
+    }
+    #[inline(always)]
+    unsafe fn widen(from: *const f32, count: usize) -> S::V {
+        unsafe {
+            match count >= S::LANES {
+                true => S::load(from),
+                false => S::load_first(from, count),
+            }
+        }
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: S::V, count: usize) {
@@ -104,14 +116,14 @@ impl<S: Simd> Operand<S> for Emulated {
     #[inline(always)]
     unsafe fn splat(from: *const bf16) -> [S::V; 2] {
         // SAFETY: the caller's promise, here and below; no vector has more than `LANES` lanes.
-        unsafe { [0, 1].map(|at| S::splat((*from.add(at)).to_f32())) }
+        unsafe { [0, 1].map(|at| S::splat((*from.add(at)).widened())) }
     }
     #[inline(always)]
     unsafe fn load(from: *const bf16) -> [S::V; 2] {
         let mut values = [[0.0; LANES]; 2];
         for lane in 0..S::LANES {
             for (at, values) in values.iter_mut().enumerate() {
-                values[lane] = unsafe { (*from.add(2 * lane + at)).to_f32() };
+                values[lane] = unsafe { (*from.add(2 * lane + at)).widened() };
             }
         }
         unsafe { values.map(|values| S::load(values.as_ptr())) }
@@ -121,11 +133,19 @@ impl<S: Simd> Operand<S> for Emulated {
         unsafe { S::multiply_add(a[0], b[0], S::multiply_add(a[1], b[1], sum)) }
     }
     #[inline(always)]
+    unsafe fn widen(from: *const bf16, count: usize) -> S::V {
+        let mut values = [0.0; LANES];
+        for (lane, value) in values.iter_mut().enumerate().take(count.min(S::LANES)) {
+            *value = unsafe { (*from.add(lane)).widened() };
+        }
+        unsafe { S::load(values.as_ptr()) }
+    }
+    #[inline(always)]
     unsafe fn store(to: *mut bf16, value: S::V, count: usize) {
         let mut values = [0.0; LANES];
         unsafe { S::store(values.as_mut_ptr(), value) };
         for (lane, value) in values.into_iter().enumerate().take(count.min(S::LANES)) {
-            unsafe { *to.add(lane) = bf16::from_f32(value) };
+            unsafe { *to.add(lane) = bf16::rounded(value) };
         }
     }
     #[inline(always)]
@@ -134,7 +154,7 @@ impl<S: Simd> Operand<S> for Emulated {
             let mut values = [0.0; LANES];
             unsafe { S::store(values.as_mut_ptr(), value) };
             for (lane, value) in values.into_iter().enumerate().take(count.min(S::LANES)) {
-                unsafe { *to.add(2 * lane + at) = bf16::from_f32(value) };
+                unsafe { *to.add(2 * lane + at) = bf16::rounded(value) };
             }
         }
     }
@@ -146,7 +166,7 @@ impl Factor for bf16 {
     fn run<K: ProductKernel<bf16>>(isa: Isa, kernel: K) {
         let isa = isa.or_narrower();
         #[cfg(target_arch = "x86_64")]
-        if super::has_bf16(isa) {
+        if isa.multiplies_bf16() {
             // SAFETY: the CPU has the instruction set.
             return unsafe { super::x86::run_avx512_bf16(kernel) };
         }

@@ -141,7 +141,23 @@ impl Operand<Avx512> for Pairs {
     #[inline(always)]
     unsafe fn multiply_add(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
         use std::mem::transmute;
-        unsafe { _mm512_dpbf16_ps(sum, transmute::<__m512i, __m512bh>(a), transmute::<__m512i, __m512bh>(b)) }
+        unsafe {
+            _mm512_dpbf16_ps(
+                sum,
+                transmute::<__m512i, __m512bh>(a),
+                transmute::<__m512i, __m512bh>(b),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen(from: *const bf16, count: usize) -> __m512 {
+        unsafe {
+            let bits = match count >= 16 {
+                true => _mm256_loadu_si256(from.cast()),
+                false => _mm256_maskz_loadu_epi16(first(count), from.cast()),
+            };
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+        }
     }
     #[inline(always)]
     unsafe fn store(to: *mut bf16, value: __m512, count: usize) {

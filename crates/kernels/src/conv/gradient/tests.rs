@@ -1,9 +1,9 @@
 //! Gradients against their definition, in double precision.
 
 use super::*;
+use crate::Isa;
 use crate::conv::tests::{Random, case, named_shapes, random_shapes};
 use crate::conv::{advance, input_index};
-use crate::{Isa, Precision};
 
 /// Sums and sums of magnitudes of all products.
 struct Sums {
@@ -78,19 +78,19 @@ fn check_gradients(geometry: &Geometry, random: &mut Random) {
     for isa in Isa::available() {
         let what = |what: &str| format!("{what}, {}, {geometry:?}", isa.name());
         let mut dx = vec![f32::NAN; x.len()];
-        input(isa, Precision::Float32, geometry, &dy, &weights, Write::Replace, &mut dx);
+        input(isa, geometry, &dy, &weights, Write::Replace, &mut dx);
         of_input.compare(&dx, &zeros, &what("input"));
         let before = random.values(x.len());
         dx.copy_from_slice(&before);
-        input(isa, Precision::Float32, geometry, &dy, &weights, Write::Add, &mut dx);
+        input(isa, geometry, &dy, &weights, Write::Add, &mut dx);
         of_input.compare(&dx, &before, &what("added to input"));
 
         let mut dw = vec![f32::NAN; weights.len()];
-        weight(isa, Precision::Float32, geometry, &x, &dy, Write::Replace, &mut dw);
+        weight(isa, geometry, &x, &dy, Write::Replace, &mut dw);
         of_weights.compare(&dw, &zeros, &what("weight"));
         let before = random.values(weights.len());
         dw.copy_from_slice(&before);
-        weight(isa, Precision::Float32, geometry, &x, &dy, Write::Add, &mut dw);
+        weight(isa, geometry, &x, &dy, Write::Add, &mut dw);
         of_weights.compare(&dw, &before, &what("added to weight"));
     }
 }

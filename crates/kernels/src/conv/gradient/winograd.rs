@@ -3,7 +3,6 @@
 //! The forward form is linear in the kernel; its transpose multiplies the transformed inputs of a tile by the transformed
 //! gradients of its outputs, adds this up over all tiles for each of the 36 positions, and transforms the sums back once.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -16,8 +15,8 @@ use crate::conv::Geometry;
 use crate::conv::blocks::Blocks;
 pub(super) use crate::conv::winograd::pays_off;
 use crate::conv::winograd::transform::{
-    Destination, IN, Image, KERNEL, OUT, OfInputs, OfOutputGradients, POSITIONS, Pixels, kernel_gradients, spaced,
-    transform_tiles,
+    Destination, IN, Image, KERNEL, OUT, OfInputs, OfOutputGradients, POSITIONS, Pixels, kernel_gradients,
+    spaced, transform_tiles,
 };
 use crate::scratch::Scratch;
 use crate::simd::{Factor, Kernel, Operand, ProductKernel, Simd, run};
@@ -41,8 +40,8 @@ const TASKS: usize = 4;
 pub(super) fn weight<T: Factor>(
     isa: Isa,
     geometry: &Geometry,
-    x: &[f32],
-    dy: &[f32],
+    x: &[T],
+    dy: &[T],
     write: Write,
     dw: &mut [f32],
 ) {
@@ -61,8 +60,7 @@ pub(super) fn weight<T: Factor>(
         chunks,
     };
     let sums = division.sum(|chunk, part, sums| {
-        let job = Job::<T> {
-            factors: PhantomData,
+        let job = Job {
             isa,
             geometry,
             x,
@@ -122,11 +120,10 @@ impl Tiles {
 }
 
 struct Job<'a, T> {
-    factors: PhantomData<T>,
     isa: Isa,
     geometry: &'a Geometry,
-    x: &'a [f32],
-    dy: &'a [f32],
+    x: &'a [T],
+    dy: &'a [T],
     blocks: &'a Blocks,
     tiles: &'a Tiles,
     chunk: Range<usize>,
@@ -149,7 +146,7 @@ impl<T: Factor> ProductKernel<T> for Job<'_, T> {
         let mut inputs = Scratch::<T>::take(positions * spaced::<T>(most * channels * T::DEPTH));
         let mut gradients = Scratch::<T>::take(positions * spaced::<T>(most * row * T::DEPTH));
         let windows: Vec<usize> = (0..most).map(|group| group * channels * T::DEPTH).collect();
-        let outside = vec![0.0f32; channels.max(self.geometry.out_channels)];
+        let outside = vec![T::default(); channels.max(self.geometry.out_channels)];
         let (start, end) = (self.chunk.start, self.chunk.end);
         let groups = (end - start).div_ceil(T::DEPTH);
         let units = groups.div_ceil(most);
@@ -175,7 +172,7 @@ impl<T: Factor> Job<'_, T> {
     unsafe fn transform<S: Simd, O: Operand<S, Element = T>>(
         &self,
         tiles: Range<usize>,
-        outside: &[f32],
+        outside: &[T],
         inputs: &mut [T],
         gradients: &mut [T],
     ) {
@@ -210,7 +207,12 @@ impl<T: Factor> Job<'_, T> {
                 let rows = || self.rows.clone();
                 if T::DEPTH == 1 {
                     transform_tiles::<S, O, OfInputs, IN, 1>(&[one.0], channels, rows(), to_inputs);
-                    transform_tiles::<S, O, OfOutputGradients, OUT, 1>(&[one.1], filters, rows(), to_gradients);
+                    transform_tiles::<S, O, OfOutputGradients, OUT, 1>(
+                        &[one.1],
+                        filters,
+                        rows(),
+                        to_gradients,
+                    );
                 } else {
                     let (x, dy) = ([one.0, other.0], [one.1, other.1]);
                     transform_tiles::<S, O, OfInputs, IN, 2>(&x, channels, rows(), to_inputs);
@@ -222,7 +224,7 @@ impl<T: Factor> Job<'_, T> {
 
     /// The inputs and the gradients of the outputs of a tile.
     #[inline(always)]
-    fn pixels(&self, tile: usize, outside: &[f32]) -> (Pixels<IN>, Pixels<OUT>) {
+    fn pixels(&self, tile: usize, outside: &[T]) -> (Pixels<T, IN>, Pixels<T, OUT>) {
         let geometry = self.geometry;
         let (channels, filters) = (geometry.channels, geometry.out_channels);
         let (plane, plane_of_y) = (

@@ -23,17 +23,22 @@ pub(in crate::conv) fn spaced<T>(elements: usize) -> usize {
 
 /// One image, `[height, width, channels]`.
 #[derive(Clone, Copy)]
-pub(in crate::conv) struct Image<'a> {
-    pixels: &'a [f32],
+pub(in crate::conv) struct Image<'a, T> {
+    pixels: &'a [T],
     height: usize,
     width: usize,
     channels: usize,
 }
 
-impl<'a> Image<'a> {
+impl<'a, T> Image<'a, T> {
     /// # Panics
     /// When the sizes are not those of the pixels.
-    pub(in crate::conv) fn new(pixels: &'a [f32], height: usize, width: usize, channels: usize) -> Image<'a> {
+    pub(in crate::conv) fn new(
+        pixels: &'a [T],
+        height: usize,
+        width: usize,
+        channels: usize,
+    ) -> Image<'a, T> {
         assert_eq!(pixels.len(), height * width * channels, "whole pixels");
         Image {
             pixels,
@@ -49,8 +54,8 @@ impl<'a> Image<'a> {
         &self,
         top: usize,
         left: usize,
-        outside: *const f32,
-    ) -> Pixels<N> {
+        outside: *const T,
+    ) -> Pixels<T, N> {
         let mut tile = [[outside; N]; N];
         for (row, pointers) in tile.iter_mut().enumerate() {
             let row = top.wrapping_add(row);
@@ -86,7 +91,7 @@ pub(in crate::conv) struct Destination<T> {
 }
 
 /// The pixels that a tile sees.
-pub(in crate::conv) type Pixels<const N: usize> = [[*const f32; N]; N];
+pub(in crate::conv) type Pixels<T, const N: usize> = [[*const T; N]; N];
 
 /// Transforms all channels of a tile and stores those rows of the result, channel after channel; or of two tiles, whose
 /// elements stand next to each other.
@@ -102,7 +107,7 @@ pub(in crate::conv) unsafe fn transform_tiles<
     const N: usize,
     const TILES: usize,
 >(
-    tiles: &[Pixels<N>; TILES],
+    tiles: &[Pixels<O::Element, N>; TILES],
     channels: usize,
     rows: Range<usize>,
     destination: Destination<O::Element>,
@@ -132,7 +137,7 @@ unsafe fn transform_vector<
     const TILES: usize,
     const WHOLE: bool,
 >(
-    tiles: &[Pixels<N>; TILES],
+    tiles: &[Pixels<O::Element, N>; TILES],
     channel: usize,
     lanes: usize,
     rows: Range<usize>,
@@ -143,7 +148,7 @@ unsafe fn transform_vector<
     unsafe {
         let mut halves = [[[S::splat(0.0); N]; IN]; TILES];
         for (tile, half) in tiles.iter().zip(&mut halves) {
-            *half = transform_columns::<S, T, N, WHOLE>(tile, channel, lanes);
+            *half = transform_columns::<S, O, T, N>(tile, channel, lanes);
         }
         let first = rows.start;
         for row in rows {
@@ -166,8 +171,8 @@ unsafe fn transform_vector<
 /// # Safety
 /// As for [`transform_vector`].
 #[inline(always)]
-unsafe fn transform_columns<S: Simd, T: Transform<S, N>, const N: usize, const WHOLE: bool>(
-    tile: &Pixels<N>,
+unsafe fn transform_columns<S: Simd, O: Operand<S>, T: Transform<S, N>, const N: usize>(
+    tile: &Pixels<O::Element, N>,
     channel: usize,
     lanes: usize,
 ) -> [[S::V; N]; IN] {
@@ -177,12 +182,7 @@ unsafe fn transform_columns<S: Simd, T: Transform<S, N>, const N: usize, const W
         for column in 0..N {
             let mut d = [S::splat(0.0); N];
             for (value, row) in d.iter_mut().zip(tile) {
-                let from = row[column].add(channel);
-                *value = if WHOLE {
-                    S::load(from)
-                } else {
-                    S::load_first(from, lanes)
-                };
+                *value = O::widen(row[column].add(channel), lanes);
             }
             for (row, value) in T::apply(d).into_iter().enumerate() {
                 half[row][column] = value;
