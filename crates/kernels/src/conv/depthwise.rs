@@ -233,7 +233,7 @@ impl Row<'_> {
                     let first = self.first + (at + pixel) * channels + channel + vector * S::LANES;
                     self.job
                         .finish
-                        .store::<S>(sum, self.job.y, first, left - vector * S::LANES);
+                        .store::<S, Plain>(sum, self.job.y, first, left - vector * S::LANES);
                 }
             }
         }
