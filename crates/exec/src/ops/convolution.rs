@@ -300,14 +300,12 @@ fn fast(
     context: &Context,
 ) -> Result<Tensor, OpError> {
     let dtype = inputs.required(0)?.dtype();
-    if dtype == DType::BF16 && following.is_nothing() && inputs.optional(3).is_none() {
-        if inputs
-            .optional(1)
-            .is_some_and(|weights| weights.dtype() == DType::F32)
-        {
-            let (x, weights) = (inputs.values::<bf16>(0)?, read::<f32>(inputs, 1)?);
-            return context.fill(shape, |y| packed.run_bf16(geometry, &x, &weights, false, y));
-        }
+    let float_weights = inputs
+        .optional(1)
+        .is_some_and(|weights| weights.dtype() == DType::F32);
+    if dtype == DType::BF16 && following.is_nothing() && inputs.optional(3).is_none() && float_weights {
+        let (x, weights) = (inputs.values::<bf16>(0)?, read::<f32>(inputs, 1)?);
+        return context.fill(shape, |y| packed.run_bf16(geometry, &x, &weights, false, y));
     }
     let epilogue = Epilogue {
         residual: Residual::None,

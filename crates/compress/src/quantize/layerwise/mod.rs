@@ -88,7 +88,13 @@ pub enum LayerwiseError {
     #[error(transparent)]
     Samples(#[from] SamplesError),
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(Box<TrainError>),
     #[error(transparent)]
     Tensor(#[from] TensorError),
+}
+
+impl From<TrainError> for LayerwiseError {
+    fn from(error: TrainError) -> LayerwiseError {
+        LayerwiseError::Train(Box::new(error))
+    }
 }
