@@ -11,8 +11,9 @@ use std::path::Path;
 
 use bantam_compress::evaluate::{EvaluateOptions, Metric, Runner, Scores, evaluate as score};
 use bantam_compress::plan::Plan;
+use bantam_compress::quantize::aware::{self, Aware, AwareSettings};
 use bantam_compress::quantize::{Method, QuantizeSettings};
-use bantam_compress::stats::{ObserveOptions, Stats, observe as watch};
+use bantam_compress::stats::{ObserveOptions, Request, Stats, observe as watch};
 use bantam_compress::train::{Checkpoint, Observer, ParameterRule, TrainError, TrainSettings, Trained};
 use bantam_exec::{CompileOptions, Program};
 use bantam_formats::data::{DataSet, InputSpec, Split, sample_indices};
@@ -68,16 +69,48 @@ pub fn observe(
 ) -> Result<Stats, Error> {
     let requests = method.requests(graph, settings)?;
     let indices = sample_indices(samples.len(), count, seed);
+    watched(graph, samples, &requests, &indices, progress)
+}
+
+/// Finds out what is asked, from the samples with these indices.
+fn watched(
+    graph: &Graph,
+    samples: &dyn Samples,
+    requests: &[Request],
+    indices: &[usize],
+    progress: &dyn Progress,
+) -> Result<Stats, Error> {
     progress.start("calibrate", indices.len());
     let report = |done| progress.at(done);
     let options = ObserveOptions {
-        indices: &indices,
+        indices,
         batch_size: batch_size(graph, CALIBRATION_BATCH),
         progress: &report,
     };
-    let stats = watch(graph, samples, &requests, &options);
+    let stats = watch(graph, samples, requests, &options);
     progress.finish();
     Ok(stats?)
+}
+
+/// Puts quantizers into a graph, their scales from the samples with these indices; gives the graph in float too, in the form in
+/// which they were put in.
+pub fn make_aware(
+    graph: &Graph,
+    samples: &dyn Samples,
+    settings: &AwareSettings,
+    indices: &[usize],
+    progress: &dyn Progress,
+) -> Result<(Graph, Aware), Error> {
+    let preparation = aware::prepare(graph, settings)?;
+    let stats = watched(
+        &preparation.observed,
+        samples,
+        &preparation.requests,
+        indices,
+        progress,
+    )?;
+    let aware = aware::make_aware(&preparation, &stats)?;
+    Ok((preparation.base, aware))
 }
 
 /// Decides what is to be done, and why. Edits nothing.

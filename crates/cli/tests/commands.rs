@@ -64,26 +64,19 @@ fn a_saved_plan_gives_the_same_file() {
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let demo = Demo::new();
-    for (threads, output) in [("1", "one.onnx"), ("3", "three.onnx")] {
-        let arguments = [
-            "quantize",
-            "digits.onnx",
-            "--data",
-            "digits.toml",
-            "--range",
-            "mse",
-            "--no-eval",
-            "-o",
-            output,
-        ];
-        let run = demo
-            .command(&arguments)
-            .env("RAYON_NUM_THREADS", threads)
-            .output()
-            .unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    for how in ["", "--weights int3 --activations uint4 --algorithm least-squares"] {
+        for (threads, output) in [("1", "one.onnx"), ("3", "three.onnx")] {
+            let plain = "quantize digits.onnx --data digits.toml --range mse --no-eval -o";
+            let arguments = plain.split(' ').chain([output]).chain(how.split_whitespace());
+            let run = demo
+                .command(&arguments.collect::<Vec<_>>())
+                .env("RAYON_NUM_THREADS", threads)
+                .output()
+                .unwrap();
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        }
+        assert_eq!(demo.read("one.onnx"), demo.read("three.onnx"), "{how}");
     }
-    assert_eq!(demo.read("one.onnx"), demo.read("three.onnx"));
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn codes(arguments: &Quantize) -> Result<Option<Codes>, Error> {
     if algorithms.is_empty() && !narrow && arguments.edges.is_none() {
         return Ok(None);
     }
+    refuse_what_needs_plain_codes(arguments)?;
     let quantize = settings(arguments)?;
     let mut settings = AwareSettings::for_target(quantize.target);
     let (weights, activations) = (quantize.weights.name(), quantize.activations.name());
@@ -147,6 +148,31 @@ fn codes(arguments: &Quantize) -> Result<Option<Codes>, Error> {
         steps: arguments.steps,
         learning_rate: arguments.learning_rate,
     }))
+}
+
+/// A plan holds scales, but neither chosen codes nor bounds of narrow formats.
+fn refuse_what_needs_plain_codes(arguments: &Quantize) -> Result<(), Error> {
+    let needs = [
+        (arguments.dynamic, "--dynamic", "formats of 8 bits"),
+        (arguments.plan.is_some(), "--plan", "formats of the target"),
+        (
+            arguments.plan_out.is_some(),
+            "--plan-out",
+            "formats of the target and no --algorithm",
+        ),
+        (
+            arguments.no_bias_correction,
+            "--no-bias-correction",
+            "formats of the target and no --algorithm",
+        ),
+    ];
+    match needs.into_iter().find(|(given, ..)| *given) {
+        None => Ok(()),
+        Some((_, flag, what)) => Err(Error::Usage {
+            message: format!("{flag} does not go with codes that are chosen for the network"),
+            hint: format!("{flag} needs {what}"),
+        }),
+    }
 }
 
 fn is_narrow(name: &str) -> bool {

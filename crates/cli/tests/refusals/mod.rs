@@ -56,7 +56,16 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "train digits.onnx --data digits.toml --quantize --epochs 2 --progressive 4:2 -o q.onnx",
-        "leaves none for the last",
+        "leave none of 2 for the last width",
+    ),
+    (
+        "train digits.onnx --data digits.toml --quantize --progressive 4:18446744073709551615,4:9 -o q.onnx",
+        "leave none",
+    ),
+    ("quantize digits.onnx --dynamic --weights int3 -o q.onnx", "--dynamic needs formats of 8 bits"),
+    (
+        "quantize digits.onnx --data digits.toml --algorithm gptq --plan-out p.json -o q.onnx",
+        "--plan-out does not go with",
     ),
     ("quantize digits.onnx --data digits.toml --target tensorrtt -o q.onnx", "tensorrt"),
     ("quantize digits.onnx --data digits.toml --weights int9 -o q.onnx", "int8"),

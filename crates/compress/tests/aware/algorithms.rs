@@ -1,25 +1,27 @@
 //! Algorithms that choose codes: each makes the outputs of a small network differ less from those in float.
 
-use bantam_compress::quantize::aware::{Aware, BatchNormalizationMode, bake, make_aware, prepare};
+use bantam_compress::quantize::aware::{
+    Aware, AwareSettings, BatchNormalizationMode, bake, make_aware, prepare,
+};
 use bantam_compress::quantize::layerwise::{ALGORITHMS, Algorithm, Calibration, algorithm_by_name};
 use bantam_compress::stats::{ObserveOptions, observe};
 use bantam_compress::target::target_by_name;
 use bantam_graph::Graph;
-use bantam_tensor::{BatchSize, Samples};
+use bantam_tensor::{BatchSize, Samples, Tensor};
 
 use crate::networks::{decibels, residual, run, settings};
 use crate::support::Noise;
 
-/// The network with quantizers, after these algorithms.
-fn chosen(
-    graph: &Graph,
-    algorithms: &[&dyn Algorithm],
-    formats: [&str; 2],
-    mode: BatchNormalizationMode,
-) -> Aware {
-    let mut settings = settings(target_by_name("onnxruntime").unwrap(), formats[0], formats[1]);
+/// Settings for these formats.
+fn formats([weights, activations]: [&str; 2], mode: BatchNormalizationMode) -> AwareSettings {
+    let mut settings = settings(target_by_name("onnxruntime").unwrap(), weights, activations);
     settings.batch_normalization = mode;
-    let preparation = prepare(graph, &settings).unwrap();
+    settings
+}
+
+/// The network with quantizers, after these algorithms.
+fn chosen(graph: &Graph, algorithms: &[&dyn Algorithm], settings: &AwareSettings) -> Aware {
+    let preparation = prepare(graph, settings).unwrap();
     let samples = Noise::for_graph(graph);
     let indices: Vec<usize> = (0..samples.len()).collect();
     let batch_size = BatchSize::AtMost(4);
@@ -54,19 +56,19 @@ fn quality(graph: &Graph, aware: &Aware) -> f64 {
 #[test]
 fn each_is_better_than_the_nearest_codes() {
     let graph = residual();
-    for formats in [["int4", "uint8"], ["int3", "uint8"], ["int2", "uint8"]] {
+    for widths in [["int4", "uint8"], ["int3", "uint8"], ["int2", "uint8"]] {
         for mode in [BatchNormalizationMode::Fold, BatchNormalizationMode::Keep] {
-            let nearest = quality(&graph, &chosen(&graph, &[], formats, mode));
+            let nearest = quality(&graph, &chosen(&graph, &[], &formats(widths, mode)));
             for algorithm in ALGORITHMS {
                 // Batches of four say too little to train with their statistics.
                 if algorithm.name() == "distill" && mode == BatchNormalizationMode::Keep {
                     continue;
                 }
-                let found = quality(&graph, &chosen(&graph, &[*algorithm], formats, mode));
+                let found = quality(&graph, &chosen(&graph, &[*algorithm], &formats(widths, mode)));
                 let name = algorithm.name();
                 assert!(
                     found > nearest + 1.0,
-                    "{name}, {formats:?}, {mode:?}: {found:.1} dB after {nearest:.1} dB"
+                    "{name}, {widths:?}, {mode:?}: {found:.1} dB after {nearest:.1} dB"
                 );
             }
         }
@@ -83,8 +85,7 @@ fn least_squares_make_up_for_rounded_activations() {
             &chosen(
                 &graph,
                 &[algorithm],
-                ["int4", "uint3"],
-                BatchNormalizationMode::Fold,
+                &formats(["int4", "uint3"], BatchNormalizationMode::Fold),
             ),
         )
     };
@@ -99,11 +100,44 @@ fn what_is_chosen_is_what_is_baked() {
         let aware = chosen(
             &graph,
             &[*algorithm],
-            ["int3", "uint4"],
-            BatchNormalizationMode::Fold,
+            &formats(["int3", "uint4"], BatchNormalizationMode::Fold),
         );
         let (trained, baked) = (run(&aware.graph), run(&bake(&aware).unwrap().graph));
         let decibels = decibels(&trained, &baked);
         assert!(decibels > 60.0, "{}: {decibels:.1} dB", algorithm.name());
+    }
+}
+
+#[test]
+fn zero_points_of_weights_are_kept() {
+    let graph = residual();
+    let mut settings = formats(["uint3", "uint8"], BatchNormalizationMode::Fold);
+    settings.quantize.symmetric_weights = false;
+    let nearest = quality(&graph, &chosen(&graph, &[], &settings));
+    for name in ["gptq", "least-squares"] {
+        let found = quality(
+            &graph,
+            &chosen(&graph, &[algorithm_by_name(name).unwrap()], &settings),
+        );
+        assert!(
+            found > nearest + 1.0,
+            "{name}: {found:.1} dB after {nearest:.1} dB"
+        );
+    }
+}
+
+/// Nothing is known of weights whose inputs are always zero.
+#[test]
+fn inputs_that_are_always_zero_leave_weights_finite() {
+    let mut graph = residual();
+    let beta = graph.value_by_name("second_beta").unwrap();
+    graph.value_mut(beta).initializer = Some(Tensor::from_vec1(&[-100f32; 8]));
+    for name in ["gptq", "least-squares"] {
+        let settings = formats(["int3", "uint8"], BatchNormalizationMode::Fold);
+        let found = quality(
+            &graph,
+            &chosen(&graph, &[algorithm_by_name(name).unwrap()], &settings),
+        );
+        assert!(found > 15.0, "{name}: {found:.1} dB");
     }
 }

@@ -1,9 +1,8 @@
 //! Codes that are chosen by what they do to the network.
 
 use bantam_compress::plan::Plan;
-use bantam_compress::quantize::aware::{AwareSettings, bake, make_aware, prepare};
+use bantam_compress::quantize::aware::{AwareSettings, bake};
 use bantam_compress::quantize::layerwise::{Algorithm, Calibration};
-use bantam_compress::stats::{ObserveOptions, observe};
 use bantam_formats::data::sample_indices;
 use bantam_graph::Model;
 use bantam_tensor::Samples;
@@ -36,17 +35,7 @@ impl Codes {
         let graph = &model.graph;
         let split = pipeline::open_split(data, &job.calibration_split, graph)?;
         let indices = sample_indices(split.len(), job.samples, job.seed);
-        let preparation = prepare(graph, &self.settings)?;
-        progress.start("calibrate", indices.len());
-        let report = |done| progress.at(done);
-        let options = ObserveOptions {
-            indices: &indices,
-            batch_size: pipeline::batch_size(graph, pipeline::CALIBRATION_BATCH),
-            progress: &report,
-        };
-        let stats = observe(&preparation.observed, &split, &preparation.requests, &options);
-        progress.finish();
-        let mut aware = make_aware(&preparation, &stats?)?;
+        let (float, mut aware) = pipeline::make_aware(graph, &split, &self.settings, &indices, progress)?;
         for algorithm in &self.algorithms {
             let report = |done: usize, all: usize| {
                 if done == 0 {
@@ -55,7 +44,7 @@ impl Codes {
                 progress.at(done);
             };
             let calibration = Calibration {
-                float: &preparation.base,
+                float: &float,
                 samples: &split,
                 indices: &indices,
                 batch_size: pipeline::batch_size(graph, pipeline::BATCH),

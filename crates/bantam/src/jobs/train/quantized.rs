@@ -1,9 +1,7 @@
 //! Quantization-aware training of a model.
 
 use bantam_compress::plan::Action;
-use bantam_compress::quantize::aware::{Aware, AwareSettings, bake, make_aware, prepare, strip};
-use bantam_compress::stats::{ObserveOptions, observe};
-use bantam_compress::train::ParameterRule;
+use bantam_compress::quantize::aware::{Aware, AwareSettings, bake, strip};
 use bantam_formats::data::{Split, sample_indices};
 use bantam_graph::Graph;
 use bantam_tensor::Samples;
@@ -25,25 +23,9 @@ impl Quantized {
         job: &TrainJob,
         progress: &dyn Progress,
     ) -> Result<Quantized, Error> {
-        let preparation = prepare(graph, settings)?;
         let indices = sample_indices(split.len(), job.calibration_samples, job.settings.seed);
-        progress.start("calibrate", indices.len());
-        let report = |done| progress.at(done);
-        let options = ObserveOptions {
-            indices: &indices,
-            batch_size: pipeline::batch_size(graph, pipeline::CALIBRATION_BATCH),
-            progress: &report,
-        };
-        let stats = observe(&preparation.observed, split, &preparation.requests, &options);
-        progress.finish();
-        Ok(Quantized {
-            aware: make_aware(&preparation, &stats?)?,
-        })
-    }
-
-    /// What is special about the quantizers' constants.
-    pub(super) fn rules(&self) -> Vec<ParameterRule> {
-        self.aware.rules()
+        let (_, aware) = pipeline::make_aware(graph, split, settings, &indices, progress)?;
+        Ok(Quantized { aware })
     }
 
     /// The trained graph in float, to be prepared for another width.

@@ -13,10 +13,20 @@ use super::{TrainJob, run};
 use crate::{Error, Progress};
 
 /// Epochs at one width.
+#[derive(Clone)]
 pub(super) struct Stage {
     pub(super) quantize: Option<AwareSettings>,
     pub(super) settings: TrainSettings,
     pub(super) checkpoint: PathBuf,
+}
+
+impl Stage {
+    /// The stage when so many steps of all were made before it.
+    fn after(&self, steps: u64) -> Stage {
+        let mut stage = self.clone();
+        stage.settings.max_steps = self.settings.max_steps.map(|most| most.saturating_sub(steps));
+        stage
+    }
 }
 
 /// What all stages came to.
@@ -33,11 +43,13 @@ pub(super) struct Course {
 
 /// The stages of a job; the last one has the widths that were asked for.
 pub(super) fn stages(job: &TrainJob) -> Result<Vec<Stage>, Error> {
-    let before: usize = job.progressive.iter().map(|(_, epochs)| epochs).sum();
-    let last = job.settings.epochs.checked_sub(before).filter(|left| *left > 0);
+    let add = |sum: usize, (_, epochs): &(u32, usize)| sum.checked_add(*epochs);
+    let before = job.progressive.iter().try_fold(0, add);
+    let last = before.and_then(|before| job.settings.epochs.checked_sub(before));
+    let last = last.filter(|left| *left > 0 || job.progressive.is_empty());
     let last = last.ok_or_else(|| Error::Usage {
         message: format!(
-            "{before} of {} epochs are for other widths, which leaves none for the last",
+            "epochs at other widths leave none of {} for the last width",
             job.settings.epochs
         ),
         hint: "raise --epochs or shorten --progressive".to_owned(),
@@ -107,9 +119,12 @@ pub(super) fn course(
         let start = quantized
             .as_ref()
             .map_or(&graph, |quantized| &quantized.aware.graph);
-        let rules = quantized.as_ref().map_or(Vec::new(), Quantized::rules);
+        let rules = quantized
+            .as_ref()
+            .map_or(Vec::new(), |quantized| quantized.aware.rules());
         watcher.begin(stage, all.as_ref());
-        let trained = run(job, stage, start, split, &rules, &mut watcher)?;
+        let done = all.as_ref().map_or(0, |trained| trained.steps);
+        let trained = run(job, &stage.after(done), start, split, &rules, &mut watcher)?;
         progress.finish();
         (graph, count) = match quantized {
             Some(quantized) if index + 1 < stages.len() => (quantized.strip(trained.graph.clone())?, 0),

@@ -55,6 +55,7 @@ impl Algorithm for Distill {
             seed: calibration.seed,
             ..TrainSettings::default()
         };
+        (calibration.progress)(0, steps);
         let mut teller = Teller(calibration.progress);
         let trained = train(
             &aware.graph,

@@ -1,5 +1,6 @@
 //! The products of a network with quantizers whose weights can be solved for.
 
+use bantam_graph::ops::Binary;
 use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
 
 use crate::quantize::aware::{Aware, Grid, QuantizerKind};
@@ -19,7 +20,10 @@ pub(super) struct Layer {
     pub(super) mean: Option<Mean>,
     /// Whether scales differ from channel to channel.
     pub(super) per_channel: bool,
+    /// Codes; the zero point is that of the first channel.
     pub(super) grid: Grid,
+    /// Of each channel, or one for all.
+    pub(super) zero_points: Vec<f32>,
     /// How the weight lies.
     pub(super) layout: Layout,
 }
@@ -27,7 +31,7 @@ pub(super) struct Layer {
 /// A constant that moves the means of the outputs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mean {
-    /// The product's own bias.
+    /// The product's own bias, or one that is added behind it.
     Bias(ValueId),
     /// The running mean of the BatchNormalization behind it.
     Running(ValueId),
@@ -71,14 +75,13 @@ fn layer(
     };
     let (weight, scale) = (quantizer.input(0)?, quantizer.input(1)?);
     let alone = |value: ValueId| consumers[value.index()].len() == 1;
-    let zero_point = graph.constant_input(quantizer, 2)?.to_f32().ok()?;
-    let same = zero_point.windows(2).all(|pair| pair[0] == pair[1]);
+    let zero_points = graph.constant_input(quantizer, 2)?.to_f32().ok()?;
     let known = aware
         .quantizers
         .iter()
         .any(|it| it.node == quantizer.name && matches!(it.kind, QuantizerKind::Weight { .. }));
     let constant = graph.constant(weight).is_some() && graph.constant(scale).is_some();
-    if !(known && same && constant && alone(weight) && alone(scale) && alone(rounded)) {
+    if !(known && constant && alone(weight) && alone(scale) && alone(rounded)) {
         return None;
     }
     Some(Layer {
@@ -87,29 +90,42 @@ fn layer(
         input,
         weight,
         scale,
-        mean: mean(graph, node, consumers),
+        mean: mean(graph, node, layout, consumers),
         per_channel: op.axis.is_some(),
         grid: Grid {
             low: op.low,
             high: op.high,
-            zero_point: *zero_point.first()?,
+            zero_point: *zero_points.first()?,
         },
+        zero_points,
         layout,
     })
 }
 
-/// What moves the means of a product's outputs, if it alone does.
-fn mean(graph: &Graph, node: &Node, consumers: &[Vec<(NodeId, usize)>]) -> Option<Mean> {
-    let own = |value: &ValueId| graph.constant(*value).is_some() && consumers[value.index()].len() == 1;
+/// What moves the means of a product's outputs, if it alone does, with a number for each channel.
+fn mean(graph: &Graph, node: &Node, layout: Layout, consumers: &[Vec<(NodeId, usize)>]) -> Option<Mean> {
+    let weight = graph.value(node.input(1)?).ty.shape()?;
+    let channels = match layout {
+        Layout::Rows => weight.first()?,
+        Layout::Columns => weight.last()?,
+    };
+    let own = |value: &ValueId| {
+        let tensor = graph.constant(*value);
+        consumers[value.index()].len() == 1 && tensor.map(|tensor| tensor.len()) == channels.known()
+    };
     if let Some(bias) = node.input(2) {
         return Some(bias).filter(own).map(Mean::Bias);
     }
-    let [(reader, 0)] = consumers[node.output(0)?.index()][..] else {
+    let [(reader, position)] = consumers[node.output(0)?.index()][..] else {
         return None;
     };
     let reader = graph.node(reader);
-    match &reader.op {
-        Op::BatchNormalization(_) => reader.input(3).filter(own).map(Mean::Running),
+    match (&reader.op, &node.op) {
+        (Op::BatchNormalization(_), _) => reader.input(3).filter(own).map(Mean::Running),
+        (Op::Binary(Binary::Add), Op::MatMul(_)) => {
+            let bias = reader.input(1 - position).filter(own)?;
+            (graph.constant(bias)?.rank() == 1).then_some(Mean::Bias(bias))
+        }
         _ => None,
     }
 }

@@ -11,8 +11,8 @@ use super::LayerwiseError;
 /// Most rows that the moments of a layer are taken from; where there are more, a random share of each batch is.
 const MOST_ROWS: usize = 1 << 16;
 
-/// Moments of one group of channels, with quantized inputs `x` and those of the float network `y`; the second ones are those of
-/// what is left without the means.
+/// Moments of one group of channels, with quantized inputs `x` and those of the float network `y`; the second ones are around
+/// the means, or around zero.
 pub(super) struct Moments {
     pub(super) depth: usize,
     /// Mean of `x`.
@@ -72,7 +72,7 @@ pub(super) fn moments(
     weight: &[usize],
     depth: usize,
     (inputs, float): (&[Tensor], Option<&[Tensor]>),
-    seed: u64,
+    (around_means, seed): (bool, u64),
 ) -> Result<Vec<Moments>, LayerwiseError> {
     let groups = match &node.op {
         Op::Conv(conv) => usize::try_from(conv.group).unwrap_or(1).max(1),
@@ -100,7 +100,7 @@ pub(super) fn moments(
             sums.add(&gather(x, &values)?, float.as_deref());
         }
     }
-    Ok(sums.into_iter().map(Sums::moments).collect())
+    Ok(sums.into_iter().map(|sums| sums.moments(around_means)).collect())
 }
 
 fn rows<'a>(
@@ -168,12 +168,15 @@ impl Sums {
         }
     }
 
-    /// Means, the second ones around the first.
-    fn moments(self) -> Moments {
+    /// Means, the second ones around the first or around zero.
+    fn moments(self, around_means: bool) -> Moments {
         let (count, depth) = (self.count.max(1) as f64, self.depth);
         let mean = |sums: Vec<f64>| sums.into_iter().map(|sum| sum / count).collect::<Vec<f64>>();
         let (x, second) = (mean(self.x), mean(self.second));
         let central = |mut products: Vec<f64>, left: &[f64]| {
+            if !around_means {
+                return products;
+            }
             for (row, left) in products.chunks_exact_mut(depth.max(1)).zip(left) {
                 row.iter_mut()
                     .zip(&x)

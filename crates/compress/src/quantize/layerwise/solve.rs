@@ -10,7 +10,7 @@ use super::moments::{Moments, moments};
 use super::rounding::{Metric, Rounded};
 use super::walk::Walk;
 use super::{Algorithm, Calibration, LayerwiseError};
-use crate::quantize::aware::Aware;
+use crate::quantize::aware::{Aware, Grid};
 
 /// Rounds weight after weight, each making up for the errors before it (Frantar et al. 2023), the weights with the largest
 /// inputs first.
@@ -63,7 +63,10 @@ impl Algorithm for Solver {
         for (index, layer) in layers.iter().enumerate() {
             (calibration.progress)(index, layers.len());
             quantized.advance(&aware.graph, layer.product.index())?;
-            let x = quantized.get(layer.input).unwrap_or_default();
+            // What depends on constants alone keeps its nearest codes.
+            let Some(x) = quantized.get(layer.input) else {
+                continue;
+            };
             let y = match self.least_squares {
                 true => Some(self.float_inputs(aware, calibration, layer, &mut float)?),
                 false => None,
@@ -107,79 +110,106 @@ impl Solver {
         seed: u64,
     ) -> Result<(), LayerwiseError> {
         let graph = &aware.graph;
-        let Some((rows, depth)) = rows_of(graph, layer) else {
+        let rows = rows_of(graph, layer).filter(|(rows, depth)| *depth > 0 && !rows.is_empty());
+        let (Some((rows, depth)), Some(weight)) = (rows, graph.constant(layer.weight)) else {
             return Ok(());
         };
-        let shape = graph
-            .constant(layer.weight)
-            .map_or(Vec::new(), |tensor| tensor.shape().to_vec());
-        let node = graph.node(layer.product);
-        let moments = moments(node, &shape, depth, inputs, seed)?;
+        let shape = weight.shape().to_vec();
+        let corrects_means = self.least_squares && layer.mean.is_some();
+        let moments = moments(
+            graph.node(layer.product),
+            &shape,
+            depth,
+            inputs,
+            (corrects_means, seed),
+        )?;
         let scales = graph
             .constant(layer.scale)
             .map_or(Ok(Vec::new()), Tensor::to_f32)?;
-        let channels = rows.len() / depth.max(1);
-        let of_group = channels / moments.len().max(1);
-        let (mut solved, mut new_scales, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+        let solved = self.channels(layer, (&rows, depth), &scales, &moments)?;
+        let graph = &mut aware.graph;
+        if corrects_means {
+            let of_group = solved.len() / moments.len().max(1);
+            let changes =
+                (rows.chunks_exact(depth.max(1)).zip(&solved).enumerate()).map(|(channel, (row, solved))| {
+                    change_of_mean(&moments[channel / of_group.max(1)], row, &solved.values)
+                });
+            let changes: Vec<f64> = changes.collect();
+            shift(graph, layer, &changes)?;
+        }
+        if layer.per_channel {
+            let scales: Vec<f32> = solved.iter().map(|channel| channel.scale).collect();
+            graph.values[layer.scale.index()].initializer = Some(Tensor::from_vec1(&scales));
+        }
+        let rows = solved.into_iter().flat_map(|channel| channel.values).collect();
+        let weight = Tensor::from_slice(&shape, &as_stored(layer, rows, depth))?;
+        graph.values[layer.weight.index()].initializer = Some(weight);
+        Ok(())
+    }
+
+    /// Rounds all channels.
+    fn channels(
+        &self,
+        layer: &Layer,
+        (rows, depth): (&[f32], usize),
+        scales: &[f32],
+        moments: &[Moments],
+    ) -> Result<Vec<Channel>, LayerwiseError> {
+        let of_group = rows.len() / depth.max(1) / moments.len().max(1);
+        let mut channels = Vec::new();
         for (group, moments) in moments.iter().enumerate() {
             let metric = self.metric(moments).ok_or_else(|| LayerwiseError::NotFinite {
                 layer: layer.name.clone(),
             })?;
-            let rows = &rows[group * of_group * depth..(group + 1) * of_group * depth];
-            let targets = self.targets(moments, rows);
-            let done: Vec<(Vec<f32>, f32)> = (targets.par_chunks_exact(depth).enumerate())
-                .map(|(channel, target)| {
-                    let scale = scales[if scales.len() == 1 {
-                        0
-                    } else {
-                        group * of_group + channel
-                    }];
-                    let target = metric.ordered(target);
-                    let rounded = self.row(&metric, &target, layer, scale);
-                    let values: Vec<f32> = rounded.levels.iter().map(|level| level * rounded.scale).collect();
-                    (metric.restored(&values), rounded.scale)
-                })
-                .collect();
-            for ((values, scale), row) in done.into_iter().zip(rows.chunks_exact(depth)) {
-                changes.push(change_of_mean(moments, row, &values));
-                new_scales.push(scale);
-                solved.extend(values);
-            }
+            let first = group * of_group;
+            let targets = self.targets(moments, &rows[first * depth..(first + of_group) * depth]);
+            let solve = |(channel, target): (usize, &[f32])| {
+                let of = |numbers: &[f32]| numbers[if numbers.len() == 1 { 0 } else { first + channel }];
+                let grid = Grid {
+                    zero_point: of(&layer.zero_points),
+                    ..layer.grid
+                };
+                let rounded = self.row(
+                    &metric,
+                    &metric.ordered(target),
+                    (&grid, layer.per_channel),
+                    of(scales),
+                );
+                let values: Vec<f32> = rounded.levels.iter().map(|level| level * rounded.scale).collect();
+                Channel {
+                    values: metric.restored(&values),
+                    scale: rounded.scale,
+                }
+            };
+            channels.par_extend(targets.par_chunks_exact(depth).enumerate().map(solve));
         }
-        let graph = &mut aware.graph;
-        let weight = as_stored(layer, solved, depth);
-        graph.values[layer.weight.index()].initializer = Some(Tensor::from_slice(&shape, &weight)?);
-        if layer.per_channel {
-            graph.values[layer.scale.index()].initializer = Some(Tensor::from_vec1(&new_scales));
-        }
-        if self.least_squares {
-            shift(graph, layer, &changes)?;
-        }
-        Ok(())
+        Ok(channels)
     }
 
     /// The metric of a group, its damping raised until it can be factored; `None` if it never can.
     fn metric(&self, moments: &Moments) -> Option<Metric> {
         let depth = moments.depth;
-        let with_means = |row: usize, column: usize| match self.least_squares {
-            true => 0.0,
-            false => moments.mean[row] * moments.mean[column],
-        };
-        let second =
-            |row: usize, column: usize| moments.second[row * depth + column] + with_means(row, column);
-        let diagonal: Vec<f64> = (0..depth).map(|index| second(index, index)).collect();
+        let diagonal: Vec<f64> = (0..depth)
+            .map(|index| moments.second[index * depth + index])
+            .collect();
         let mean = diagonal.iter().sum::<f64>() / depth.max(1) as f64;
         if !mean.is_finite() {
             return None;
         }
+        // In units of the mean, so that neither tiny nor huge inputs leave the range of f32; inputs that never vary weigh all
+        // weights alike.
+        let unit = if mean > f64::MIN_POSITIVE { mean } else { 1.0 };
         let mut order: Vec<usize> = (0..depth).collect();
         order.sort_by(|a, b| diagonal[*a].total_cmp(&diagonal[*b]));
-        let mut damping = self.damping * mean.max(f64::MIN_POSITIVE);
-        for _ in 0..ATTEMPTS {
-            let mut damped: Vec<f64> = order
+        let ordered = order.iter().flat_map(|row| {
+            order
                 .iter()
-                .flat_map(|row| order.iter().map(|column| second(*row, *column)))
-                .collect();
+                .map(|column| moments.second[*row * depth + *column] / unit)
+        });
+        let ordered: Vec<f64> = ordered.collect();
+        let mut damping = self.damping;
+        for _ in 0..ATTEMPTS {
+            let mut damped = ordered.clone();
             (0..depth).for_each(|index| damped[index * depth + index] += damping);
             let mut factor = damped.clone();
             if cholesky(&mut factor, depth) {
@@ -229,24 +259,30 @@ impl Solver {
     }
 
     /// Rounds one channel.
-    fn row(&self, metric: &Metric, target: &[f32], layer: &Layer, scale: f32) -> Rounded {
-        let first = metric.round(target, &layer.grid, scale);
+    fn row(
+        &self,
+        metric: &Metric,
+        target: &[f32],
+        (grid, per_channel): (&Grid, bool),
+        scale: f32,
+    ) -> Rounded {
+        let first = metric.round(target, grid, scale);
         if !self.least_squares {
             return first;
         }
         let tried = (1..SCALES).map(|step| scale * (0.5 + 0.7 * step as f32 / SCALES as f32));
-        let scales: Vec<f32> = match layer.per_channel {
+        let scales: Vec<f32> = match per_channel {
             true => tried.collect(),
             false => Vec::new(),
         };
         let mut best = first;
         for scale in scales {
-            let rounded = metric.round(target, &layer.grid, scale);
+            let rounded = metric.round(target, grid, scale);
             if rounded.error < best.error {
                 best = rounded;
             }
         }
-        metric.descend(target, &layer.grid, &mut best, (ROUNDS, layer.per_channel));
+        metric.descend(target, grid, &mut best, (ROUNDS, per_channel));
         best
     }
 }
@@ -271,6 +307,12 @@ fn shift(graph: &mut Graph, layer: &Layer, changes: &[f64]) -> Result<(), Layerw
         graph.values[value.index()].initializer = Some(shifted);
     }
     Ok(())
+}
+
+/// A rounded output channel.
+struct Channel {
+    values: Vec<f32>,
+    scale: f32,
 }
 
 /// What the rounding of a row and the quantization of its inputs take from the mean of its outputs.
