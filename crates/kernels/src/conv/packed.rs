@@ -215,13 +215,22 @@ impl PackedConvolution {
     }
 
     fn winograd<T: Data>(&self, weights: &[f32]) -> &Winograd<T> {
-        (T::arranged(self).winograd).get_or_init(|| Winograd::new(self.isa, weights, &self.shape, &self.bias))
+        (T::arranged(self).winograd)
+            .get_or_init(|| Winograd::new(T::isa(self.isa), weights, &self.shape, &self.bias))
     }
 
     fn dense<T: Data>(&self, weights: &[f32]) -> &Dense<T> {
         let (shape, groups) = (&self.shape, self.groups);
-        (T::arranged(self).dense)
-            .get_or_init(|| Dense::new(self.isa, weights, shape, groups, self.dilation, &self.bias))
+        (T::arranged(self).dense).get_or_init(|| {
+            Dense::new(
+                T::isa(self.isa),
+                weights,
+                shape,
+                groups,
+                self.dilation,
+                &self.bias,
+            )
+        })
     }
 
     /// `y = activation(clamp(x * weights + bias + residual))`. The weights are always the same ones; they are looked at
@@ -309,7 +318,7 @@ impl PackedConvolution {
         if let Residual::Values(values) = epilogue.residual {
             assert_eq!(values.len(), y.len(), "a residual for each output");
         }
-        let isa = self.isa;
+        let isa = T::isa(self.isa);
         match self.form(geometry) {
             Form::Winograd if geometry.channels.is_multiple_of(T::DEPTH) => {
                 self.winograd::<T>(weights).run(isa, geometry, x, epilogue, y);

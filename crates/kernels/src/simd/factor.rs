@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{Kernel, Simd};
+use super::{Kernel, Portable, Simd};
 use crate::Isa;
 use crate::scratch;
 use crate::stored::Stored;
@@ -12,7 +12,10 @@ pub(crate) trait Factor: Stored + scratch::Element {
     /// Elements of a lane, whose products go to the same sum.
     const DEPTH: usize;
 
-    /// Runs a kernel with an instruction set, or with the widest that the CPU has if that is narrower.
+    /// The instruction set whose kernels multiply such factors where `isa` is wanted.
+    fn isa(isa: Isa) -> Isa;
+
+    /// Runs a kernel with the instruction set of [`Factor::isa`].
     fn run<K: ProductKernel<Self>>(isa: Isa, kernel: K);
 }
 
@@ -97,63 +100,69 @@ impl<S: Simd> Operand<S> for Plain {
 impl Factor for f32 {
     const DEPTH: usize = 1;
 
+    fn isa(isa: Isa) -> Isa {
+        isa.or_narrower()
+    }
+
     fn run<K: ProductKernel<f32>>(isa: Isa, kernel: K) {
-        super::run(isa, With::<f32, Plain, K>::new(kernel));
+        super::run(isa, Single(kernel));
     }
 }
 
-/// BF16 in plain code: what CPUs without instructions for it use.
+/// BF16 in plain code: what CPUs without instructions for it use, and what those instructions are tested against. It is
+/// compiled for no other instruction set, since `f32` is faster on all of them.
 pub(crate) struct Emulated;
 
-/// The most lanes that a vector has.
-const LANES: usize = 16;
+type Vector = <Portable as Simd>::V;
+const LANES: usize = Portable::LANES;
 
-impl<S: Simd> Operand<S> for Emulated {
+impl Operand<Portable> for Emulated {
+    // Functions of their own: inlined in every tile they would take the compiler minutes.
     type Element = bf16;
     /// First and second factors.
-    type V = [S::V; 2];
+    type V = [Vector; 2];
 
-    #[inline(always)]
-    unsafe fn splat(from: *const bf16) -> [S::V; 2] {
-        // SAFETY: the caller's promise, here and below; no vector has more than `LANES` lanes.
-        unsafe { [0, 1].map(|at| S::splat((*from.add(at)).widened())) }
+    #[inline(never)]
+    unsafe fn splat(from: *const bf16) -> [Vector; 2] {
+        // SAFETY: the caller's promise, here and below.
+        unsafe { [0, 1].map(|at| Portable::splat((*from.add(at)).widened())) }
     }
-    #[inline(always)]
-    unsafe fn load(from: *const bf16) -> [S::V; 2] {
+    #[inline(never)]
+    unsafe fn load(from: *const bf16) -> [Vector; 2] {
         let mut values = [[0.0; LANES]; 2];
-        for lane in 0..S::LANES {
+        for lane in 0..LANES {
             for (at, values) in values.iter_mut().enumerate() {
                 values[lane] = unsafe { (*from.add(2 * lane + at)).widened() };
             }
         }
-        unsafe { values.map(|values| S::load(values.as_ptr())) }
+        unsafe { values.map(|values| Portable::load(values.as_ptr())) }
     }
-    #[inline(always)]
-    unsafe fn multiply_add(a: [S::V; 2], b: [S::V; 2], sum: S::V) -> S::V {
-        unsafe { S::multiply_add(a[0], b[0], S::multiply_add(a[1], b[1], sum)) }
+    #[inline(never)]
+    unsafe fn multiply_add(a: [Vector; 2], b: [Vector; 2], sum: Vector) -> Vector {
+        unsafe { Portable::multiply_add(a[0], b[0], Portable::multiply_add(a[1], b[1], sum)) }
     }
-    #[inline(always)]
-    unsafe fn widen(from: *const bf16, count: usize) -> S::V {
+    #[inline(never)]
+    unsafe fn widen(from: *const bf16, count: usize) -> Vector {
         let mut values = [0.0; LANES];
-        for (lane, value) in values.iter_mut().enumerate().take(count.min(S::LANES)) {
+        for (lane, value) in values.iter_mut().enumerate().take(count.min(LANES)) {
             *value = unsafe { (*from.add(lane)).widened() };
         }
-        unsafe { S::load(values.as_ptr()) }
+        unsafe { Portable::load(values.as_ptr()) }
     }
-    #[inline(always)]
-    unsafe fn store(to: *mut bf16, value: S::V, count: usize) {
+    #[inline(never)]
+    unsafe fn store(to: *mut bf16, value: Vector, count: usize) {
         let mut values = [0.0; LANES];
-        unsafe { S::store(values.as_mut_ptr(), value) };
-        for (lane, value) in values.into_iter().enumerate().take(count.min(S::LANES)) {
+        unsafe { Portable::store(values.as_mut_ptr(), value) };
+        for (lane, value) in values.into_iter().enumerate().take(count.min(LANES)) {
             unsafe { *to.add(lane) = bf16::rounded(value) };
         }
     }
-    #[inline(always)]
-    unsafe fn store_joined(to: *mut bf16, values: [S::V; 2], count: usize) {
+    #[inline(never)]
+    unsafe fn store_joined(to: *mut bf16, values: [Vector; 2], count: usize) {
         for (at, value) in values.into_iter().enumerate() {
             let mut values = [0.0; LANES];
-            unsafe { S::store(values.as_mut_ptr(), value) };
-            for (lane, value) in values.into_iter().enumerate().take(count.min(S::LANES)) {
+            unsafe { Portable::store(values.as_mut_ptr(), value) };
+            for (lane, value) in values.into_iter().enumerate().take(count.min(LANES)) {
                 unsafe { *to.add(2 * lane + at) = bf16::rounded(value) };
             }
         }
@@ -163,42 +172,29 @@ impl<S: Simd> Operand<S> for Emulated {
 impl Factor for bf16 {
     const DEPTH: usize = 2;
 
-    fn run<K: ProductKernel<bf16>>(isa: Isa, kernel: K) {
+    fn isa(isa: Isa) -> Isa {
         let isa = isa.or_narrower();
+        if isa.multiplies_bf16() { isa } else { Isa::Scalar }
+    }
+
+    fn run<K: ProductKernel<bf16>>(isa: Isa, kernel: K) {
         #[cfg(target_arch = "x86_64")]
-        if isa.multiplies_bf16() {
+        if isa.or_narrower().multiplies_bf16() {
             // SAFETY: the CPU has the instruction set.
             return unsafe { super::x86::run_avx512_bf16(kernel) };
         }
-        super::run(isa, With::<bf16, Emulated, K>::new(kernel));
+        // SAFETY: every CPU has what it takes.
+        unsafe { kernel.run::<Portable, Emulated>() }
     }
 }
 
-/// A kernel with the operands that it is to use.
-struct With<T, O, K> {
-    kernel: K,
-    operands: std::marker::PhantomData<(T, O)>,
-}
+/// A kernel of `f32` for any instruction set.
+struct Single<K>(K);
 
-impl<T, O, K> With<T, O, K> {
-    fn new(kernel: K) -> Self {
-        let operands = std::marker::PhantomData;
-        With { kernel, operands }
-    }
-}
-
-impl<K: ProductKernel<f32>> Kernel for With<f32, Plain, K> {
+impl<K: ProductKernel<f32>> Kernel for Single<K> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's promise.
-        unsafe { self.kernel.run::<S, Plain>() }
-    }
-}
-
-impl<K: ProductKernel<bf16>> Kernel for With<bf16, Emulated, K> {
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.kernel.run::<S, Emulated>() }
+        unsafe { self.0.run::<S, Plain>() }
     }
 }

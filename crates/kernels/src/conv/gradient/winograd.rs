@@ -45,6 +45,7 @@ pub(super) fn weight<T: Factor>(
     write: Write,
     dw: &mut [f32],
 ) {
+    let isa = T::isa(isa);
     let shape = [geometry.out_channels, geometry.channels, 1];
     let blocks = Blocks::new(&shape, 1, 1, isa.lanes(), 1);
     let position_len = blocks.vectors() * blocks.vector_len();
