@@ -42,6 +42,7 @@ def rows_of(network):
     rows += [Row(network, "bantam", "float")]
     rows += [Row(network, "torch", "bf16 autocast, channels last", (*last, "--bf16"))]
     if network == "resnet20":
+        rows += [Row(network, "bantam", "bf16", ("--precision", "bf16"))]
         rows += [Row(network, "torch", "forward only, channels last", (*last, "--forward"))]
         for bits in (8, 4, 2):
             name = f"W{bits}A{bits}"

@@ -1,7 +1,7 @@
 //! Where the time of a training step goes: cross-entropy of the first output (the sum of its squares, if it is no list of
 //! scores), gradients of all weights, random data.
 //!
-//!     cargo run --release -p bantam --example training_profile -- MODEL.onnx [BATCH] [STEPS]
+//!     cargo run --release -p bantam --example training_profile -- MODEL.onnx [BATCH] [STEPS] [bf16]
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
@@ -21,11 +21,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = arguments.next().ok_or("give an ONNX file")?;
     let batch = arguments.next().map_or(Ok(128), |count| count.parse())?;
     let steps = arguments.next().map_or(Ok(10), |count| count.parse())?;
+    let bf16 = arguments.next().as_deref() == Some("bf16");
     let mut graph = pipeline::inline(&pipeline::load(Path::new(&model))?)?
         .into_owned()
         .graph;
     let inputs = inputs(&mut graph, batch)?;
-    let program = step(&mut graph)?;
+    let program = step(&mut graph, bf16)?;
     let named: Vec<(&str, Tensor)> = inputs
         .iter()
         .map(|(name, tensor)| (name.as_str(), tensor.clone()))
@@ -95,7 +96,7 @@ fn inputs(graph: &mut Graph, batch: usize) -> Result<Vec<(String, Tensor)>, Box<
     Ok(inputs)
 }
 
-fn step(graph: &mut Graph) -> Result<Program, Box<dyn std::error::Error>> {
+fn step(graph: &mut Graph, bf16: bool) -> Result<Program, Box<dyn std::error::Error>> {
     infer_shapes(graph, &InferOptions::default())?;
     let logits = *graph.outputs.first().ok_or("no output")?;
     let loss = loss(graph, logits);
@@ -107,7 +108,11 @@ fn step(graph: &mut Graph) -> Result<Program, Box<dyn std::error::Error>> {
     step.graph
         .outputs
         .extend(training.running.iter().map(|(_, updated)| updated));
-    Ok(compile(&step.graph, &CompileOptions::default())?)
+    let options = CompileOptions {
+        bf16,
+        ..CompileOptions::default()
+    };
+    Ok(compile(&step.graph, &options)?)
 }
 
 fn loss(graph: &mut Graph, output: ValueId) -> ValueId {

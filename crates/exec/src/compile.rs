@@ -8,7 +8,7 @@ use bantam_tensor::Tensor;
 use crate::operator::{Reads, Site, prepare};
 use crate::program::Program;
 use crate::step::Step;
-use crate::{CompileError, batchwise, fold_constants, fuse, fuse_quantized, layout, tables};
+use crate::{CompileError, batchwise, bf16, fold_constants, fuse, fuse_quantized, layout, tables};
 
 /// What a program is for.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,9 @@ pub struct CompileOptions {
     /// Those of them whose dimension 1 may come behind the others, which saves moving their elements:
     /// [`Program::has_channels_last`] tells which do.
     pub in_any_order: HashSet<ValueId>,
+    /// Values between convolutions, batch normalization and their gradients are kept in BF16, and convolutions multiply
+    /// factors of BF16, with sums in `f32`. Only where nothing is observed.
+    pub bf16: bool,
 }
 
 /// Compiles a graph, whose functions are inlined and whose nodes are in topological order.
@@ -39,6 +42,10 @@ pub(crate) fn compile_with_captures(
     fold_constants::fold(&mut folded, |op| !matches!(op, Op::DequantizeLinear(_)));
     let fused = fuse_quantized::fuse(&folded, &options.observed);
     let laid_out = layout::choose(fused, &options.observed, &options.in_any_order);
+    let laid_out = match options.bf16 && options.observed.is_empty() {
+        true => bf16::store(laid_out),
+        false => laid_out,
+    };
     let graph = laid_out.graph.as_ref();
     let observed: HashSet<ValueId> = options
         .observed

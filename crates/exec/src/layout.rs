@@ -12,7 +12,8 @@ use std::collections::{HashMap, HashSet};
 use bantam_graph::ops::{Transpose, Unary};
 use bantam_graph::{Graph, Node, NodeId, Op, Value, ValueId, ValueType};
 
-use rules::{data_inputs, data_outputs, enters, is_pairwise, rank_of_anchor};
+pub(crate) use rules::{data_inputs, data_outputs};
+use rules::{enters, is_pairwise, rank_of_anchor};
 
 /// The order of dimensions that moves the channels from second to last.
 pub(crate) fn to_channels_last(rank: usize) -> Vec<usize> {

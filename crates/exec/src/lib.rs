@@ -5,6 +5,7 @@
 //! they exist, after which their memory is reused.
 
 mod batchwise;
+mod bf16;
 mod compile;
 mod context;
 mod error;

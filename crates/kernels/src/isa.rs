@@ -55,6 +55,14 @@ impl Isa {
         self.min(Isa::widest())
     }
 
+    /// Whether the CPU multiplies pairs of BF16 numbers (AVX-512 BF16) and kernels for this instruction set use that.
+    pub fn multiplies_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Isa::Avx512 && std::arch::is_x86_feature_detected!("avx512bf16");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     #[cfg(target_arch = "x86_64")]
     fn widest() -> Isa {
         use std::arch::is_x86_feature_detected as has;

@@ -38,6 +38,7 @@ pub mod sample;
 mod scratch;
 mod simd;
 pub mod softmax;
+pub mod stored;
 pub mod training;
 mod vectorize;
 

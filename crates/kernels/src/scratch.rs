@@ -22,7 +22,7 @@ macro_rules! elements {
         }
     )*};
 }
-elements!(f32, u8, i16, i32);
+elements!(f32, u8, i16, i32, half::bf16);
 
 /// Elements with unspecified values, which go back to the thread's store when they are dropped.
 pub(crate) struct Scratch<T: Element> {

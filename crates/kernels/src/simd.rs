@@ -1,9 +1,11 @@
 //! [`Simd`]: vectors of `f32` in one form for every instruction set, and [`run`], which picks the form.
 
+mod factor;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use crate::Isa;
+pub(crate) use factor::{Factor, Operand, Plain, ProductKernel};
 
 /// Operations on one vector of `f32`. All are `#[inline(always)]`, so that they become instructions of the function
 /// that [`run`] compiles for the instruction set.

@@ -72,6 +72,9 @@ pub(crate) struct Train {
     /// Stop after so many epochs without a better validation score
     #[arg(long)]
     pub(crate) patience: Option<usize>,
+    /// What values and products of a step are rounded to: float32 or bf16 (with weights and sums in float32)
+    #[arg(long, default_value = "float32")]
+    pub(crate) precision: String,
     /// Most memory of a step, as 512MB or 2GB; parts of the forward pass run twice where that is needed
     #[arg(long, value_parser = bytes)]
     pub(crate) memory_limit: Option<u64>,

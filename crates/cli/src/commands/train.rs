@@ -4,7 +4,7 @@ use bantam::Error;
 use bantam::compress::quantize::aware::{
     ActivationMapping, AwareSettings, BatchNormalizationMode, InitialScale, ScaleTraining, WeightMapping,
 };
-use bantam::compress::train::{Distillation, Loss, Optimizer, Schedule, TrainSettings};
+use bantam::compress::train::{Distillation, Loss, Optimizer, Precision, Schedule, TrainSettings};
 use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::jobs::{self, TrainJob, TrainReport};
 
@@ -14,7 +14,14 @@ use crate::progress::Bars;
 use crate::{commands, output};
 
 pub(crate) fn run(arguments: &Train) -> Result<(), Error> {
-    let report = jobs::train(&job(arguments)?, &Bars::new())?;
+    let job = job(arguments)?;
+    if !job.settings.precision.is_native() {
+        output::talk(
+            "this CPU has no instructions for BF16 (AVX-512 BF16): products are computed by plain code\n\
+             hint: --precision float32 is faster here",
+        );
+    }
+    let report = jobs::train(&job, &Bars::new())?;
     if arguments.files.json {
         return output::json(&report);
     }
@@ -124,6 +131,7 @@ fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
         validation: arguments.validation,
         patience: arguments.patience,
         distillation,
+        precision: by_name("precision", &arguments.precision, Precision::ALL)?,
         memory_limit: arguments.memory_limit,
         seed: arguments.seed,
     })

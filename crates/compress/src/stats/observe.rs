@@ -86,6 +86,7 @@ pub fn observe(
         &CompileOptions {
             observed: found.keys().copied().collect(),
             in_any_order: in_any_order.map(|(value, _)| *value).collect(),
+            bf16: false,
         },
     )?;
     let empty = found.clone();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Loss, Optimizer, Schedule};
+use super::{Loss, Optimizer, Precision, Schedule};
 
 /// Settings of training. Their words are those of recipes and of the command line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub struct TrainSettings {
     pub patience: Option<usize>,
     /// Learning from another network.
     pub distillation: Option<Distillation>,
+    /// What values and products of a step are rounded to.
+    pub precision: Precision,
     /// Most bytes of a step; parts of the forward pass run twice where that is needed.
     pub memory_limit: Option<u64>,
     /// Chooses the order of samples and how they are changed.
@@ -82,6 +84,7 @@ impl Default for TrainSettings {
             validation: 0.0,
             patience: None,
             distillation: None,
+            precision: Precision::Float32,
             memory_limit: None,
             seed: 0,
         }

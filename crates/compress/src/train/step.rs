@@ -9,7 +9,7 @@ use bantam_tensor::{Batch, DType, Tensor};
 
 use super::loss::{LABELS, Losses, TEACHER, add_feature, append, with_batch};
 use super::state::State;
-use super::{Parameter, TrainError, TrainSettings};
+use super::{Parameter, Precision, TrainError, TrainSettings};
 
 /// What a step is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -162,8 +162,12 @@ impl Plan<'_> {
             (step, segments) = (smaller.graph, smaller.segments);
         }
         let name = |value: ValueId| step.value(value).name.clone();
+        let options = CompileOptions {
+            bf16: self.settings.precision == Precision::Bf16 && mode != Mode::Evaluate,
+            ..CompileOptions::default()
+        };
         Ok(Step {
-            program: compile(&step, &CompileOptions::default())?,
+            program: compile(&step, &options)?,
             labels: labels
                 .then(|| step.value_by_name(LABELS))
                 .flatten()
@@ -281,6 +285,7 @@ impl Step {
         let options = CompileOptions {
             observed: observed.iter().copied().collect(),
             in_any_order: observed.iter().copied().collect(),
+            bf16: false,
         };
         let program = compile(&self.graph, &options).ok()?;
         let found = std::sync::Mutex::new(None);

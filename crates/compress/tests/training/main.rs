@@ -3,8 +3,8 @@
 mod support;
 
 use bantam_compress::train::{
-    Checkpoint, Distillation, EpochReport, Loss, Observer, Optimizer, ParameterRule, Schedule, StepReport,
-    TrainError, TrainSettings, Trained, parameters, train,
+    Checkpoint, Distillation, EpochReport, Loss, Observer, Optimizer, ParameterRule, Precision, Schedule,
+    StepReport, TrainError, TrainSettings, Trained, parameters, train,
 };
 use bantam_graph::{Graph, Op};
 use support::{Bars, network, wide_network};
@@ -409,4 +409,25 @@ fn settings_that_make_no_sense_are_refused() {
     graph.outputs.clear();
     let error = run(&graph, &samples, &settings()).err().unwrap();
     assert!(matches!(error, TrainError::NoOutput), "{error}");
+}
+
+#[test]
+fn bf16_learns_as_much_whatever_the_number_of_threads() {
+    let samples = Bars::new(160);
+    let bf16 = TrainSettings {
+        precision: Precision::Bf16,
+        ..settings()
+    };
+    let (single, _) = run(&wide_network(), &samples, &settings()).unwrap();
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.unwrap()
+            .install(|| run(&wide_network(), &samples, &bf16).unwrap().0)
+    };
+    let (half, other) = (on(1), on(2));
+    assert_eq!(weights(&half.graph), weights(&other.graph));
+    assert_ne!(weights(&half.graph), weights(&single.graph));
+    let [expected, loss] = [&single, &half].map(|trained| trained.history.last().unwrap().loss);
+    assert!((loss - expected).abs() < 0.05, "{loss} for {expected}");
+    assert!(samples.accuracy(&half.graph) > 0.95);
 }

@@ -36,7 +36,7 @@ fn rank_of_filters(graph: &Graph, filters: ValueId) -> Option<usize> {
 }
 
 /// Which inputs of an op have channels, if the op can run with the channels last.
-pub(super) fn data_inputs(node: &Node) -> Vec<usize> {
+pub(crate) fn data_inputs(node: &Node) -> Vec<usize> {
     match &node.op {
         Op::Conv(_) | Op::GlobalAveragePool(_) => vec![0],
         Op::QLinearConv(_) | Op::QLinearSigmoid(_) | Op::QLinearLeakyRelu(_) | Op::MaxPool(_) => vec![0],
@@ -60,7 +60,7 @@ pub(super) fn data_inputs(node: &Node) -> Vec<usize> {
 }
 
 /// Which outputs have channels.
-pub(super) fn data_outputs(node: &Node) -> Vec<usize> {
+pub(crate) fn data_outputs(node: &Node) -> Vec<usize> {
     match &node.op {
         Op::ConvWeightGradient(_) => vec![],
         Op::Reduce(op) if !op.keepdims => vec![],

@@ -104,6 +104,7 @@ fn observed_values_are_seen_in_their_order_or_in_any() {
         let options = CompileOptions {
             observed,
             in_any_order,
+            bf16: false,
         };
         let program = compile(&graph, &options).unwrap();
         let mut seen = Vec::new();

@@ -67,9 +67,12 @@ struct Convolution {
 /// Prepares a Conv node. The addend is its input 3, which the standard's Conv does not have.
 pub(crate) fn prepare(site: &Site<'_>, op: &Conv, following: Following) -> Box<dyn Operator> {
     let bias_is_constant = site.node.input(2).is_none() || site.constant(2).is_some();
+    // With data in BF16 these weights are arranged in each run, as training does with others.
+    let dtype = site.node.input(0).and_then(|x| site.graph.value(x).ty.dtype());
+    let stored = |weights: &&Tensor| dtype == Some(DType::BF16) && weights.dtype() == DType::F32;
     let packed = site
         .constant(1)
-        .filter(|_| bias_is_constant)
+        .filter(|weights| bias_is_constant && !stored(weights))
         .and_then(|weights| pack(op, weights, site.constant(2)));
     let arranged = packed
         .as_ref()
@@ -297,6 +300,13 @@ fn fast(
     context: &Context,
 ) -> Result<Tensor, OpError> {
     let dtype = inputs.required(0)?.dtype();
+    let float_weights = inputs
+        .optional(1)
+        .is_some_and(|weights| weights.dtype() == DType::F32);
+    if dtype == DType::BF16 && following.is_nothing() && inputs.optional(3).is_none() && float_weights {
+        let (x, weights) = (inputs.values::<bf16>(0)?, read::<f32>(inputs, 1)?);
+        return context.fill(shape, |y| packed.run_bf16(geometry, &x, &weights, false, y));
+    }
     let epilogue = Epilogue {
         residual: Residual::None,
         low: following.low,

@@ -200,7 +200,7 @@ fn step(network: &mut Network) -> (Graph, usize) {
 }
 
 /// Names and elements of what a training step gives, and its steps in words.
-fn run(dtype: DType, observe_all: bool) -> (Vec<String>, Vec<Vec<f32>>, Vec<String>) {
+fn run(dtype: DType, observe_all: bool, bf16: bool) -> (Vec<String>, Vec<Vec<f32>>, Vec<String>) {
     let mut network = Network::new(dtype);
     let (graph, _) = step(&mut network);
     let values = (0..graph.values.len()).map(ValueId::new);
@@ -208,6 +208,7 @@ fn run(dtype: DType, observe_all: bool) -> (Vec<String>, Vec<Vec<f32>>, Vec<Stri
     let options = CompileOptions {
         in_any_order: observed.clone(),
         observed,
+        bf16,
     };
     let program = compile(&graph, &options).unwrap();
     let results = results(&network, &program);
@@ -227,9 +228,9 @@ fn results(network: &Network, program: &Program) -> Vec<Vec<f32>> {
 
 #[test]
 fn steps_with_the_channels_last_give_the_same_gradients() {
-    let (names, expected, _) = run(DType::F64, false);
+    let (names, expected, _) = run(DType::F64, false, false);
     for observe_all in [false, true] {
-        let (_, got, steps) = run(DType::F32, observe_all);
+        let (_, got, steps) = run(DType::F32, observe_all, false);
         for ((name, got), expected) in names.iter().zip(&got).zip(&expected) {
             let largest = expected
                 .iter()
@@ -249,6 +250,25 @@ fn steps_with_the_channels_last_give_the_same_gradients() {
         let fused = steps.iter().filter(|step| step.contains(" + "));
         assert_eq!(fused.count() >= 12, !observe_all, "{steps:#?}");
     }
+}
+
+#[test]
+fn steps_in_bf16_give_about_the_same_gradients() {
+    let (names, expected, _) = run(DType::F32, false, false);
+    let (_, got, steps) = run(DType::F32, false, true);
+    for ((name, got), expected) in names.iter().zip(&got).zip(&expected) {
+        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        let lengths = product(got, got).sqrt() * product(expected, expected).sqrt();
+        let cosine = product(got, expected) / lengths.max(1e-12);
+        assert!(cosine > 0.97 || lengths < 1e-8, "{name}: {cosine}");
+        assert_ne!(got, expected, "{name} is rounded on the way");
+    }
+    let count = |what: &str| steps.iter().filter(|step| step.contains(what)).count();
+    assert!(count("(Cast)") <= 20, "{steps:#?}");
+    assert!(
+        steps.iter().filter(|step| step.contains(" + ")).count() >= 10,
+        "{steps:#?}"
+    );
 }
 
 #[test]

@@ -4,13 +4,13 @@ use super::blocks::{Blocks, WIDEST};
 use super::packed::{Epilogue, Finish};
 use super::source::{Source, Unit};
 use crate::Isa;
-use crate::simd::{Kernel, Simd, run};
+use crate::simd::{Factor, Operand, ProductKernel, Simd};
 
 /// Weights arranged for the microkernel.
 #[derive(Debug)]
-pub(super) struct Dense {
+pub(super) struct Dense<T> {
     pub(super) blocks: Blocks,
-    weights: Vec<f32>,
+    weights: Vec<T>,
     /// For each lane of all vectors.
     bias: Vec<f32>,
 }
@@ -23,7 +23,7 @@ pub(super) fn most_pixels(isa: Isa) -> [usize; WIDEST] {
     }
 }
 
-impl Dense {
+impl<T: Factor> Dense<T> {
     pub(super) fn new(
         isa: Isa,
         weights: &[f32],
@@ -31,16 +31,17 @@ impl Dense {
         groups: usize,
         dilation: usize,
         bias: &[f32],
-    ) -> Dense {
-        let blocks = Blocks::new(shape, groups, dilation, isa.lanes(), 1);
+    ) -> Dense<T> {
+        let blocks = Blocks::new(shape, groups, dilation, isa.lanes(), T::DEPTH);
+        let rounded: Vec<T> = weights.iter().map(|&weight| T::rounded(weight)).collect();
         Dense {
-            weights: blocks.pack(weights, shape),
+            weights: blocks.pack(&rounded, shape),
             bias: blocks.arrange(bias),
             blocks,
         }
     }
 
-    pub(super) fn run(&self, isa: Isa, source: &Source<'_, f32>, epilogue: Epilogue<'_>, y: &mut [f32]) {
+    pub(super) fn run(&self, isa: Isa, source: &Source<'_, T>, epilogue: Epilogue<'_, T>, y: &mut [T]) {
         let image = source.geometry.output_plane() * source.geometry.out_channels;
         let row = image / source.geometry.output[0].max(1);
         source.for_units(y, |unit, y| {
@@ -55,26 +56,26 @@ impl Dense {
                 y: to,
                 len,
             };
-            run(isa, job);
+            T::run(isa, job);
             epilogue.activate(y);
         });
     }
 }
 
-struct Job<'a> {
-    dense: &'a Dense,
+struct Job<'a, T> {
+    dense: &'a Dense<T>,
     isa: Isa,
-    source: &'a Source<'a, f32>,
+    source: &'a Source<'a, T>,
     unit: Unit,
-    finish: Finish,
+    finish: Finish<T>,
     /// The unit's part of the output.
-    y: *mut f32,
+    y: *mut T,
     len: usize,
 }
 
-impl Kernel for Job<'_> {
+impl<T: Factor> ProductKernel<T> for Job<'_, T> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    unsafe fn run<S: Simd, O: Operand<S, Element = T>>(self) {
         let (x, windows) = self.source.windows(self.unit);
         let blocks = &self.dense.blocks;
         let out_channels = blocks.groups * blocks.filters;
@@ -83,7 +84,7 @@ impl Kernel for Job<'_> {
         assert!(
             self.len == windows.len() * out_channels
                 && self.source.runs.len() == blocks.runs
-                && reach + last_group + blocks.steps <= x.len()
+                && reach + last_group + blocks.steps * T::DEPTH <= x.len()
                 && blocks.lanes == S::LANES,
             "windows within the source, and a sum per pixel and filter"
         );
@@ -110,7 +111,7 @@ impl Kernel for Job<'_> {
                         filters: at.filters,
                         finish: self.finish,
                     };
-                    tile.run::<S>(at.width);
+                    tile.run::<S, O, O>(at.width);
                 }
             }
         }
@@ -118,40 +119,45 @@ impl Kernel for Job<'_> {
 }
 
 /// Some pixels by one block of output channels.
-pub(super) struct Tile<'a> {
-    pub(super) x: *const f32,
+pub(super) struct Tile<'a, T, Y> {
+    pub(super) x: *const T,
     /// Where each window starts.
     pub(super) windows: &'a [usize],
     /// Where each run starts in a window.
     pub(super) runs: &'a [usize],
-    /// Elements of a run.
+    /// Steps of a run, of [`Factor::DEPTH`] elements each.
     pub(super) steps: usize,
-    /// `[run][step][vector][lane]`.
-    pub(super) weights: *const f32,
+    /// `[run][step][vector][lane][element of the step]`.
+    pub(super) weights: *const T,
     /// `[vector][lane]`.
     pub(super) bias: *const f32,
-    pub(super) y: *mut f32,
+    pub(super) y: *mut Y,
     /// Where the first filter of the first pixel goes.
     pub(super) place: usize,
     /// From pixel to pixel.
     pub(super) stride: usize,
     pub(super) filters: usize,
-    pub(super) finish: Finish,
+    pub(super) finish: Finish<Y>,
 }
 
-impl Tile<'_> {
+impl<T: Factor, Y: Factor> Tile<'_, T, Y> {
     /// Computes the tile, with a number of pixels and vectors that [`most_pixels`] allows.
     ///
     /// # Safety
     /// As for [`Simd`]; all runs of all windows lie in `x`, the weights and biases of `width` vectors exist, and `filters`
     /// elements of `y` for each pixel.
     #[inline(always)]
-    pub(super) unsafe fn run<S: Simd>(&self, width: usize) {
+    pub(super) unsafe fn run<S, O, R>(&self, width: usize)
+    where
+        S: Simd,
+        O: Operand<S, Element = T>,
+        R: Operand<S, Element = Y>,
+    {
         macro_rules! tiles {
             ($($p:literal x $b:literal),*) => {
                 match (self.windows.len(), width) {
                     // SAFETY: the caller's promise.
-                    $(($p, $b) => unsafe { self.tile::<S, $p, $b>() },)*
+                    $(($p, $b) => unsafe { self.tile::<S, O, R, $p, $b>() },)*
                     _ => unreachable!("as many pixels and vectors as a tile can have"),
                 }
             };
@@ -163,7 +169,12 @@ impl Tile<'_> {
     }
 
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize, const B: usize>(&self) {
+    unsafe fn tile<S, O, R, const P: usize, const B: usize>(&self)
+    where
+        S: Simd,
+        O: Operand<S, Element = T>,
+        R: Operand<S, Element = Y>,
+    {
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[S::splat(0.0); B]; P];
@@ -178,15 +189,15 @@ impl Tile<'_> {
                     *pixel = pixel.add(window + run);
                 }
                 for step in 0..self.steps {
-                    let mut vectors = [S::splat(0.0); B];
-                    for (block, vector) in vectors.iter_mut().enumerate() {
-                        *vector = S::load(weights.add(block * S::LANES));
+                    let mut vectors = [O::load(weights); B];
+                    for (block, vector) in vectors.iter_mut().enumerate().skip(1) {
+                        *vector = O::load(weights.add(block * S::LANES * T::DEPTH));
                     }
-                    weights = weights.add(B * S::LANES);
+                    weights = weights.add(B * S::LANES * T::DEPTH);
                     for (pixel, sums) in pixels.iter().zip(&mut sums) {
-                        let x = S::splat(*pixel.add(step));
+                        let x = O::splat(pixel.add(step * T::DEPTH));
                         for (sum, vector) in sums.iter_mut().zip(vectors) {
-                            *sum = S::multiply_add(x, vector, *sum);
+                            *sum = O::multiply_add(x, vector, *sum);
                         }
                     }
                 }
@@ -195,7 +206,7 @@ impl Tile<'_> {
                 for (block, sum) in sums.into_iter().enumerate() {
                     let first = block * S::LANES;
                     let at = self.place + pixel * self.stride + first;
-                    self.finish.store::<S>(sum, self.y, at, self.filters - first);
+                    self.finish.store::<S, R>(sum, self.y, at, self.filters - first);
                 }
             }
         }

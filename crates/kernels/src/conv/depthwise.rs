@@ -6,7 +6,7 @@ use super::Geometry;
 use super::packed::{Epilogue, Finish};
 use super::source::{Source, Unit};
 use crate::Isa;
-use crate::simd::{Kernel, Simd, run};
+use crate::simd::{Kernel, Plain, Simd, run};
 
 /// Weights arranged for the microkernel.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ struct Job<'a> {
     geometry: &'a Geometry,
     x: &'a [f32],
     unit: Unit,
-    finish: Finish,
+    finish: Finish<f32>,
     /// The unit's part of the output.
     y: *mut f32,
 }
@@ -233,7 +233,7 @@ impl Row<'_> {
                     let first = self.first + (at + pixel) * channels + channel + vector * S::LANES;
                     self.job
                         .finish
-                        .store::<S>(sum, self.job.y, first, left - vector * S::LANES);
+                        .store::<S, Plain>(sum, self.job.y, first, left - vector * S::LANES);
                 }
             }
         }

@@ -2,29 +2,34 @@
 
 use std::sync::OnceLock;
 
+use half::bf16;
+
 use super::Geometry;
 use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::source::Source;
 use super::winograd::{self, Winograd};
 use crate::Isa;
+use crate::scratch::Scratch;
+use crate::simd::{Factor, Operand, Simd};
+use crate::stored::{round, widen};
 
 /// What happens to each sum before it is stored.
 #[derive(Clone, Copy, Debug)]
-pub struct Epilogue<'a> {
+pub struct Epilogue<'a, T = f32> {
     /// Added first.
-    pub residual: Residual<'a>,
+    pub residual: Residual<'a, T>,
     /// Then what is smaller becomes `low`.
     pub low: f32,
     /// And what is larger becomes `high`.
     pub high: f32,
     /// Applied last, in place.
-    pub activation: Option<fn(&mut [f32])>,
+    pub activation: Option<fn(&mut [T])>,
 }
 
-impl Epilogue<'_> {
+impl<T> Epilogue<'_, T> {
     /// Applies the activation to elements that are finished.
-    pub(super) fn activate(&self, y: &mut [f32]) {
+    pub(super) fn activate(&self, y: &mut [T]) {
         if let Some(activation) = self.activation {
             activation(y);
         }
@@ -33,16 +38,16 @@ impl Epilogue<'_> {
 
 /// What is added to a convolution.
 #[derive(Clone, Copy, Debug)]
-pub enum Residual<'a> {
+pub enum Residual<'a, T = f32> {
     /// Nothing.
     None,
     /// Values laid out like the output.
-    Values(&'a [f32]),
+    Values(&'a [T]),
     /// What the output held before.
     Output,
 }
 
-impl Default for Epilogue<'_> {
+impl<T> Default for Epilogue<'_, T> {
     /// Stores the sums as they are.
     fn default() -> Self {
         Epilogue {
@@ -64,9 +69,33 @@ pub struct PackedConvolution {
     groups: usize,
     dilation: usize,
     bias: Vec<f32>,
-    dense: OnceLock<Dense>,
     depthwise: OnceLock<Depthwise>,
-    winograd: OnceLock<Winograd>,
+    single: Arranged<f32>,
+    half: Arranged<bf16>,
+}
+
+/// Weights rounded to one type of factors.
+#[derive(Debug, Default)]
+pub(crate) struct Arranged<T> {
+    dense: OnceLock<Dense<T>>,
+    winograd: OnceLock<Winograd<T>>,
+}
+
+/// Types of data that convolutions read and write.
+pub(crate) trait Data: Factor {
+    fn arranged(packed: &PackedConvolution) -> &Arranged<Self>;
+}
+
+impl Data for f32 {
+    fn arranged(packed: &PackedConvolution) -> &Arranged<f32> {
+        &packed.single
+    }
+}
+
+impl Data for bf16 {
+    fn arranged(packed: &PackedConvolution) -> &Arranged<bf16> {
+        &packed.half
+    }
 }
 
 impl PackedConvolution {
@@ -94,9 +123,9 @@ impl PackedConvolution {
             groups,
             dilation,
             bias: bias.map_or_else(|| vec![0.0; shape[0]], <[f32]>::to_vec),
-            dense: OnceLock::new(),
             depthwise: OnceLock::new(),
-            winograd: OnceLock::new(),
+            single: Arranged::default(),
+            half: Arranged::default(),
         }
     }
 
@@ -117,7 +146,7 @@ impl PackedConvolution {
             "as many weights as the shape says"
         );
         let packed = PackedConvolution::new(isa, shape, 1, 1, bias);
-        packed.dense(weights);
+        packed.dense::<f32>(weights);
         packed
     }
 
@@ -135,8 +164,8 @@ impl PackedConvolution {
     pub fn is_arranged_for(&self, geometry: &Geometry) -> bool {
         match self.form(geometry) {
             Form::Depthwise => self.depthwise.get().is_some(),
-            Form::Winograd => self.winograd.get().is_some(),
-            Form::Dense => self.dense.get().is_some(),
+            Form::Winograd => self.single.winograd.get().is_some(),
+            Form::Dense => self.single.dense.get().is_some(),
         }
     }
 
@@ -163,8 +192,8 @@ impl PackedConvolution {
         }
         match one {
             Form::Depthwise => _ = self.depthwise(weights),
-            Form::Winograd => _ = self.winograd(weights),
-            Form::Dense => _ = self.dense(weights),
+            Form::Winograd => _ = self.winograd::<f32>(weights),
+            Form::Dense => _ = self.dense::<f32>(weights),
         }
         true
     }
@@ -185,15 +214,23 @@ impl PackedConvolution {
             .get_or_init(|| Depthwise::new(weights, &self.shape, &self.bias))
     }
 
-    fn winograd(&self, weights: &[f32]) -> &Winograd {
-        self.winograd
-            .get_or_init(|| Winograd::new(self.isa, weights, &self.shape, &self.bias))
+    fn winograd<T: Data>(&self, weights: &[f32]) -> &Winograd<T> {
+        (T::arranged(self).winograd)
+            .get_or_init(|| Winograd::new(T::isa(self.isa), weights, &self.shape, &self.bias))
     }
 
-    fn dense(&self, weights: &[f32]) -> &Dense {
+    fn dense<T: Data>(&self, weights: &[f32]) -> &Dense<T> {
         let (shape, groups) = (&self.shape, self.groups);
-        self.dense
-            .get_or_init(|| Dense::new(self.isa, weights, shape, groups, self.dilation, &self.bias))
+        (T::arranged(self).dense).get_or_init(|| {
+            Dense::new(
+                T::isa(self.isa),
+                weights,
+                shape,
+                groups,
+                self.dilation,
+                &self.bias,
+            )
+        })
     }
 
     /// `y = activation(clamp(x * weights + bias + residual))`. The weights are always the same ones; they are looked at
@@ -209,14 +246,54 @@ impl PackedConvolution {
         epilogue: Epilogue<'_>,
         y: &mut [f32],
     ) {
-        let count = self.shape.iter().product();
         assert!(
-            geometry.fits(x.len(), count, y.len()),
-            "slices do not fit {geometry:?}"
-        );
-        assert!(
-            weights.len() == count || self.is_arranged_for(geometry),
+            weights.len() == self.shape.iter().product() || self.is_arranged_for(geometry),
             "as many weights as the shape says"
+        );
+        if self.form(geometry) == Form::Depthwise {
+            self.check(geometry, x.len(), y.len());
+            let source = Source::new(geometry, x, 0.0, false, 1);
+            return self.depthwise(weights).run(self.isa, &source, epilogue, y);
+        }
+        self.run_data(geometry, x, weights, epilogue, y);
+    }
+
+    /// `y = x * weights + bias`, or what `y` held before added to it, with factors rounded to BF16 (in the transformed form,
+    /// where Winograd's is used) and sums of `f32`.
+    ///
+    /// # Panics
+    /// When the slices or the weights do not fit `geometry`.
+    pub fn run_bf16(&self, geometry: &Geometry, x: &[bf16], weights: &[f32], add: bool, y: &mut [bf16]) {
+        assert_eq!(
+            weights.len(),
+            self.shape.iter().product(),
+            "as many weights as the shape says"
+        );
+        let residual = if add { Residual::Output } else { Residual::None };
+        if self.form(geometry) != Form::Depthwise {
+            let epilogue = Epilogue {
+                residual,
+                ..Epilogue::default()
+            };
+            return self.run_data(geometry, x, weights, epilogue, y);
+        }
+        let (mut wide_x, mut wide_y) = (Scratch::take(x.len()), Scratch::take(y.len()));
+        widen(x, &mut wide_x);
+        let mut epilogue = Epilogue::default();
+        if add {
+            widen(y, &mut wide_y);
+            epilogue.residual = Residual::Output;
+        }
+        self.run(geometry, &wide_x, weights, epilogue, &mut wide_y);
+        round(&wide_y, y);
+    }
+
+    /// # Panics
+    /// When so many elements or the weights do not fit `geometry`.
+    fn check(&self, geometry: &Geometry, x: usize, y: usize) {
+        assert!(
+            geometry.fits(x, self.shape.iter().product(), y),
+            "slices do not fit {geometry:?}"
         );
         let dilation = geometry.dilations[geometry.dilations.len() - 1];
         assert!(
@@ -226,19 +303,29 @@ impl PackedConvolution {
                 && (dilation == self.dilation || self.shape[self.shape.len() - 1] < 2),
             "weights do not fit {geometry:?}"
         );
+    }
+
+    /// In any form but that of one channel per group.
+    fn run_data<T: Data>(
+        &self,
+        geometry: &Geometry,
+        x: &[T],
+        weights: &[f32],
+        epilogue: Epilogue<'_, T>,
+        y: &mut [T],
+    ) {
+        self.check(geometry, x.len(), y.len());
         if let Residual::Values(values) = epilogue.residual {
             assert_eq!(values.len(), y.len(), "a residual for each output");
         }
-        let isa = self.isa;
+        let isa = T::isa(self.isa);
         match self.form(geometry) {
-            Form::Depthwise => {
-                let source = Source::new(geometry, x, 0.0, false, 1);
-                self.depthwise(weights).run(isa, &source, epilogue, y);
+            Form::Winograd if geometry.channels.is_multiple_of(T::DEPTH) => {
+                self.winograd::<T>(weights).run(isa, geometry, x, epilogue, y);
             }
-            Form::Winograd => self.winograd(weights).run(isa, geometry, x, epilogue, y),
-            Form::Dense => {
-                let arranged = self.dense(weights);
-                let source = Source::new(geometry, x, 0.0, arranged.blocks.merged, 1);
+            _ => {
+                let arranged = self.dense::<T>(weights);
+                let source = Source::new(geometry, x, T::default(), arranged.blocks.merged, T::DEPTH);
                 arranged.run(isa, &source, epilogue, y);
             }
         }
@@ -255,16 +342,16 @@ enum Form {
 
 /// The part of an epilogue that belongs to some elements of the output.
 #[derive(Clone, Copy)]
-pub(super) struct Finish {
+pub(super) struct Finish<T> {
     /// What is added, laid out like the elements; null for nothing. May be the elements themselves.
-    pub(super) residual: *const f32,
+    pub(super) residual: *const T,
     pub(super) low: f32,
     pub(super) high: f32,
 }
 
-impl Finish {
+impl<T: Factor> Finish<T> {
     /// For `len` elements at `y`, which are `at` in the whole output. They are written through `y` only.
-    pub(super) fn new(epilogue: Epilogue<'_>, y: *mut f32, len: usize, at: usize) -> Finish {
+    pub(super) fn new(epilogue: Epilogue<'_, T>, y: *mut T, len: usize, at: usize) -> Finish<T> {
         Finish {
             residual: match epilogue.residual {
                 Residual::None => std::ptr::null(),
@@ -281,10 +368,10 @@ impl Finish {
     /// # Safety
     /// As for [`crate::simd::Simd`]; `count` elements from `at` on exist in `y`, and so in the residual.
     #[inline(always)]
-    pub(super) unsafe fn store<S: crate::simd::Simd>(
+    pub(super) unsafe fn store<S: Simd, O: Operand<S, Element = T>>(
         &self,
         sums: S::V,
-        y: *mut f32,
+        y: *mut T,
         at: usize,
         count: usize,
     ) {
@@ -292,20 +379,10 @@ impl Finish {
         unsafe {
             let mut value = sums;
             if !self.residual.is_null() {
-                let residual = self.residual.add(at);
-                let residual = if count >= S::LANES {
-                    S::load(residual)
-                } else {
-                    S::load_first(residual, count)
-                };
-                value = S::add(value, residual);
+                value = S::add(value, O::widen(self.residual.add(at), count));
             }
             let value = S::at_most(S::at_least(value, S::splat(self.low)), S::splat(self.high));
-            if count >= S::LANES {
-                S::store(y.add(at), value)
-            } else {
-                S::store_first(y.add(at), value, count)
-            }
+            O::store(y.add(at), value, count);
         }
     }
 }

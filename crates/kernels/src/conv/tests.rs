@@ -1,5 +1,7 @@
 //! The fast form against the definition.
 
+use half::bf16;
+
 use super::*;
 use crate::Isa;
 
@@ -98,6 +100,78 @@ fn check(geometry: &Geometry, random: &mut Random) {
         let negated: Vec<f32> = clamped.iter().map(|y| -y).collect();
         compare(&y, &negated, "negated");
     }
+}
+
+/// Numbers as BF16.
+pub(crate) fn rounded(values: &[f32]) -> Vec<bf16> {
+    values.iter().map(|&value| bf16::from_f32(value)).collect()
+}
+
+/// The values of numbers.
+pub(crate) fn widened(values: &[bf16]) -> Vec<f32> {
+    values.iter().map(|value| value.to_f32()).collect()
+}
+
+/// The root of the mean square.
+pub(crate) fn root_mean_square(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len().max(1) as f64;
+    (values.map(|value| value * value).sum::<f64>() / count).sqrt()
+}
+
+/// The largest error, as a share of the results, that BF16 may have: rounding of results to 8 bits, and where Winograd's form
+/// is used, of what it transforms, which grows when it is transformed back.
+pub(crate) fn share_of_error(geometry: &Geometry) -> f64 {
+    if crate::conv::winograd::pays_off(geometry) {
+        0.025
+    } else {
+        0.004
+    }
+}
+
+/// Computes `geometry` in BF16 with every instruction set, and with the definition from factors of BF16.
+fn check_bf16(geometry: &Geometry, random: &mut Random) {
+    let x = rounded(&random.values(geometry.batch * geometry.channels * geometry.input_plane()));
+    let weights = rounded(&random.values(geometry.out_channels * geometry.taps()));
+    let mut expected = vec![f32::NAN; geometry.batch * geometry.out_channels * geometry.output_plane()];
+    convolve(geometry, &widened(&x), &widened(&weights), None, &mut expected);
+    let x = channels_last(&x, geometry.channels, geometry.input_plane());
+    let expected = channels_last(&expected, geometry.out_channels, geometry.output_plane());
+    let before = rounded(&random.values(expected.len()));
+    let shape = [
+        &[geometry.out_channels, geometry.group_channels()],
+        geometry.kernel.as_slice(),
+    ]
+    .concat();
+    let dilation = geometry.dilations[geometry.dilations.len() - 1];
+    // Of sums of so many products of numbers below 1, in case all of them happen to be small.
+    let usual = (geometry.taps() as f64).sqrt() / 3.0;
+    for isa in Isa::available() {
+        let packed = PackedConvolution::new(isa, &shape, geometry.groups, dilation, None);
+        for add in [false, true] {
+            let mut y = before.clone();
+            packed.run_bf16(geometry, &x, &widened(&weights), add, &mut y);
+            let added = |index: usize| if add { before[index].to_f64() } else { 0.0 };
+            let exact = |index: usize| f64::from(expected[index]) + added(index);
+            let errors = (0..y.len()).map(|index| y[index].to_f64() - exact(index));
+            let scale = usual.max(root_mean_square((0..y.len()).map(exact)));
+            let error = root_mean_square(errors) / scale;
+            assert!(
+                error <= share_of_error(geometry),
+                "{}: {error}, {geometry:?}",
+                isa.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn convolves_named_shapes_in_bf16() {
+    named_shapes(check_bf16);
+}
+
+#[test]
+fn convolves_random_shapes_in_bf16() {
+    random_shapes(check_bf16);
 }
 
 /// `[batch, channels, plane]` as `[batch, plane, channels]`.

@@ -8,7 +8,7 @@
 pub(super) mod transform;
 
 use self::transform::{
-    Destination, IN, Image, KERNEL, OUT, OfInputs, POSITIONS, of_kernel, outputs, spaced, transform_tile,
+    Destination, IN, Image, KERNEL, OUT, OfInputs, POSITIONS, of_kernel, outputs, spaced, transform_tiles,
 };
 use super::Geometry;
 use super::blocks::Blocks;
@@ -17,7 +17,7 @@ use super::packed::{Epilogue, Finish};
 use super::source::Unit;
 use crate::Isa;
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, run};
+use crate::simd::{Factor, Kernel, Operand, Plain, ProductKernel, Simd, run};
 use rayon::prelude::*;
 
 /// Transformed input elements of a unit of work: they stay in the second-level cache, mostly.
@@ -46,22 +46,26 @@ pub(super) fn pays_off(geometry: &Geometry) -> bool {
         && geometry.batch.saturating_mul(rows * columns) >= weights / WEIGHTS_OF_TILE
 }
 
-/// Transformed weights, arranged for the microkernel.
+/// Transformed weights, arranged for the microkernel; what is transformed is rounded to factors of this type.
 #[derive(Debug)]
-pub(super) struct Winograd {
+pub(super) struct Winograd<T> {
     /// Of one position.
     blocks: Blocks,
     /// `[position][block]...`
-    weights: Vec<f32>,
+    weights: Vec<T>,
     /// For each lane of all vectors: the transform back starts from it.
     bias: Vec<f32>,
 }
 
-impl Winograd {
+impl<T: Factor> Winograd<T> {
     /// From weights of shape `[out_channels, channels, 3, 3]`.
-    pub(super) fn new(isa: Isa, weights: &[f32], shape: &[usize], bias: &[f32]) -> Winograd {
+    ///
+    /// # Panics
+    /// When the channels do not fill lanes.
+    pub(super) fn new(isa: Isa, weights: &[f32], shape: &[usize], bias: &[f32]) -> Winograd<T> {
+        assert!(shape[1].is_multiple_of(T::DEPTH), "whole lanes of channels");
         let flat = [shape[0], shape[1], 1];
-        let blocks = Blocks::new(&flat, 1, 1, isa.lanes(), 1);
+        let blocks = Blocks::new(&flat, 1, 1, isa.lanes(), T::DEPTH);
         let mut transformed = vec![0.0; POSITIONS * blocks.vectors() * blocks.vector_len()];
         let (all, to) = (&blocks, &mut transformed);
         run(
@@ -72,31 +76,35 @@ impl Winograd {
                 to,
             },
         );
+        let mut factors = vec![T::default(); transformed.len()];
+        let (from, to) = (&transformed, &mut factors);
+        T::run(
+            isa,
+            Join {
+                blocks: &blocks,
+                from,
+                to,
+            },
+        );
         Winograd {
-            weights: transformed,
+            weights: factors,
             bias: blocks.arrange(bias),
             blocks,
         }
     }
 
-    pub(super) fn run(
-        &self,
-        isa: Isa,
-        geometry: &Geometry,
-        x: &[f32],
-        epilogue: Epilogue<'_>,
-        y: &mut [f32],
-    ) {
+    pub(super) fn run(&self, isa: Isa, geometry: &Geometry, x: &[T], epilogue: Epilogue<'_, T>, y: &mut [T]) {
         let row = geometry.output[1] * geometry.out_channels;
         let image = row * geometry.output[0];
         if y.is_empty() {
             return;
         }
         let (rows, columns) = (geometry.output[0].div_ceil(OUT), geometry.output[1].div_ceil(OUT));
-        let most = (SCRATCH / (POSITIONS * geometry.channels)).clamp(TILES.start, TILES.end);
+        let scratch = SCRATCH * size_of::<f32>() / size_of::<T>();
+        let most = (scratch / (POSITIONS * geometry.channels)).clamp(TILES.start, TILES.end);
         let even = (geometry.batch * rows * columns).div_ceil(2 * rayon::current_num_threads());
         let at_a_time = most.min(even).div_ceil(columns).max(1);
-        let of_image = |(index, y): (usize, &mut [f32])| {
+        let of_image = |(index, y): (usize, &mut [T])| {
             let parts = y.par_chunks_mut(at_a_time * OUT * row).enumerate();
             parts.for_each(|(part, y)| {
                 let unit = Unit {
@@ -107,7 +115,7 @@ impl Winograd {
                 let (to, len) = (y.as_mut_ptr(), y.len());
                 let finish = Finish::new(epilogue, to, len, index * image + unit.first * row);
                 let winograd = self;
-                run(
+                T::run(
                     isa,
                     Job {
                         winograd,
@@ -193,30 +201,71 @@ unsafe fn transform_kernels<S: Simd>(taps: &[[f32; LANES]; KERNEL * KERNEL], to:
     }
 }
 
-struct Job<'a> {
-    winograd: &'a Winograd,
-    isa: Isa,
-    geometry: &'a Geometry,
-    x: &'a [f32],
-    unit: Unit,
-    finish: Finish,
-    /// The unit's part of the output.
-    y: *mut f32,
+/// Rounds transformed kernels to factors, those of a lane next to each other.
+struct Join<'a, T> {
+    blocks: &'a Blocks,
+    /// `[position][block][channel][vector][lane]`.
+    from: &'a [f32],
+    /// `[position][block][step][vector][lane][element of the step]`.
+    to: &'a mut [T],
 }
 
-impl Kernel for Job<'_> {
+impl<T: Factor> ProductKernel<T> for Join<'_, T> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    unsafe fn run<S: Simd, O: Operand<S, Element = T>>(self) {
+        let blocks = self.blocks;
+        let position_len = blocks.vectors() * blocks.vector_len();
+        assert!(
+            self.from.len() == self.to.len()
+                && self.to.len() == POSITIONS * position_len
+                && blocks.vector_len() == blocks.steps * T::DEPTH * S::LANES,
+            "a place for each"
+        );
+        for position in 0..POSITIONS {
+            for block in blocks.each() {
+                let first = position * position_len + block.vector * blocks.vector_len();
+                let channel = block.width * S::LANES;
+                for step in 0..blocks.steps {
+                    for vector in 0..block.width {
+                        let from = first + step * T::DEPTH * channel + vector * S::LANES;
+                        let to = first + (step * channel + vector * S::LANES) * T::DEPTH;
+                        // SAFETY: the caller has the instruction set; the channels of the step exist.
+                        unsafe {
+                            let from = self.from.as_ptr().add(from);
+                            let values = [0, (T::DEPTH - 1) * channel].map(|at| S::load(from.add(at)));
+                            O::store_joined(self.to.as_mut_ptr().add(to), values, S::LANES);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Job<'a, T> {
+    winograd: &'a Winograd<T>,
+    isa: Isa,
+    geometry: &'a Geometry,
+    x: &'a [T],
+    unit: Unit,
+    finish: Finish<T>,
+    /// The unit's part of the output.
+    y: *mut T,
+}
+
+impl<T: Factor> ProductKernel<T> for Job<'_, T> {
+    #[inline(always)]
+    unsafe fn run<S: Simd, O: Operand<S, Element = T>>(self) {
         let (blocks, channels) = (&self.winograd.blocks, self.geometry.channels);
         let columns = self.geometry.output[1].div_ceil(OUT);
         let tiles = self.unit.rows.div_ceil(OUT) * columns;
-        let input_step = spaced(tiles * channels);
-        let mut inputs = Scratch::<f32>::take(POSITIONS * input_step);
+        let input_step = spaced::<T>(tiles * channels);
+        let mut inputs = Scratch::<T>::take(POSITIONS * input_step);
         let widest = blocks.vectors().min(super::blocks::WIDEST) * S::LANES;
-        let product_step = spaced(tiles * widest);
+        let product_step = spaced::<f32>(tiles * widest);
         let mut products = Scratch::<f32>::take(POSITIONS * product_step);
         // SAFETY: the caller has the instruction set.
-        unsafe { self.transform_inputs::<S>(tiles, input_step, &mut inputs) };
+        unsafe { self.transform_inputs::<S, O>(tiles, input_step, &mut inputs) };
         let windows: Vec<usize> = (0..tiles).map(|tile| tile * channels).collect();
         let nothing = vec![0.0f32; widest];
         let position_len = blocks.vectors() * blocks.vector_len();
@@ -235,7 +284,7 @@ impl Kernel for Job<'_> {
                             x: inputs.as_ptr().add(position * input_step),
                             windows: &windows[range.clone()],
                             runs: &[0],
-                            steps: channels,
+                            steps: blocks.steps,
                             weights: self.winograd.weights[weights..].as_ptr(),
                             bias: nothing.as_ptr(),
                             y: products.as_mut_ptr(),
@@ -248,7 +297,7 @@ impl Kernel for Job<'_> {
                                 high: f32::INFINITY,
                             },
                         };
-                        tile.run::<S>(block.width);
+                        tile.run::<S, O, Plain>(block.width);
                     }
                 }
             }
@@ -258,7 +307,7 @@ impl Kernel for Job<'_> {
                     // SAFETY: as above; the outputs of the tile that exist lie in `y`.
                     unsafe {
                         let from = products.as_ptr().add(tile * widest + vector * S::LANES);
-                        self.finish_tile::<S>(from, product_step, tile, columns, lane);
+                        self.finish_tile::<S, O>(from, product_step, tile, columns, lane);
                     }
                 }
             }
@@ -266,13 +315,18 @@ impl Kernel for Job<'_> {
     }
 }
 
-impl Job<'_> {
+impl<T: Factor> Job<'_, T> {
     /// Transforms the inputs of all tiles, to positions that are `step` from each other.
     ///
     /// # Safety
     /// As for [`Simd`].
     #[inline(always)]
-    unsafe fn transform_inputs<S: Simd>(&self, tiles: usize, step: usize, inputs: &mut [f32]) {
+    unsafe fn transform_inputs<S: Simd, O: Operand<S, Element = T>>(
+        &self,
+        tiles: usize,
+        step: usize,
+        inputs: &mut [T],
+    ) {
         let (geometry, channels) = (self.geometry, self.geometry.channels);
         assert!(
             tiles * channels <= step && inputs.len() >= POSITIONS * step,
@@ -282,7 +336,7 @@ impl Job<'_> {
         let plane = geometry.input_plane() * channels;
         let image = &self.x[self.unit.image * plane..][..plane];
         let image = Image::new(image, geometry.input[0], geometry.input[1], channels);
-        let outside = vec![0.0f32; channels];
+        let outside = vec![T::default(); channels];
         for tile in 0..tiles {
             let top = (self.unit.first + tile / columns * OUT).wrapping_sub(geometry.pads[0]);
             let left = (tile % columns * OUT).wrapping_sub(geometry.pads[1]);
@@ -294,7 +348,7 @@ impl Job<'_> {
                     to: inputs.as_mut_ptr().add(tile * channels),
                     step,
                 };
-                transform_tile::<S, OfInputs, IN>(&pixels, channels, 0..IN, destination);
+                transform_tiles::<S, O, OfInputs, IN, 1>(&[pixels], channels, 0..IN, destination);
             }
         }
     }
@@ -304,7 +358,7 @@ impl Job<'_> {
     /// # Safety
     /// As for [`Simd`]; `from` holds a vector at each position.
     #[inline(always)]
-    unsafe fn finish_tile<S: Simd>(
+    unsafe fn finish_tile<S: Simd, O: Operand<S, Element = T>>(
         &self,
         from: *const f32,
         step: usize,
@@ -341,7 +395,7 @@ impl Job<'_> {
                     let pixel = (top + row) * geometry.output[1] + left + column;
                     let at = pixel * filters + lane;
                     self.finish
-                        .store::<S>(S::add(value, bias), self.y, at, filters - lane);
+                        .store::<S, O>(S::add(value, bias), self.y, at, filters - lane);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Slopes of activations. Each function multiplies `dy` by the slope at the values beside it.
 
 use crate::real::Real;
+use crate::stored::Stored;
 use crate::vectorize::vectorized;
 
 /// Declares functions that replace each element of `dy` by an expression of it and of the value beside it.
@@ -16,6 +17,15 @@ macro_rules! slopes {
             }
         )*}
     };
+}
+
+vectorized! {
+    /// As [`relu`], of values that are stored in any type.
+    pub fn stored_relu<T: Stored>(dy: &mut [T], y: &[T]) {
+        for (dy, y) in dy.iter_mut().zip(y) {
+            *dy = if y.widened() > 0.0 { *dy } else { T::default() };
+        }
+    }
 }
 
 slopes! {

@@ -2,7 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use half::bf16;
+
+use super::{Kernel, Operand, ProductKernel, Simd};
+
+/// # Safety
+/// The CPU has AVX-512 F, VL, BW, DQ and BF16, AVX2 and FMA.
+#[target_feature(enable = "avx512bf16,avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+pub(super) unsafe fn run_avx512_bf16<K: ProductKernel<bf16>>(kernel: K) {
+    // SAFETY: the caller says so.
+    unsafe { kernel.run::<Avx512, Pairs>() }
+}
 
 /// # Safety
 /// The CPU has AVX-512 F, VL, BW and DQ, AVX2 and FMA.
@@ -97,6 +107,79 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn at_most(value: __m512, high: __m512) -> __m512 {
         unsafe { _mm512_min_ps(high, value) }
+    }
+}
+
+/// Pairs of BF16 numbers.
+pub(super) struct Pairs;
+
+/// Puts 16 elements of the lower half and 16 of the upper half in turns.
+const IN_TURNS: [i16; 32] = {
+    let mut order = [0; 32];
+    let mut lane = 0;
+    while lane < 16 {
+        order[2 * lane] = lane as i16;
+        order[2 * lane + 1] = lane as i16 + 16;
+        lane += 1;
+    }
+    order
+};
+
+// SAFETY (all blocks): as for `Avx512`, with BF16; vectors of any kind have the same bits.
+impl Operand<Avx512> for Pairs {
+    type Element = bf16;
+    type V = __m512i;
+
+    #[inline(always)]
+    unsafe fn splat(from: *const bf16) -> __m512i {
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const bf16) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
+        use std::mem::transmute;
+        unsafe {
+            _mm512_dpbf16_ps(
+                sum,
+                transmute::<__m512i, __m512bh>(a),
+                transmute::<__m512i, __m512bh>(b),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen(from: *const bf16, count: usize) -> __m512 {
+        unsafe {
+            let bits = match count >= 16 {
+                true => _mm256_loadu_si256(from.cast()),
+                false => _mm256_maskz_loadu_epi16(first(count), from.cast()),
+            };
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut bf16, value: __m512, count: usize) {
+        unsafe {
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value));
+            match count >= 16 {
+                true => _mm256_storeu_si256(to.cast(), rounded),
+                false => _mm256_mask_storeu_epi16(to.cast(), first(count), rounded),
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_joined(to: *mut bf16, values: [__m512; 2], count: usize) {
+        unsafe {
+            let rounded = _mm512_cvtne2ps_pbh(values[1], values[0]);
+            let rounded = std::mem::transmute::<__m512bh, __m512i>(rounded);
+            let in_turns = _mm512_permutexvar_epi16(_mm512_loadu_si512(IN_TURNS.as_ptr().cast()), rounded);
+            match count >= 16 {
+                true => _mm512_storeu_si512(to.cast(), in_turns),
+                false => _mm512_mask_storeu_epi32(to.cast(), first(count), in_turns),
+            }
+        }
     }
 }
 

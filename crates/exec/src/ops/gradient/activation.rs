@@ -4,9 +4,10 @@ use bantam_graph::ops::{ActivationFunction, ActivationGradient};
 use bantam_kernels::Real;
 use bantam_kernels::chunks::for_chunks;
 use bantam_kernels::gradient::activation as kernels;
-use bantam_tensor::Tensor;
+use bantam_tensor::{DType, Tensor};
+use half::bf16;
 
-use super::over_first;
+use super::{check_same_shape, over_first};
 use crate::inputs::Inputs;
 use crate::ops::floats::{in_real, read_optional};
 use crate::{Context, OpError};
@@ -17,10 +18,33 @@ pub(super) fn activation(
     inputs: &mut Inputs<'_>,
     context: &Context,
 ) -> Result<Tensor, OpError> {
+    let is_bf16 = |index| inputs.optional(index).is_some_and(|it| it.dtype() == DType::BF16);
+    if op.function == ActivationFunction::Relu && is_bf16(0) && is_bf16(1) {
+        return stored_relu(inputs, context);
+    }
     in_real!(inputs.required(0)?.dtype(), 0, T => over_first::<T>(inputs, context, |dy, values| {
         for_chunks(dy, |start, dy| apply(op, dy, &values[start..]));
         Ok(())
     }))
+}
+
+/// Without another copy in `f32`.
+fn stored_relu(inputs: &mut Inputs<'_>, context: &Context) -> Result<Tensor, OpError> {
+    check_same_shape(inputs, 0, 1)?;
+    let mut dy = match inputs.take_unique(0) {
+        Some(dy) => dy,
+        None => {
+            let dy = inputs.values::<bf16>(0)?;
+            context.fill(inputs.required(0)?.shape(), |copy: &mut [bf16]| {
+                copy.copy_from_slice(&dy)
+            })?
+        }
+    };
+    let y = inputs.values::<bf16>(1)?;
+    for_chunks(dy.values_mut::<bf16>()?, |start, dy| {
+        kernels::stored_relu(dy, &y[start..])
+    });
+    Ok(dy)
 }
 
 fn apply<T: Real>(op: &ActivationGradient, dy: &mut [T], values: &[T]) {

@@ -6,14 +6,15 @@ use bantam_kernels::conv::gradient::{self, Write};
 use bantam_kernels::conv::{Geometry, convolve_transposed};
 use bantam_kernels::copy::permute;
 use bantam_kernels::gradient::convolution::weight_gradient;
-use bantam_tensor::{DType, Tensor};
+use bantam_tensor::{DType, Element, Tensor};
+use half::bf16;
 
 use super::{check_shape, shape};
 use crate::inputs::Inputs;
 use crate::layout::{permuted, to_channels_first, to_channels_last};
 use crate::operator::{Operator, function};
 use crate::ops::convolution::{check_padding, geometry, output_shape};
-use crate::ops::floats::{fill, in_real, read, read_optional};
+use crate::ops::floats::{fill, in_real, read};
 use crate::ops::windows::WindowAttributes;
 use crate::{Context, OpError};
 
@@ -105,22 +106,42 @@ pub(crate) fn input_channels_last(op: &ConvInputGradient) -> Box<dyn Operator> {
                 Some(_) => Write::Add,
                 None => Write::Replace,
             };
-            let mut dx = match inputs.take_unique(3) {
-                Some(addend) => addend,
-                None => {
-                    let addend = read_optional::<f32>(inputs, 3)?;
-                    context.fill(&sizes, |dx: &mut [f32]| {
-                        if let Some(addend) = addend {
-                            dx.copy_from_slice(&addend);
-                        }
-                    })?
+            let dx = match inputs.required(0)?.dtype() {
+                DType::BF16 => {
+                    let mut dx = addend::<bf16>(inputs, &sizes, context)?;
+                    let (dy, weight) = (inputs.values(0)?, read::<f32>(inputs, 1)?);
+                    gradient::input_bf16(Isa::best(), &forward, &dy, &weight, write, dx.values_mut()?);
+                    dx
+                }
+                _ => {
+                    let mut dx = addend::<f32>(inputs, &sizes, context)?;
+                    let (dy, weight) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
+                    gradient::input(Isa::best(), &forward, &dy, &weight, write, dx.values_mut()?);
+                    dx
                 }
             };
-            let (dy, weight) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
-            gradient::input(Isa::best(), &forward, &dy, &weight, write, dx.values_mut()?);
             Ok(vec![Some(dx)])
         },
     )
+}
+
+/// Input 3, to be written over; unspecified elements if it is not present.
+fn addend<T: Element + Copy>(
+    inputs: &mut Inputs<'_>,
+    sizes: &[usize],
+    context: &Context,
+) -> Result<Tensor, OpError> {
+    match inputs.optional(3).map(Tensor::dtype) {
+        None => context.uninitialized(T::DTYPE, sizes),
+        Some(dtype) if dtype != T::DTYPE => Err(OpError::Type { index: 3, got: dtype }),
+        Some(_) => match inputs.take_unique(3) {
+            Some(addend) => Ok(addend),
+            None => {
+                let addend = inputs.values::<T>(3)?;
+                context.fill(sizes, |dx: &mut [T]| dx.copy_from_slice(&addend))
+            }
+        },
+    }
 }
 
 /// As [`weight`], dy and x having their channels last.
@@ -134,6 +155,13 @@ pub(crate) fn weight_channels_last(op: &ConvWeightGradient) -> Box<dyn Operator>
             let forward = geometry(attributes!(op), op.group, &x, &weight)?;
             check_padding(&forward)?;
             check_last(inputs, 0, &output_shape(&forward))?;
+            if inputs.required(0)?.dtype() == DType::BF16 {
+                let (dy, x) = (inputs.values::<bf16>(0)?, inputs.values::<bf16>(1)?);
+                let dw = context.fill(&weight, |dw: &mut [f32]| {
+                    gradient::weight_bf16(Isa::best(), &forward, &x, &dy, Write::Replace, dw);
+                })?;
+                return Ok(vec![Some(dw)]);
+            }
             let (dy, x) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
             let dw = context.fill(&weight, |dw: &mut [f32]| {
                 gradient::weight(Isa::best(), &forward, &x, &dy, Write::Replace, dw);

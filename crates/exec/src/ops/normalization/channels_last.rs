@@ -1,14 +1,32 @@
 //! Batch normalization of `f32` data with the channels last, and what follows it in the same step.
 
 use bantam_graph::ops::{BatchNormalization, BatchNormalizationGradient, BatchNormalizationTraining};
+use bantam_kernels::stored::Stored;
 use bantam_kernels::training::batch_normalization::{Backward, Factors, Line, Mask, apply, line, statistics};
-use bantam_tensor::Tensor;
+use bantam_tensor::{DType, Element, Tensor};
+use half::bf16;
 
 use super::check_per_channel;
 use crate::inputs::Inputs;
-use crate::operator::{Operator, function};
-use crate::ops::floats::{read, read_optional};
+use crate::operator::{Operator, Outputs, function};
+use crate::ops::floats::read;
 use crate::{Context, OpError};
+
+/// Evaluates an expression with a name for the type that input `$index` is stored in.
+macro_rules! in_stored {
+    ($inputs:expr, $index:expr, $stored:ident => $body:expr) => {
+        match $inputs.required($index)?.dtype() {
+            DType::BF16 => {
+                type $stored = bf16;
+                $body
+            }
+            _ => {
+                type $stored = f32;
+                $body
+            }
+        }
+    };
+}
 
 /// Where what is added to the result is among the inputs.
 const ADDEND: usize = 5;
@@ -19,7 +37,7 @@ pub(crate) fn inference(op: &BatchNormalization, bounds: [f32; 2]) -> Box<dyn Op
     function("batch normalization, channels last", move |inputs, context| {
         let (mean, variance) = (read::<f32>(inputs, 3)?, read::<f32>(inputs, 4)?);
         let inv_std = inverse_deviations(&variance, epsilon);
-        let y = normalized(inputs, context, &mean, &inv_std, bounds)?;
+        let y = in_stored!(inputs, 0, T => normalized::<T>(inputs, context, &mean, &inv_std, bounds))?;
         Ok(vec![Some(y)])
     })
 }
@@ -34,9 +52,9 @@ pub(crate) fn training(op: &BatchNormalizationTraining, bounds: [f32; 2]) -> Box
             if inputs.required(0)?.is_empty() {
                 return Err(OpError::shape("a batch without elements has no statistics"));
             }
-            let (mean, variance) = statistics(&read::<f32>(inputs, 0)?, channels);
+            let (mean, variance) = in_stored!(inputs, 0, T => statistics(&inputs.values::<T>(0)?, channels));
             let inv_std = inverse_deviations(&variance, epsilon);
-            let y = normalized(inputs, context, &mean, &inv_std, bounds)?;
+            let y = in_stored!(inputs, 0, T => normalized::<T>(inputs, context, &mean, &inv_std, bounds))?;
             let moved = |index: usize, current: &[f32]| -> Result<Tensor, OpError> {
                 let before = read::<f32>(inputs, index)?;
                 let each = before.iter().zip(current);
@@ -69,7 +87,7 @@ fn channels(inputs: &Inputs<'_>, index: usize) -> Result<usize, OpError> {
     Ok(channels)
 }
 
-fn normalized(
+fn normalized<T: Stored + Element>(
     inputs: &Inputs<'_>,
     context: &Context,
     mean: &[f32],
@@ -78,16 +96,20 @@ fn normalized(
 ) -> Result<Tensor, OpError> {
     channels(inputs, 0)?;
     let (a, b) = line(&read::<f32>(inputs, 1)?, &read::<f32>(inputs, 2)?, mean, inv_std);
-    let (x, addend) = (inputs.required(0)?, read_optional::<f32>(inputs, ADDEND)?);
+    let x = inputs.required(0)?;
+    let addend = inputs
+        .optional(ADDEND)
+        .map(|_| inputs.values::<T>(ADDEND))
+        .transpose()?;
     if inputs
         .optional(ADDEND)
         .is_some_and(|addend| addend.shape() != x.shape())
     {
         return Err(OpError::shape("what is added has another shape"));
     }
-    let values = read::<f32>(inputs, 0)?;
+    let values = inputs.values::<T>(0)?;
     let line = Line { a: &a, b: &b };
-    context.fill(x.shape(), |y: &mut [f32]| {
+    context.fill(x.shape(), |y: &mut [T]| {
         apply(&values, line, addend.as_deref(), bounds, y);
     })
 }
@@ -108,54 +130,64 @@ pub(crate) fn gradient(op: &BatchNormalizationGradient, counts: Counts) -> Box<d
     let frozen = op.frozen;
     function(
         "gradient of batch normalization, channels last",
-        move |inputs, context| {
-            let (dy, x) = (inputs.required(0)?, inputs.required(1)?);
-            if dy.shape() != x.shape() || x.is_empty() {
-                return Err(OpError::shape(
-                    "the gradient and the input must have one shape, with elements",
-                ));
-            }
-            let channels = channels(inputs, 1)?;
-            let (scale, mean, inv_std) = (
-                read::<f32>(inputs, 2)?,
-                read::<f32>(inputs, 3)?,
-                read::<f32>(inputs, 4)?,
-            );
-            let extra = read_optional::<f32>(inputs, 5)?.unwrap_or_default();
-            let (a, b) = match counts {
-                Counts::Result(_) => {
-                    check_per_channel(inputs, 5..6, channels)?;
-                    line(&scale, &extra, &mean, &inv_std)
-                }
-                _ => Default::default(),
-            };
-            let mask = match counts {
-                Counts::Always => Mask::None,
-                Counts::Result(bounds) => Mask::Line(Line { a: &a, b: &b }, bounds),
-                Counts::Clamped(bounds) => Mask::Output(&extra, bounds),
-            };
-            let (of_y, values) = (read::<f32>(inputs, 0)?, read::<f32>(inputs, 1)?);
-            if matches!(counts, Counts::Clamped(_)) && extra.len() != values.len() {
-                return Err(OpError::shape("the clamped result has another shape"));
-            }
-            let backward = Backward {
-                dy: &of_y,
-                x: &values,
-                mask,
-            };
-            let sums = backward.sums(&mean);
-            let factors = match frozen {
-                true => Factors::frozen(&scale, &inv_std),
-                false => Factors::new(&sums, values.len() / channels, &scale, &mean, &inv_std),
-            };
-            let dx = context.fill(x.shape(), |dx: &mut [f32]| backward.input(&factors, None, dx))?;
-            let products = sums.products.iter().zip(inv_std.iter());
-            let of_scale: Vec<f32> = products
-                .map(|(sum, inv_std)| (sum * f64::from(*inv_std)) as f32)
-                .collect();
-            let of_bias: Vec<f32> = sums.dy.iter().map(|sum| *sum as f32).collect();
-            let outputs = [dx, Tensor::from_vec1(&of_scale), Tensor::from_vec1(&of_bias)];
-            Ok(outputs.map(Some).into())
-        },
+        move |inputs, context| in_stored!(inputs, 1, T => gradients::<T>(inputs, context, frozen, counts)),
     )
+}
+
+fn gradients<T: Stored + Element>(
+    inputs: &Inputs<'_>,
+    context: &Context,
+    frozen: bool,
+    counts: Counts,
+) -> Result<Outputs, OpError> {
+    let (dy, x) = (inputs.required(0)?, inputs.required(1)?);
+    if dy.shape() != x.shape() || x.is_empty() {
+        return Err(OpError::shape(
+            "the gradient and the input must have one shape, with elements",
+        ));
+    }
+    let channels = channels(inputs, 1)?;
+    let (scale, mean, inv_std) = (
+        read::<f32>(inputs, 2)?,
+        read::<f32>(inputs, 3)?,
+        read::<f32>(inputs, 4)?,
+    );
+    let clamped = match counts {
+        Counts::Clamped(_) => inputs.values::<T>(5)?,
+        _ => Default::default(),
+    };
+    let (a, b) = match counts {
+        Counts::Result(_) => {
+            check_per_channel(inputs, 5..6, channels)?;
+            line(&scale, &read::<f32>(inputs, 5)?, &mean, &inv_std)
+        }
+        _ => Default::default(),
+    };
+    let mask = match counts {
+        Counts::Always => Mask::None,
+        Counts::Result(bounds) => Mask::Line(Line { a: &a, b: &b }, bounds),
+        Counts::Clamped(bounds) => Mask::Output(&clamped, bounds),
+    };
+    let (of_y, values) = (inputs.values::<T>(0)?, inputs.values::<T>(1)?);
+    if matches!(counts, Counts::Clamped(_)) && clamped.len() != values.len() {
+        return Err(OpError::shape("the clamped result has another shape"));
+    }
+    let backward = Backward {
+        dy: &of_y,
+        x: &values,
+        mask,
+    };
+    let sums = backward.sums(&mean);
+    let factors = match frozen {
+        true => Factors::frozen(&scale, &inv_std),
+        false => Factors::new(&sums, values.len() / channels, &scale, &mean, &inv_std),
+    };
+    let dx = context.fill(x.shape(), |dx: &mut [T]| backward.input(&factors, None, dx))?;
+    let products = sums.products.iter().zip(inv_std.iter());
+    let of_scale: Vec<f32> = products
+        .map(|(sum, inv_std)| (sum * f64::from(*inv_std)) as f32)
+        .collect();
+    let of_bias: Vec<f32> = sums.dy.iter().map(|sum| *sum as f32).collect();
+    let outputs = [dx, Tensor::from_vec1(&of_scale), Tensor::from_vec1(&of_bias)];
+    Ok(outputs.map(Some).into())
 }

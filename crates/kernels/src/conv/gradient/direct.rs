@@ -11,7 +11,7 @@ use crate::conv::Geometry;
 use crate::conv::blocks::{Block, Blocks, WIDEST};
 use crate::conv::source::{Source, Unit};
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, run};
+use crate::simd::{Factor, Operand, ProductKernel, Simd};
 
 /// Sums that a task makes at most, unless there is one block only: they stay in the second-level cache.
 const SUMS: usize = 1 << 17;
@@ -45,7 +45,7 @@ pub(super) fn weight(isa: Isa, geometry: &Geometry, x: &[f32], dy: &[f32], write
             chunk: units.of_chunk(chunk, division.chunks),
             sums,
         };
-        run(isa, job);
+        f32::run(isa, job);
     });
     let add = write == Write::Add;
     for_filters(dw, geometry.taps(), |filter, dw| {
@@ -128,9 +128,9 @@ struct Job<'a> {
     sums: &'a mut [f32],
 }
 
-impl Kernel for Job<'_> {
+impl ProductKernel<f32> for Job<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    unsafe fn run<S: Simd, O: Operand<S, Element = f32>>(self) {
         let blocks = self.blocks;
         let runs = &self.source.runs;
         let vectors: usize = self.part.iter().map(|block| block.width).sum();
@@ -175,7 +175,7 @@ impl Kernel for Job<'_> {
                             dy_step,
                             width: block.width,
                         };
-                        outer.run::<S>(self.isa, blocks.steps, sums);
+                        outer.run::<S, O>(self.isa, blocks.steps, sums);
                         sums = sums.add(blocks.steps * block.width * S::LANES);
                     }
                 }

@@ -11,7 +11,8 @@ use super::{Write, check};
 use crate::Isa;
 use crate::conv::{Epilogue, Geometry, PackedConvolution, Residual};
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, run};
+use crate::simd::{Factor, Operand, ProductKernel, Simd};
+use half::bf16;
 
 /// `dx = the transpose of the convolution, of dy`: `dx[p, c] = sum of dy[q, o] * weights[o, c, k]` over all `o`, `q` and
 /// `k` for which output `q` sees position `p` by element `k` of the kernel.
@@ -19,6 +20,46 @@ use crate::simd::{Kernel, Simd, run};
 /// # Panics
 /// When the slices do not fit `geometry`.
 pub fn input(isa: Isa, geometry: &Geometry, dy: &[f32], weights: &[f32], write: Write, dx: &mut [f32]) {
+    let convolve = |packed: &PackedConvolution,
+                    geometry: &Geometry,
+                    dy: &[f32],
+                    weights: &[f32],
+                    add,
+                    dx: &mut [f32]| {
+        let epilogue = Epilogue {
+            residual: if add { Residual::Output } else { Residual::None },
+            ..Epilogue::default()
+        };
+        packed.run(geometry, dy, weights, epilogue, dx);
+    };
+    of_type(isa, geometry, dy, weights, write, dx, convolve);
+}
+
+/// As [`input`] of BF16 data, with factors of BF16.
+///
+/// # Panics
+/// When the slices do not fit `geometry`.
+pub fn input_bf16(
+    isa: Isa,
+    geometry: &Geometry,
+    dy: &[bf16],
+    weights: &[f32],
+    write: Write,
+    dx: &mut [bf16],
+) {
+    of_type(isa, geometry, dy, weights, write, dx, PackedConvolution::run_bf16);
+}
+
+/// By a convolution: of a geometry, dy and weights to dx, to which it is added or not.
+fn of_type<T: Factor>(
+    isa: Isa,
+    geometry: &Geometry,
+    dy: &[T],
+    weights: &[f32],
+    write: Write,
+    dx: &mut [T],
+    convolve: impl Fn(&PackedConvolution, &Geometry, &[T], &[f32], bool, &mut [T]) + Sync,
+) {
     check(geometry, dx.len(), weights.len(), dy.len());
     if dx.is_empty() {
         return;
@@ -29,16 +70,9 @@ pub fn input(isa: Isa, geometry: &Geometry, dy: &[f32], weights: &[f32], write: 
         && !class.is_zero()
     {
         let part = Part::new(isa, geometry, class);
-        let epilogue = Epilogue {
-            residual: match write {
-                Write::Replace => Residual::None,
-                Write::Add => Residual::Output,
-            },
-            ..Epilogue::default()
-        };
         let whole = class.geometry(geometry, geometry.batch);
         let weights = class.weights(geometry, weights);
-        return part.packed.run(&whole, dy, &weights, epilogue, dx);
+        return convolve(&part.packed, &whole, dy, &weights, write == Write::Add, dx);
     }
     let zeros = classes.iter().any(Class::is_zero);
     let parts: Vec<(Part, Vec<f32>)> = (classes.iter())
@@ -48,11 +82,19 @@ pub fn input(isa: Isa, geometry: &Geometry, dy: &[f32], weights: &[f32], write: 
     let (image, image_of_dy) = (dx.len() / geometry.batch, dy.len() / geometry.batch);
     dx.par_chunks_mut(image).enumerate().for_each(|(index, dx)| {
         if zeros && write == Write::Replace {
-            dx.fill(0.0);
+            dx.fill(T::default());
         }
         let dy = &dy[index * image_of_dy..][..image_of_dy];
         for (part, weights) in &parts {
-            part.run(isa, dy, weights, write, dx);
+            let mut results = Scratch::take(part.geometry.output_plane() * part.geometry.out_channels);
+            convolve(&part.packed, &part.geometry, dy, weights, false, &mut results);
+            let spread = Spread {
+                part,
+                from: &results,
+                add: write == Write::Add,
+                to: dx,
+            };
+            T::run(isa, spread);
         }
     });
 }
@@ -74,41 +116,28 @@ impl Part {
         let shape = [&sizes, geometry.kernel.as_slice()].concat();
         let dilation = geometry.dilations[geometry.dilations.len() - 1];
         let (pixels, step) = class.row();
+        let packed = PackedConvolution::new(isa, &shape, geometry.groups, dilation, None);
         Part {
-            packed: PackedConvolution::new(isa, &shape, geometry.groups, dilation, None),
+            packed,
             rows: class.rows(forward),
             geometry,
             pixels,
             step,
         }
     }
-
-    fn run(&self, isa: Isa, dy: &[f32], weights: &[f32], write: Write, dx: &mut [f32]) {
-        let channels = self.geometry.out_channels;
-        let mut results = Scratch::take(self.geometry.output_plane() * channels);
-        self.packed
-            .run(&self.geometry, dy, weights, Epilogue::default(), &mut results);
-        let job = Spread {
-            part: self,
-            from: &results,
-            add: write == Write::Add,
-            to: dx,
-        };
-        run(isa, job);
-    }
 }
 
 /// Puts the results of a class where they belong.
-struct Spread<'a> {
+struct Spread<'a, T> {
     part: &'a Part,
-    from: &'a [f32],
+    from: &'a [T],
     add: bool,
-    to: &'a mut [f32],
+    to: &'a mut [T],
 }
 
-impl Kernel for Spread<'_> {
+impl<T: Factor> ProductKernel<T> for Spread<'_, T> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    unsafe fn run<S: Simd, O: Operand<S, Element = T>>(self) {
         let Part { pixels, step, .. } = *self.part;
         let channels = self.part.geometry.out_channels;
         for &(from, to) in &self.part.rows {
@@ -118,7 +147,7 @@ impl Kernel for Spread<'_> {
                 let from = &from[pixel * channels..][..channels];
                 let to = &mut to[pixel * step * channels..][..channels];
                 // SAFETY: the caller has the instruction set.
-                unsafe { spread::<S>(from, self.add, to) };
+                unsafe { spread::<S, O>(from, self.add, to) };
             }
         }
     }
@@ -129,27 +158,17 @@ impl Kernel for Spread<'_> {
 /// # Safety
 /// As for [`Simd`].
 #[inline(always)]
-unsafe fn spread<S: Simd>(from: &[f32], add: bool, to: &mut [f32]) {
+unsafe fn spread<S: Simd, O: Operand<S>>(from: &[O::Element], add: bool, to: &mut [O::Element]) {
     assert_eq!(from.len(), to.len());
-    let mut at = 0;
-    // SAFETY: vectors lie in both slices, the last one as far as it is read and written.
-    unsafe {
-        while at < from.len() {
-            let count = (from.len() - at).min(S::LANES);
+    if !add {
+        return to.copy_from_slice(from);
+    }
+    for at in (0..from.len()).step_by(S::LANES) {
+        let count = from.len() - at;
+        // SAFETY: `count` elements exist in both slices.
+        unsafe {
             let (from, to) = (from.as_ptr().add(at), to.as_mut_ptr().add(at));
-            if count == S::LANES {
-                let value = S::load(from);
-                S::store(to, if add { S::add(S::load(to), value) } else { value });
-            } else {
-                let value = S::load_first(from, count);
-                let value = if add {
-                    S::add(S::load_first(to, count), value)
-                } else {
-                    value
-                };
-                S::store_first(to, value, count);
-            }
-            at += count;
+            O::store(to, S::add(O::widen(to, count), O::widen(from, count)), count);
         }
     }
 }

@@ -17,8 +17,8 @@ mod weight;
 mod winograd;
 
 pub use bias::bias;
-pub use input::input;
-pub use weight::weight;
+pub use input::{input, input_bf16};
+pub use weight::{weight, weight_bf16};
 
 use super::Geometry;
 

@@ -2,7 +2,7 @@
 
 use crate::Isa;
 use crate::conv::blocks::WIDEST;
-use crate::simd::Simd;
+use crate::simd::{Factor, Operand, Simd};
 
 /// Most elements by the number of vectors less one: as many sums as registers can hold.
 fn most_elements(isa: Isa) -> [usize; WIDEST] {
@@ -12,46 +12,57 @@ fn most_elements(isa: Isa) -> [usize; WIDEST] {
     }
 }
 
-/// `sums[e, lane] += sum over pixels of x[pixel, e] * dy[pixel, lane]`.
-pub(super) struct Outer<'a> {
+/// `sums[e, lane] += sum over pixels of x[pixel, e] * dy[pixel, lane]`. Where there are several factors in a lane, they
+/// are of several pixels, which stand for one here.
+pub(super) struct Outer<'a, T> {
     /// The first element of the run.
-    pub(super) x: *const f32,
+    pub(super) x: *const T,
     /// Where each pixel's run starts.
     pub(super) windows: &'a [usize],
     /// Vectors of output channels of the first pixel.
-    pub(super) dy: *const f32,
+    pub(super) dy: *const T,
     /// From pixel to pixel.
     pub(super) dy_step: usize,
     /// Vectors of output channels.
     pub(super) width: usize,
 }
 
-impl Outer<'_> {
+impl<T: Factor> Outer<'_, T> {
     /// Adds to the sums of `elements` elements of the run, `[element][vector][lane]`.
     ///
     /// # Safety
     /// As for [`Simd`]; for every pixel the elements exist from `x` on, and `width` vectors, at most [`WIDEST`], from `dy`
     /// on, as do the sums.
     #[inline(always)]
-    pub(super) unsafe fn run<S: Simd>(&self, isa: Isa, elements: usize, sums: *mut f32) {
+    pub(super) unsafe fn run<S: Simd, O: Operand<S, Element = T>>(
+        &self,
+        isa: Isa,
+        elements: usize,
+        sums: *mut f32,
+    ) {
         let parts = elements.div_ceil(most_elements(isa)[self.width - 1]);
         for part in 0..parts {
             let (first, end) = (elements * part / parts, elements * (part + 1) / parts);
             // SAFETY: the caller's promise.
             unsafe {
                 let sums = sums.add(first * self.width * S::LANES);
-                self.dispatch::<S>(self.x.add(first), end - first, sums);
+                self.dispatch::<S, O>(self.x.add(first * T::DEPTH), end - first, sums);
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn dispatch<S: Simd>(&self, x: *const f32, elements: usize, sums: *mut f32) {
+    unsafe fn dispatch<S: Simd, O: Operand<S, Element = T>>(
+        &self,
+        x: *const T,
+        elements: usize,
+        sums: *mut f32,
+    ) {
         macro_rules! tiles {
             ($($width:literal: $($count:literal)*);*) => {
                 match (elements, self.width) {
                     // SAFETY: the caller's promise.
-                    $($(($count, $width) => unsafe { self.tile::<S, $count, $width>(x, sums) },)*)*
+                    $($(($count, $width) => unsafe { self.tile::<S, O, $count, $width>(x, sums) },)*)*
                     _ => unreachable!("as many elements and vectors as a tile can have"),
                 }
             };
@@ -63,22 +74,26 @@ impl Outer<'_> {
     }
 
     #[inline(always)]
-    unsafe fn tile<S: Simd, const E: usize, const B: usize>(&self, x: *const f32, to: *mut f32) {
+    unsafe fn tile<S: Simd, O: Operand<S, Element = T>, const E: usize, const B: usize>(
+        &self,
+        x: *const T,
+        to: *mut f32,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[S::splat(0.0); B]; E];
             let mut dy = self.dy;
             for &window in self.windows {
                 let x = x.add(window);
-                let mut vectors = [S::splat(0.0); B];
-                for (block, vector) in vectors.iter_mut().enumerate() {
-                    *vector = S::load(dy.add(block * S::LANES));
+                let mut vectors = [O::load(dy); B];
+                for (block, vector) in vectors.iter_mut().enumerate().skip(1) {
+                    *vector = O::load(dy.add(block * S::LANES * T::DEPTH));
                 }
                 dy = dy.add(self.dy_step);
                 for (element, sums) in sums.iter_mut().enumerate() {
-                    let x = S::splat(*x.add(element));
+                    let x = O::splat(x.add(element * T::DEPTH));
                     for (sum, vector) in sums.iter_mut().zip(vectors) {
-                        *sum = S::multiply_add(x, vector, *sum);
+                        *sum = O::multiply_add(x, vector, *sum);
                     }
                 }
             }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::Isa;
-use crate::conv::tests::{Random, case, named_shapes, random_shapes};
+use crate::conv::tests::{
+    Random, case, named_shapes, random_shapes, root_mean_square, rounded, share_of_error, widened,
+};
 use crate::conv::{advance, input_index};
 
 /// Sums and sums of magnitudes of all products.
@@ -37,6 +39,20 @@ impl Sums {
                 "{what} [{index}]: {got} for {expected}, off by {error:e} > {bound:e}"
             );
         }
+    }
+
+    /// The root mean square of errors is at most this share of that of the sums, or of what sums usually are.
+    fn compare_share(&self, got: &[f32], before: &[f32], write: Write, share: f64, what: &str) {
+        let before = |index: usize| match write {
+            Write::Replace => 0.0,
+            Write::Add => f64::from(before[index]),
+        };
+        let indices = || 0..got.len();
+        let exact = |index: usize| self.sums[index] + before(index);
+        let error = root_mean_square(indices().map(|index| f64::from(got[index]) - exact(index)));
+        let usual = root_mean_square(indices().map(|index| self.magnitudes[index])) / 8.0;
+        let scale = usual.max(root_mean_square(indices().map(exact)));
+        assert!(error <= share * scale, "{what}: {error} of {scale}");
     }
 }
 
@@ -93,6 +109,38 @@ fn check_gradients(geometry: &Geometry, random: &mut Random) {
         weight(isa, geometry, &x, &dy, Write::Add, &mut dw);
         of_weights.compare(&dw, &before, &what("added to weight"));
     }
+}
+
+/// Gradients in BF16 against the definition with factors of BF16.
+fn check_bf16(geometry: &Geometry, random: &mut Random) {
+    let x = rounded(&random.values(geometry.batch * geometry.channels * geometry.input_plane()));
+    let weights = widened(&rounded(&random.values(geometry.out_channels * geometry.taps())));
+    let dy = rounded(&random.values(geometry.batch * geometry.out_channels * geometry.output_plane()));
+    let [of_input, of_weights] = definition(geometry, &widened(&x), &weights, &widened(&dy));
+    let share = share_of_error(geometry);
+    for isa in Isa::available() {
+        let what = |what: &str| format!("{what}, {}, {geometry:?}", isa.name());
+        for write in [Write::Replace, Write::Add] {
+            let before = rounded(&random.values(x.len()));
+            let mut dx = before.clone();
+            input_bf16(isa, geometry, &dy, &weights, write, &mut dx);
+            of_input.compare_share(&widened(&dx), &widened(&before), write, share, &what("input"));
+            let before = random.values(weights.len());
+            let mut dw = before.clone();
+            weight_bf16(isa, geometry, &x, &dy, write, &mut dw);
+            of_weights.compare_share(&dw, &before, write, share, &what("weight"));
+        }
+    }
+}
+
+#[test]
+fn named_shapes_have_these_gradients_in_bf16() {
+    named_shapes(check_bf16);
+}
+
+#[test]
+fn random_shapes_have_these_gradients_in_bf16() {
+    random_shapes(check_bf16);
 }
 
 #[test]
@@ -176,7 +224,19 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
                 input(Isa::best(), &geometry, &dy, &weights, Write::Replace, &mut dx);
                 weight(Isa::best(), &geometry, &x, &dy, Write::Replace, &mut dw);
                 bias(&dy, Write::Replace, &mut db);
-                (dx, dw, db)
+                let mut half_dx = rounded(&dx);
+                let mut half_dw = vec![0.0; weights.len()];
+                let (x, dy) = (rounded(&x), rounded(&dy));
+                input_bf16(
+                    Isa::best(),
+                    &geometry,
+                    &dy,
+                    &weights,
+                    Write::Replace,
+                    &mut half_dx,
+                );
+                weight_bf16(Isa::best(), &geometry, &x, &dy, Write::Replace, &mut half_dw);
+                (dx, dw, db, half_dx, half_dw)
             })
         };
         assert!(with(1) == with(3), "{name}");

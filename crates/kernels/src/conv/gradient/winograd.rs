@@ -15,11 +15,11 @@ use crate::conv::Geometry;
 use crate::conv::blocks::Blocks;
 pub(super) use crate::conv::winograd::pays_off;
 use crate::conv::winograd::transform::{
-    Destination, IN, Image, KERNEL, OUT, OfInputs, OfOutputGradients, POSITIONS, kernel_gradients, spaced,
-    transform_tile,
+    Destination, IN, Image, KERNEL, OUT, OfInputs, OfOutputGradients, POSITIONS, Pixels, kernel_gradients,
+    spaced, transform_tiles,
 };
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, run};
+use crate::simd::{Factor, Kernel, Operand, ProductKernel, Simd, run};
 
 const TAPS: usize = KERNEL * KERNEL;
 
@@ -36,7 +36,16 @@ const CHUNKS: usize = 8;
 /// Tasks that are worth having.
 const TASKS: usize = 4;
 
-pub(super) fn weight(isa: Isa, geometry: &Geometry, x: &[f32], dy: &[f32], write: Write, dw: &mut [f32]) {
+/// Transformed tiles are rounded to factors of type `T`.
+pub(super) fn weight<T: Factor>(
+    isa: Isa,
+    geometry: &Geometry,
+    x: &[T],
+    dy: &[T],
+    write: Write,
+    dw: &mut [f32],
+) {
+    let isa = T::isa(isa);
     let shape = [geometry.out_channels, geometry.channels, 1];
     let blocks = Blocks::new(&shape, 1, 1, isa.lanes(), 1);
     let position_len = blocks.vectors() * blocks.vector_len();
@@ -63,7 +72,7 @@ pub(super) fn weight(isa: Isa, geometry: &Geometry, x: &[f32], dy: &[f32], write
             rows: part * rows..(part + 1) * rows,
             sums,
         };
-        run(isa, job);
+        T::run(isa, job);
     });
     let vectors: Vec<usize> = (blocks.each())
         .flat_map(|block| vec![block.vector; block.width])
@@ -111,11 +120,11 @@ impl Tiles {
     }
 }
 
-struct Job<'a> {
+struct Job<'a, T> {
     isa: Isa,
     geometry: &'a Geometry,
-    x: &'a [f32],
-    dy: &'a [f32],
+    x: &'a [T],
+    dy: &'a [T],
     blocks: &'a Blocks,
     tiles: &'a Tiles,
     chunk: Range<usize>,
@@ -125,85 +134,117 @@ struct Job<'a> {
     sums: &'a mut [f32],
 }
 
-impl Kernel for Job<'_> {
+impl<T: Factor> ProductKernel<T> for Job<'_, T> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(mut self) {
+    unsafe fn run<S: Simd, O: Operand<S, Element = T>>(mut self) {
         let channels = self.geometry.channels;
         let row = self.blocks.vectors() * S::LANES;
         let positions = self.rows.len() * IN;
-        let most = (SCRATCH / (positions * (channels + row))).clamp(TILES.start, TILES.end);
-        let mut inputs = Scratch::<f32>::take(positions * spaced(most * channels));
-        let mut gradients = Scratch::<f32>::take(positions * spaced(most * row));
-        let windows: Vec<usize> = (0..most).map(|tile| tile * channels).collect();
-        let outside = vec![0.0f32; channels.max(self.geometry.out_channels)];
-        let units = self.chunk.len().div_ceil(most);
+        let scratch = SCRATCH * size_of::<f32>() / size_of::<T>();
+        let most = (scratch / (positions * (channels + row))).clamp(TILES.start, TILES.end);
+        // Tiles that stand next to each other in lanes count as one group.
+        let most = most / T::DEPTH;
+        let mut inputs = Scratch::<T>::take(positions * spaced::<T>(most * channels * T::DEPTH));
+        let mut gradients = Scratch::<T>::take(positions * spaced::<T>(most * row * T::DEPTH));
+        let windows: Vec<usize> = (0..most).map(|group| group * channels * T::DEPTH).collect();
+        let outside = vec![T::default(); channels.max(self.geometry.out_channels)];
+        let (start, end) = (self.chunk.start, self.chunk.end);
+        let groups = (end - start).div_ceil(T::DEPTH);
+        let units = groups.div_ceil(most);
         for unit in 0..units {
-            let (start, len) = (self.chunk.start, self.chunk.len());
-            let tiles = start + len * unit / units..start + len * (unit + 1) / units;
-            // SAFETY: the caller has the instruction set; there are at most `most` tiles in a unit.
+            let part = groups * unit / units..groups * (unit + 1) / units;
+            let tiles = start + part.start * T::DEPTH..end.min(start + part.end * T::DEPTH);
+            // SAFETY: the caller has the instruction set; there are at most `most` groups in a unit.
             unsafe {
-                self.transform::<S>(tiles.clone(), &outside, &mut inputs, &mut gradients);
-                self.multiply::<S>(&windows[..tiles.len()], &inputs, &gradients);
+                self.transform::<S, O>(tiles, &outside, &mut inputs, &mut gradients);
+                self.multiply::<S, O>(&windows[..part.len()], &inputs, &gradients);
             }
         }
     }
 }
 
-impl Job<'_> {
-    /// Transforms the inputs of some tiles to `[position][tile][channel]`, and the gradients of their outputs to
-    /// `[position][tile][vector][lane]`, with unspecified values in the lanes where there is no channel.
+impl<T: Factor> Job<'_, T> {
+    /// Transforms the inputs of some tiles to `[position][group of tiles][channel][tile]`, and the gradients of their outputs
+    /// to `[position][group of tiles][vector][lane][tile]`, with unspecified values in the lanes where there is no channel.
     ///
     /// # Safety
     /// As for [`Simd`].
     #[inline(always)]
-    unsafe fn transform<S: Simd>(
+    unsafe fn transform<S: Simd, O: Operand<S, Element = T>>(
         &self,
         tiles: Range<usize>,
-        outside: &[f32],
-        inputs: &mut [f32],
-        gradients: &mut [f32],
+        outside: &[T],
+        inputs: &mut [T],
+        gradients: &mut [T],
     ) {
         let geometry = self.geometry;
         let (channels, filters) = (geometry.channels, geometry.out_channels);
         let row = self.blocks.vectors() * S::LANES;
-        let (count, positions) = (tiles.len(), self.rows.len() * IN);
+        let (groups, positions) = (tiles.len().div_ceil(T::DEPTH), self.rows.len() * IN);
+        let (input_group, gradient_group) = (channels * T::DEPTH, row * T::DEPTH);
         assert!(
             outside.len() >= channels.max(filters)
-                && inputs.len() >= positions * spaced(count * channels)
-                && gradients.len() >= positions * spaced(count * row),
+                && inputs.len() >= positions * spaced::<T>(groups * input_group)
+                && gradients.len() >= positions * spaced::<T>(groups * gradient_group),
             "room for all tiles"
         );
+        for group in 0..groups {
+            let first = tiles.start + group * T::DEPTH;
+            let [one, other] = [first, first + T::DEPTH - 1].map(|tile| match tiles.contains(&tile) {
+                true => self.pixels(tile, outside),
+                false => ([[outside.as_ptr(); IN]; IN], [[outside.as_ptr(); OUT]; OUT]),
+            });
+            // SAFETY: the caller has the instruction set; pixels and what is outside have all channels, and there is
+            // room for those of the group at each position, as asserted.
+            unsafe {
+                let to_inputs = Destination {
+                    to: inputs.as_mut_ptr().add(group * input_group),
+                    step: spaced::<T>(groups * input_group),
+                };
+                let to_gradients = Destination {
+                    to: gradients.as_mut_ptr().add(group * gradient_group),
+                    step: spaced::<T>(groups * gradient_group),
+                };
+                let rows = || self.rows.clone();
+                if T::DEPTH == 1 {
+                    transform_tiles::<S, O, OfInputs, IN, 1>(&[one.0], channels, rows(), to_inputs);
+                    transform_tiles::<S, O, OfOutputGradients, OUT, 1>(
+                        &[one.1],
+                        filters,
+                        rows(),
+                        to_gradients,
+                    );
+                } else {
+                    let (x, dy) = ([one.0, other.0], [one.1, other.1]);
+                    transform_tiles::<S, O, OfInputs, IN, 2>(&x, channels, rows(), to_inputs);
+                    transform_tiles::<S, O, OfOutputGradients, OUT, 2>(&dy, filters, rows(), to_gradients);
+                }
+            }
+        }
+    }
+
+    /// The inputs and the gradients of the outputs of a tile.
+    #[inline(always)]
+    fn pixels(&self, tile: usize, outside: &[T]) -> (Pixels<T, IN>, Pixels<T, OUT>) {
+        let geometry = self.geometry;
+        let (channels, filters) = (geometry.channels, geometry.out_channels);
         let (plane, plane_of_y) = (
             geometry.input_plane() * channels,
             geometry.output_plane() * filters,
         );
-        for (index, tile) in tiles.enumerate() {
-            let (image, top, left) = self.tiles.place(tile);
-            let x = &self.x[image * plane..][..plane];
-            let x = Image::new(x, geometry.input[0], geometry.input[1], channels);
-            let dy = &self.dy[image * plane_of_y..][..plane_of_y];
-            let dy = Image::new(dy, geometry.output[0], geometry.output[1], filters);
-            let (above, before) = (
-                top.wrapping_sub(geometry.pads[0]),
-                left.wrapping_sub(geometry.pads[1]),
-            );
-            let x = x.tile::<IN>(above, before, outside.as_ptr());
-            let dy = dy.tile::<OUT>(top, left, outside.as_ptr());
-            // SAFETY: the caller has the instruction set; pixels and what is outside have all channels, and there is
-            // room for those of the tile at each position, as asserted.
-            unsafe {
-                let destination = Destination {
-                    to: inputs.as_mut_ptr().add(index * channels),
-                    step: spaced(count * channels),
-                };
-                transform_tile::<S, OfInputs, IN>(&x, channels, self.rows.clone(), destination);
-                let destination = Destination {
-                    to: gradients.as_mut_ptr().add(index * row),
-                    step: spaced(count * row),
-                };
-                transform_tile::<S, OfOutputGradients, OUT>(&dy, filters, self.rows.clone(), destination);
-            }
-        }
+        let (image, top, left) = self.tiles.place(tile);
+        let x = &self.x[image * plane..][..plane];
+        let x = Image::new(x, geometry.input[0], geometry.input[1], channels);
+        let dy = &self.dy[image * plane_of_y..][..plane_of_y];
+        let dy = Image::new(dy, geometry.output[0], geometry.output[1], filters);
+        let (above, before) = (
+            top.wrapping_sub(geometry.pads[0]),
+            left.wrapping_sub(geometry.pads[1]),
+        );
+        (
+            x.tile::<IN>(above, before, outside.as_ptr()),
+            dy.tile::<OUT>(top, left, outside.as_ptr()),
+        )
     }
 
     /// Adds the products of transformed inputs and gradients to the sums.
@@ -211,14 +252,21 @@ impl Job<'_> {
     /// # Safety
     /// As for [`Simd`].
     #[inline(always)]
-    unsafe fn multiply<S: Simd>(&mut self, windows: &[usize], inputs: &[f32], gradients: &[f32]) {
+    unsafe fn multiply<S: Simd, O: Operand<S, Element = T>>(
+        &mut self,
+        windows: &[usize],
+        inputs: &[T],
+        gradients: &[T],
+    ) {
         let (blocks, channels) = (self.blocks, self.geometry.channels);
         let row = blocks.vectors() * S::LANES;
         let (count, positions) = (windows.len(), self.rows.len() * IN);
+        let input_step = spaced::<T>(count * channels * T::DEPTH);
+        let gradient_step = spaced::<T>(count * row * T::DEPTH);
         let position_len = blocks.vectors() * blocks.vector_len();
         assert!(
-            inputs.len() >= positions * spaced(count * channels)
-                && gradients.len() >= positions * spaced(count * row)
+            inputs.len() >= positions * input_step
+                && gradients.len() >= positions * gradient_step
                 && self.sums.len() == positions * position_len
                 && blocks.vector_len() == channels * S::LANES,
             "whole tiles, and a sum for each channel and filter"
@@ -229,16 +277,16 @@ impl Job<'_> {
                 // in the slices, as asserted.
                 unsafe {
                     let outer = Outer {
-                        x: inputs.as_ptr().add(position * spaced(count * channels)),
+                        x: inputs.as_ptr().add(position * input_step),
                         windows,
                         dy: gradients
                             .as_ptr()
-                            .add(position * spaced(count * row) + block.vector * S::LANES),
-                        dy_step: row,
+                            .add(position * gradient_step + block.vector * S::LANES * T::DEPTH),
+                        dy_step: row * T::DEPTH,
                         width: block.width,
                     };
                     let sums = position * position_len + block.vector * blocks.vector_len();
-                    outer.run::<S>(self.isa, channels, self.sums.as_mut_ptr().add(sums));
+                    outer.run::<S, O>(self.isa, channels, self.sums.as_mut_ptr().add(sums));
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::simd::Simd;
+use crate::simd::{Operand, Simd};
 
 /// Outputs of a tile along each side.
 pub(in crate::conv) const OUT: usize = 4;
@@ -16,24 +16,29 @@ pub(in crate::conv) const POSITIONS: usize = IN * IN;
 
 /// The distance between positions of so many transformed elements each: not a large power of two, for then all positions
 /// would compete for the same few places of the first-level cache.
-pub(in crate::conv) fn spaced(elements: usize) -> usize {
-    const LINE: usize = 16;
-    elements.next_multiple_of(LINE) + LINE
+pub(in crate::conv) fn spaced<T>(elements: usize) -> usize {
+    let line = 64 / size_of::<T>();
+    elements.next_multiple_of(line) + line
 }
 
 /// One image, `[height, width, channels]`.
 #[derive(Clone, Copy)]
-pub(in crate::conv) struct Image<'a> {
-    pixels: &'a [f32],
+pub(in crate::conv) struct Image<'a, T> {
+    pixels: &'a [T],
     height: usize,
     width: usize,
     channels: usize,
 }
 
-impl<'a> Image<'a> {
+impl<'a, T> Image<'a, T> {
     /// # Panics
     /// When the sizes are not those of the pixels.
-    pub(in crate::conv) fn new(pixels: &'a [f32], height: usize, width: usize, channels: usize) -> Image<'a> {
+    pub(in crate::conv) fn new(
+        pixels: &'a [T],
+        height: usize,
+        width: usize,
+        channels: usize,
+    ) -> Image<'a, T> {
         assert_eq!(pixels.len(), height * width * channels, "whole pixels");
         Image {
             pixels,
@@ -49,8 +54,8 @@ impl<'a> Image<'a> {
         &self,
         top: usize,
         left: usize,
-        outside: *const f32,
-    ) -> [[*const f32; N]; N] {
+        outside: *const T,
+    ) -> Pixels<T, N> {
         let mut tile = [[outside; N]; N];
         for (row, pointers) in tile.iter_mut().enumerate() {
             let row = top.wrapping_add(row);
@@ -78,76 +83,112 @@ pub(in crate::conv) trait Transform<S: Simd, const N: usize> {
 
 /// Where transformed tiles go.
 #[derive(Clone, Copy)]
-pub(in crate::conv) struct Destination {
+pub(in crate::conv) struct Destination<T> {
     /// The first channel of the tile at the first position.
-    pub(in crate::conv) to: *mut f32,
+    pub(in crate::conv) to: *mut T,
     /// From position to position.
     pub(in crate::conv) step: usize,
 }
 
-/// Transforms all channels of a tile, and stores those rows of the result.
+/// The pixels that a tile sees.
+pub(in crate::conv) type Pixels<T, const N: usize> = [[*const T; N]; N];
+
+/// Transforms all channels of a tile and stores those rows of the result, channel after channel; or of two tiles, whose
+/// elements stand next to each other.
 ///
 /// # Safety
-/// As for [`Simd`]; pointers are valid for `channels` elements, as is the destination at each position of the rows.
+/// As for [`Simd`]; pointers are valid for `channels` elements, as is the destination at each position of the rows, for
+/// each tile.
 #[inline(always)]
-pub(in crate::conv) unsafe fn transform_tile<S: Simd, T: Transform<S, N>, const N: usize>(
-    tile: &[[*const f32; N]; N],
+pub(in crate::conv) unsafe fn transform_tiles<
+    S: Simd,
+    O: Operand<S>,
+    T: Transform<S, N>,
+    const N: usize,
+    const TILES: usize,
+>(
+    tiles: &[Pixels<O::Element, N>; TILES],
     channels: usize,
     rows: Range<usize>,
-    destination: Destination,
+    destination: Destination<O::Element>,
 ) {
     let mut channel = 0;
     // SAFETY: the caller's promise; the last vector is read and written only as far as it goes.
     unsafe {
         while channel + S::LANES <= channels {
-            transform_vector::<S, T, N, true>(tile, channel, S::LANES, rows.clone(), destination);
+            transform_vector::<S, O, T, N, TILES, true>(tiles, channel, S::LANES, rows.clone(), destination);
             channel += S::LANES;
         }
         if channel < channels {
-            transform_vector::<S, T, N, false>(tile, channel, channels - channel, rows, destination);
+            let lanes = channels - channel;
+            transform_vector::<S, O, T, N, TILES, false>(tiles, channel, lanes, rows, destination);
         }
     }
 }
 
 /// # Safety
-/// As for [`transform_tile`], for `lanes` elements from `channel` on: a vector if it is `WHOLE`.
+/// As for [`transform_tiles`], for `lanes` elements from `channel` on: a vector if it is `WHOLE`.
 #[inline(always)]
-unsafe fn transform_vector<S: Simd, T: Transform<S, N>, const N: usize, const WHOLE: bool>(
-    tile: &[[*const f32; N]; N],
+unsafe fn transform_vector<
+    S: Simd,
+    O: Operand<S>,
+    T: Transform<S, N>,
+    const N: usize,
+    const TILES: usize,
+    const WHOLE: bool,
+>(
+    tiles: &[Pixels<O::Element, N>; TILES],
     channel: usize,
     lanes: usize,
     rows: Range<usize>,
-    destination: Destination,
+    destination: Destination<O::Element>,
 ) {
+    let lanes = if WHOLE { S::LANES } else { lanes };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut halves = [[[S::splat(0.0); N]; IN]; TILES];
+        for (tile, half) in tiles.iter().zip(&mut halves) {
+            *half = transform_columns::<S, O, T, N>(tile, channel, lanes);
+        }
+        let first = rows.start;
+        for row in rows {
+            let mut results = [[S::splat(0.0); IN]; TILES];
+            for (result, half) in results.iter_mut().zip(&halves) {
+                *result = T::apply(half[row]);
+            }
+            for column in 0..IN {
+                let position = (row - first) * IN + column;
+                let to = destination.to.add(position * destination.step + channel * TILES);
+                match TILES {
+                    1 => O::store(to, results[0][column], lanes),
+                    _ => O::store_joined(to, [results[0][column], results[TILES - 1][column]], lanes),
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`transform_vector`].
+#[inline(always)]
+unsafe fn transform_columns<S: Simd, O: Operand<S>, T: Transform<S, N>, const N: usize>(
+    tile: &Pixels<O::Element, N>,
+    channel: usize,
+    lanes: usize,
+) -> [[S::V; N]; IN] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut half = [[S::splat(0.0); N]; IN];
         for column in 0..N {
             let mut d = [S::splat(0.0); N];
             for (value, row) in d.iter_mut().zip(tile) {
-                let from = row[column].add(channel);
-                *value = if WHOLE {
-                    S::load(from)
-                } else {
-                    S::load_first(from, lanes)
-                };
+                *value = O::widen(row[column].add(channel), lanes);
             }
             for (row, value) in T::apply(d).into_iter().enumerate() {
                 half[row][column] = value;
             }
         }
-        let first = rows.start;
-        for row in rows {
-            for (column, value) in T::apply(half[row]).into_iter().enumerate() {
-                let position = (row - first) * IN + column;
-                let to = destination.to.add(position * destination.step + channel);
-                if WHOLE {
-                    S::store(to, value);
-                } else {
-                    S::store_first(to, value, lanes);
-                }
-            }
-        }
+        half
     }
 }
 

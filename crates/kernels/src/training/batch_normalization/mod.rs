@@ -1,4 +1,5 @@
-//! Batch normalization by the statistics of the batch, of rows of channels (data with their channels last), `f32`.
+//! Batch normalization by the statistics of the batch, of rows of channels (data with their channels last), in
+//! `f32`; values may be stored in BF16.
 //!
 //! With `inv_std = 1 / sqrt(variance + epsilon)`, `a = scale * inv_std` and `b = bias - mean * a`, the output is
 //! `y = a * x + b`; its gradient is a combination of `dy`, `x` and 1 for each channel (Ioffe and Szegedy 2015, section 3).
@@ -10,6 +11,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::stored::Stored;
 use crate::vectorize::vectorized;
 
 /// Elements that one task takes; sums within are `f32`, across tasks `f64`.
@@ -83,14 +85,14 @@ fn folded(part: &[f32], channels: usize) -> Vec<f64> {
 ///
 /// # Panics
 /// When `x` does not consist of whole rows, at least one.
-pub fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
+pub fn statistics<T: Stored>(x: &[T], channels: usize) -> (Vec<f32>, Vec<f32>) {
     assert!(
         channels > 0 && !x.is_empty() && x.len().is_multiple_of(channels),
         "whole rows"
     );
     // Squares of differences from some element lose fewer digits than squares.
-    let shift = &x[..channels];
-    let repeated = Repeated::new(shift);
+    let shift: Vec<f32> = x[..channels].iter().map(|value| value.widened()).collect();
+    let repeated = Repeated::new(&shift);
     let [sum, squares] = sums(x.len(), channels, |range, sum, squares| {
         for rows in x[range].chunks(repeated.values.len()) {
             add_moments(rows, &repeated.values, sum, squares);
@@ -131,7 +133,7 @@ pub fn line(scale: &[f32], bias: &[f32], mean: &[f32], inv_std: &[f32]) -> (Vec<
 ///
 /// # Panics
 /// When the slices are not rows of the same channels.
-pub fn apply(x: &[f32], line: Line<'_>, residual: Option<&[f32]>, bounds: [f32; 2], y: &mut [f32]) {
+pub fn apply<T: Stored>(x: &[T], line: Line<'_>, residual: Option<&[T]>, bounds: [f32; 2], y: &mut [T]) {
     let channels = line.a.len();
     assert!(
         x.len() == y.len()
@@ -164,24 +166,24 @@ fn piece(period: usize) -> usize {
 
 /// Where the gradient of the output counts as zero: the gradient of Relu or Clip behind the normalization.
 #[derive(Clone, Copy, Debug)]
-pub enum Mask<'a> {
+pub enum Mask<'a, T = f32> {
     /// Nowhere.
     None,
     /// Where `a * x + b` is not strictly within the bounds.
     Line(Line<'a>, [f32; 2]),
     /// Where these outputs are not strictly within the bounds: needed when something was added before the clamp.
-    Output(&'a [f32], [f32; 2]),
+    Output(&'a [T], [f32; 2]),
 }
 
 /// What gradients are made of: rows of the same channels.
 #[derive(Clone, Copy, Debug)]
-pub struct Backward<'a> {
+pub struct Backward<'a, T = f32> {
     /// The gradient of the output.
-    pub dy: &'a [f32],
+    pub dy: &'a [T],
     /// The input of the normalization.
-    pub x: &'a [f32],
+    pub x: &'a [T],
     /// What of `dy` counts.
-    pub mask: Mask<'a>,
+    pub mask: Mask<'a, T>,
 }
 
 /// Sums over the rows for each channel.
@@ -252,7 +254,7 @@ impl Factors {
     }
 }
 
-impl Backward<'_> {
+impl<T: Stored> Backward<'_, T> {
     /// # Panics
     /// When the slices are not rows of so many channels.
     fn check(&self, channels: usize) {
@@ -276,7 +278,7 @@ impl Backward<'_> {
         let (means, line) = (Repeated::new(mean), self.line());
         let period = means.values.len();
         let [dy, products] = sums(self.x.len(), mean.len(), |range, sum, products| {
-            let mut buffer = vec![0.0; period];
+            let mut buffer = vec![T::default(); period];
             for start in range.clone().step_by(period) {
                 let range = start..range.end.min(start + period);
                 let dy = self.masked(range.clone(), line.as_ref(), &mut buffer);
@@ -290,7 +292,7 @@ impl Backward<'_> {
     ///
     /// # Panics
     /// When the slices are not rows of the same channels.
-    pub fn input(&self, factors: &Factors, masked: Option<&mut [f32]>, dx: &mut [f32]) {
+    pub fn input(&self, factors: &Factors, masked: Option<&mut [T]>, dx: &mut [T]) {
         let channels = factors.of_dy.len();
         self.check(channels);
         assert!(
@@ -304,13 +306,13 @@ impl Backward<'_> {
             [&factors.of_dy, &factors.of_x, &factors.of_one].map(|values| Repeated::new(values));
         let period = of_dy.values.len();
         let piece = piece(period);
-        let masked: Vec<Option<&mut [f32]>> = match masked {
+        let masked: Vec<Option<&mut [T]>> = match masked {
             Some(masked) => masked.chunks_mut(piece).map(Some).collect(),
             None => (0..dx.len().div_ceil(piece)).map(|_| None).collect(),
         };
         let parts = dx.par_chunks_mut(piece).zip(masked).enumerate();
         parts.for_each(|(index, (dx, mut masked))| {
-            let mut buffer = vec![0.0; period];
+            let mut buffer = vec![T::default(); period];
             for (part, dx) in dx.chunks_mut(period).enumerate() {
                 let start = index * piece + part * period;
                 let range = start..start + dx.len();
@@ -336,8 +338,8 @@ impl Backward<'_> {
         &'a self,
         range: Range<usize>,
         line: Option<&[Repeated; 2]>,
-        buffer: &'a mut [f32],
-    ) -> &'a [f32] {
+        buffer: &'a mut [T],
+    ) -> &'a [T] {
         let dy = &self.dy[range.clone()];
         let buffer = &mut buffer[..dy.len()];
         match (self.mask, line) {
@@ -352,68 +354,70 @@ impl Backward<'_> {
 }
 
 vectorized! {
-    fn add_moments(x: &[f32], shift: &[f32], sum: &mut [f32], squares: &mut [f32]) {
+    fn add_moments<T: Stored>(x: &[T], shift: &[f32], sum: &mut [f32], squares: &mut [f32]) {
         let len = x.len();
         let (shift, sum, squares) = (&shift[..len], &mut sum[..len], &mut squares[..len]);
         for i in 0..len {
-            let difference = x[i] - shift[i];
+            let difference = x[i].widened() - shift[i];
             sum[i] += difference;
             squares[i] += difference * difference;
         }
     }
 
-    fn apply_rows(x: &[f32], a: &[f32], b: &[f32], bounds: [f32; 2], y: &mut [f32]) {
+    fn apply_rows<T: Stored>(x: &[T], a: &[f32], b: &[f32], bounds: [f32; 2], y: &mut [T]) {
         let (len, [low, high]) = (x.len(), bounds);
         let (a, b, y) = (&a[..len], &b[..len], &mut y[..len]);
         for i in 0..len {
-            let value = a[i] * x[i] + b[i];
+            let value = a[i] * x[i].widened() + b[i];
             let value = if value < low { low } else { value };
-            y[i] = if value > high { high } else { value };
+            y[i] = T::rounded(if value > high { high } else { value });
         }
     }
 
-    fn apply_onto(x: &[f32], a: &[f32], b: &[f32], residual: &[f32], bounds: [f32; 2], y: &mut [f32]) {
+    fn apply_onto<T: Stored>(x: &[T], a: &[f32], b: &[f32], residual: &[T], bounds: [f32; 2], y: &mut [T]) {
         let (len, [low, high]) = (x.len(), bounds);
         let (a, b, residual, y) = (&a[..len], &b[..len], &residual[..len], &mut y[..len]);
         for i in 0..len {
-            let value = a[i] * x[i] + b[i] + residual[i];
+            let value = a[i] * x[i].widened() + b[i] + residual[i].widened();
             let value = if value < low { low } else { value };
-            y[i] = if value > high { high } else { value };
+            y[i] = T::rounded(if value > high { high } else { value });
         }
     }
 
-    fn mask_by_output(dy: &[f32], y: &[f32], bounds: [f32; 2], masked: &mut [f32]) {
+    fn mask_by_output<T: Stored>(dy: &[T], y: &[T], bounds: [f32; 2], masked: &mut [T]) {
         let [low, high] = bounds;
         for ((masked, dy), y) in masked.iter_mut().zip(dy).zip(y) {
-            *masked = if (*y > low) & (*y < high) { *dy } else { 0.0 };
+            let y = y.widened();
+            *masked = if (y > low) & (y < high) { *dy } else { T::default() };
         }
     }
 
-    fn mask_by_line(dy: &[f32], x: &[f32], a: &[f32], b: &[f32], bounds: [f32; 2], masked: &mut [f32]) {
+    fn mask_by_line<T: Stored>(dy: &[T], x: &[T], a: &[f32], b: &[f32], bounds: [f32; 2], masked: &mut [T]) {
         let (len, [low, high]) = (x.len(), bounds);
         let (dy, a, b, masked) = (&dy[..len], &a[..len], &b[..len], &mut masked[..len]);
         for i in 0..len {
-            let y = a[i] * x[i] + b[i];
-            masked[i] = if (y > low) & (y < high) { dy[i] } else { 0.0 };
+            let y = a[i] * x[i].widened() + b[i];
+            masked[i] = if (y > low) & (y < high) { dy[i] } else { T::default() };
         }
     }
 
-    fn add_products(dy: &[f32], x: &[f32], mean: &[f32], sum: &mut [f32], products: &mut [f32]) {
+    fn add_products<T: Stored>(dy: &[T], x: &[T], mean: &[f32], sum: &mut [f32], products: &mut [f32]) {
         let len = x.len();
         let (dy, mean) = (&dy[..len], &mean[..len]);
         let (sum, products) = (&mut sum[..len], &mut products[..len]);
         for i in 0..len {
-            sum[i] += dy[i];
-            products[i] += dy[i] * (x[i] - mean[i]);
+            let dy = dy[i].widened();
+            sum[i] += dy;
+            products[i] += dy * (x[i].widened() - mean[i]);
         }
     }
 
-    fn combine(dy: &[f32], x: &[f32], of_dy: &[f32], of_x: &[f32], of_one: &[f32], dx: &mut [f32]) {
+    fn combine<T: Stored>(dy: &[T], x: &[T], of_dy: &[f32], of_x: &[f32], of_one: &[f32], dx: &mut [T]) {
         let len = x.len();
         let (dy, dx) = (&dy[..len], &mut dx[..len]);
         let (of_dy, of_x, of_one) = (&of_dy[..len], &of_x[..len], &of_one[..len]);
         for i in 0..len {
-            dx[i] = of_dy[i] * dy[i] + (of_x[i] * x[i] + of_one[i]);
+            dx[i] = T::rounded(of_dy[i] * dy[i].widened() + (of_x[i] * x[i].widened() + of_one[i]));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Batch normalization against its definition, in double precision.
 
+use half::bf16;
+
 use super::*;
 use crate::conv::tests::Random;
 
@@ -169,4 +171,53 @@ fn statistics_that_are_constants_pass_the_gradient_on() {
 fn lines_have_the_mean_at_the_bias() {
     let (a, b) = line(&[2.0, -1.0], &[0.5, 0.25], &[3.0, 4.0], &[0.5, 2.0]);
     assert_eq!((a, b), (vec![1.0, -2.0], vec![0.5 - 3.0, 0.25 + 8.0]));
+}
+
+#[test]
+fn values_in_bf16_give_rounded_results() {
+    let rounded = |values: &[f32]| {
+        values
+            .iter()
+            .map(|&value| bf16::from_f32(value))
+            .collect::<Vec<_>>()
+    };
+    let widened = |values: &[bf16]| values.iter().map(|value| value.to_f32()).collect::<Vec<_>>();
+    for (rows, channels) in SHAPES {
+        let [x, dy, residual] = [1, 2, 3].map(|seed| rounded(&values(rows * channels, seed)));
+        let [wide_x, wide_dy, wide_residual] = [&x, &dy, &residual].map(|values| widened(values));
+        let (mean, variance) = statistics(&x, channels);
+        assert_eq!(
+            (&mean, &variance),
+            (&statistics(&wide_x, channels).0, &statistics(&wide_x, channels).1)
+        );
+        let line = Line {
+            a: &values(channels, 4),
+            b: &values(channels, 5),
+        };
+        let (mut y, mut wide_y) = (x.clone(), wide_x.clone());
+        apply(&x, line, Some(&residual), [0.0, 0.9], &mut y);
+        apply(&wide_x, line, Some(&wide_residual), [0.0, 0.9], &mut wide_y);
+        assert_eq!(y, rounded(&wide_y), "{rows} rows");
+        let wide_y = widened(&y);
+        let masks = [
+            (Mask::None, Mask::None),
+            (Mask::Line(line, [0.0, 0.5]), Mask::Line(line, [0.0, 0.5])),
+            (Mask::Output(&y, [0.0, 0.9]), Mask::Output(&wide_y, [0.0, 0.9])),
+        ];
+        for (mask, wide_mask) in masks {
+            let backward = Backward { dy: &dy, x: &x, mask };
+            let wide = Backward {
+                dy: &wide_dy,
+                x: &wide_x,
+                mask: wide_mask,
+            };
+            let sums = backward.sums(&mean);
+            assert_eq!(sums, wide.sums(&mean));
+            let factors = Factors::new(&sums, rows, line.a, &mean, &variance);
+            let (mut dx, mut wide_dx) = (x.clone(), wide_x.clone());
+            backward.input(&factors, None, &mut dx);
+            wide.input(&factors, None, &mut wide_dx);
+            assert_eq!(dx, rounded(&wide_dx), "{rows} rows");
+        }
+    }
 }

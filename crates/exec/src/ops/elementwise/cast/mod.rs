@@ -5,7 +5,9 @@ mod numbers;
 mod text;
 
 use bantam_graph::ops::{Cast, CastLike};
+use bantam_kernels::stored::{round, widen};
 use bantam_tensor::{DType, Tensor};
+use half::bf16;
 
 use crate::inputs::Inputs;
 use crate::{Context, OpError};
@@ -60,7 +62,18 @@ pub(in crate::ops) fn cast(
     if inputs.required(0)?.dtype() == to {
         return inputs.keep(0);
     }
-    convert(inputs.required(0)?, to, rules, context)
+    let x = inputs.required(0)?;
+    match (x.dtype(), to) {
+        (DType::F32, DType::BF16) => {
+            let values = x.values::<f32>()?;
+            context.fill(x.shape(), |y: &mut [bf16]| round(&values, y))
+        }
+        (DType::BF16, DType::F32) => {
+            let values = x.values::<bf16>()?;
+            context.fill(x.shape(), |y| widen(&values, y))
+        }
+        _ => convert(x, to, rules, context),
+    }
 }
 
 /// A tensor in another type.
