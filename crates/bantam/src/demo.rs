@@ -118,6 +118,7 @@ fn quantize_job(folder: &Path, model: &Path) -> QuantizeJob {
         method: method_by_name("static").expect("listed"),
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
         codes: None,
+        groups: None,
         samples: 512,
         seed: 0,
         calibration_split: "train".to_owned(),

@@ -6,6 +6,7 @@ use bantam_compress::RewriteError;
 use bantam_compress::evaluate::EvaluateError;
 use bantam_compress::quantize::QuantizeError;
 use bantam_compress::quantize::aware::AwareError;
+use bantam_compress::quantize::groups::GroupError;
 use bantam_compress::quantize::layerwise::LayerwiseError;
 use bantam_compress::select::SelectorError;
 use bantam_compress::stats::ObserveError;
@@ -53,6 +54,8 @@ pub enum Error {
     Aware(#[from] AwareError),
     #[error(transparent)]
     Layerwise(#[from] LayerwiseError),
+    #[error(transparent)]
+    Groups(#[from] GroupError),
     #[error(transparent)]
     Train(#[from] TrainError),
     #[error(transparent)]

@@ -152,6 +152,7 @@ fn job(folder: &Path, method: &str) -> QuantizeJob {
         method: method_by_name(method).unwrap(),
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
         codes: None,
+        groups: None,
         samples: SAMPLES,
         seed: 0,
         calibration_split: "train".to_owned(),

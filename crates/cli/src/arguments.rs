@@ -134,7 +134,8 @@ pub(crate) struct Quantize {
     /// Number format of activations, or float [default: the target's]
     #[arg(long)]
     pub(crate) activations: Option<String>,
-    /// How codes of weights are chosen: gptq, least-squares or distill, in this order; repeatable
+    /// How codes of weights are chosen: gptq, least-squares or distill, in this order; repeatable. For groups one of nearest,
+    /// search, hqq, gptq and least-squares
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["dynamic", "plan"])]
     pub(crate) algorithm: Vec<String>,
     /// Steps of algorithms that train
@@ -146,7 +147,7 @@ pub(crate) struct Quantize {
     /// Number format of the first and last layer, or none for that of the others [default: int8 where codes are chosen]
     #[arg(long, conflicts_with_all = ["dynamic", "plan"])]
     pub(crate) edges: Option<String>,
-    /// Scales of weights: channel or tensor
+    /// Scales of weights: channel, tensor, or group:LENGTH for so many inputs of each output (weights only)
     #[arg(long, default_value = "channel")]
     pub(crate) granularity: String,
     /// Range method of activations [default: minmax, or mse where codes are chosen]

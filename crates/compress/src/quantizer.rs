@@ -14,11 +14,14 @@ fn code_range(format: &str) -> (i64, i64) {
     }
 }
 
-/// Which scale each element has: element `i` of a row-major tensor that of index `i / inner % scales`.
+/// Which scale each element has: element `i` of a row-major tensor that of index `i / inner % scales`; where there are groups,
+/// that of the group `i / inner % axis_len / group` along the axis, at the same place of all other axes.
 #[derive(Clone, Copy)]
 struct Layout {
     scales: usize,
     inner: usize,
+    /// Length of the axis, and of groups on it.
+    groups: Option<(usize, usize)>,
 }
 
 impl Layout {
@@ -27,17 +30,25 @@ impl Layout {
             Some(axis) => Layout {
                 scales: params.scale.len().max(1),
                 inner: shape[axis + 1..].iter().product::<usize>().max(1),
+                groups: params.group.map(|group| (shape[axis].max(1), group)),
             },
             None => Layout {
                 scales: 1,
                 inner: shape.iter().product::<usize>().max(1),
+                groups: None,
             },
         }
     }
 
     /// Index of an element's scale.
     fn scale_of(self, element: usize) -> usize {
-        element / self.inner % self.scales
+        match self.groups {
+            None => element / self.inner % self.scales,
+            Some((axis_len, group)) => {
+                let (row, index) = (element / self.inner / axis_len, element / self.inner % axis_len);
+                (row * axis_len.div_ceil(group) + index / group) * self.inner + element % self.inner
+            }
+        }
     }
 
     /// Elements of a run that share a scale, or that have the scales in turn.
@@ -84,6 +95,9 @@ pub(crate) fn quantize_constant(
     let shape = constant.shape();
     if format_by_name(format).is_none() {
         return Tensor::from_i64(DType::I32, shape, &wide_codes(constant, format, params)?);
+    }
+    if params.group.is_some() {
+        return Tensor::from_i64(params.dtype, shape, &wide_codes(constant, format, params)?);
     }
     with_code_type!(
         params.dtype,
@@ -164,22 +178,33 @@ pub(crate) fn quantization_error(
 ) -> Result<Vec<f32>, TensorError> {
     let values = floats(constant)?;
     let quantized = quantize_constant(constant, format, params)?;
+    if params.group.is_some() {
+        return wide_errors(&values, &quantized, params);
+    }
     with_code_type!(
         quantized.dtype(),
         Code => {
             let codes = quantized.values::<Code>()?;
             Ok(errors(&values, constant.shape(), params, &codes))
         },
-        else {
-            let layout = Layout::new(constant.shape(), params);
-            let error = |(index, (code, x)): (usize, (i64, &f32))| {
-                let channel = layout.scale_of(index);
-                let real = (code - i64::from(params.zero_point[channel])) as f64 * f64::from(params.scale[channel]);
-                (real - f64::from(*x)) as f32
-            };
-            Ok(quantized.to_i64()?.into_iter().zip(values.iter()).enumerate().map(error).collect())
-        }
+        else wide_errors(&values, &quantized, params)
     )
+}
+
+fn wide_errors(values: &[f32], codes: &Tensor, params: &QParams) -> Result<Vec<f32>, TensorError> {
+    let layout = Layout::new(codes.shape(), params);
+    let error = |(index, (code, x)): (usize, (i64, &f32))| {
+        let channel = layout.scale_of(index);
+        let real = (code - i64::from(params.zero_point[channel])) as f64 * f64::from(params.scale[channel]);
+        (real - f64::from(*x)) as f32
+    };
+    Ok(codes
+        .to_i64()?
+        .into_iter()
+        .zip(values)
+        .enumerate()
+        .map(error)
+        .collect())
 }
 
 fn errors<T: Code>(values: &[f32], shape: &[usize], params: &QParams, codes: &[T]) -> Vec<f32> {
@@ -232,6 +257,7 @@ mod tests {
         let params = QParams {
             dtype: DType::I8,
             axis: Some(0),
+            group: None,
             scale: vec![0.5, 2.5],
             zero_point: vec![0, 0],
         };
@@ -240,6 +266,7 @@ mod tests {
         let params = QParams {
             dtype: DType::I8,
             axis: Some(2),
+            group: None,
             scale: vec![0.01, 100.0],
             zero_point: vec![0, 0],
         };
@@ -263,6 +290,7 @@ mod tests {
                 let params = QParams {
                     dtype: format.storage(),
                     axis,
+                    group: None,
                     scale: (0..count).map(|i| (3.0 + i as f32) / largest).collect(),
                     zero_point: (0..count)
                         .map(|i| (format.max_code() / 2).min(i as i32))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DType, FormatKind, NumberFormat, Tensor};
+use crate::{DType, FormatKind, NumberFormat, Tensor, TensorError};
 
 /// Which elements share one scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,11 @@ pub struct QParams {
     pub dtype: DType,
     /// Axis along which the scales differ, if there is more than one.
     pub axis: Option<usize>,
-    /// One per tensor or one per index of `axis`; finite and above zero.
+    /// So many neighbours along `axis` share a scale, the last ones perhaps fewer; the scales then differ along all other axes
+    /// too (ONNX: `block_size`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<usize>,
+    /// One per tensor, one per index of `axis`, or one per group, in the order of the elements; finite and above zero.
     pub scale: Vec<f32>,
     /// As many as scales.
     pub zero_point: Vec<i32>,
@@ -75,23 +79,44 @@ impl QParams {
         (scale, zero_point.clamp(code_min, code_max))
     }
 
-    /// Scale as a tensor: rank 0 for one, rank 1 for many.
-    pub fn scale_tensor(&self) -> Tensor {
-        match self.scale.as_slice() {
-            [one] if self.axis.is_none() => Tensor::scalar(*one),
-            many => Tensor::from_vec1(many),
+    /// The shape that the scales of a tensor of this shape have: rank 0 for one, rank 1 for those of an axis, that of the
+    /// tensor with fewer elements along the axis for groups.
+    ///
+    /// # Panics
+    /// When there are groups, and the tensor has no such axis or they are empty.
+    pub fn scale_shape(&self, shape: &[usize]) -> Vec<usize> {
+        match (self.axis, self.group) {
+            (None, _) => Vec::new(),
+            (Some(_), None) => vec![self.scale.len()],
+            (Some(axis), Some(group)) => {
+                let mut shape = shape.to_vec();
+                shape[axis] = shape[axis].div_ceil(group);
+                shape
+            }
         }
     }
 
-    /// Zero point as a tensor of the storage type, of the same shape as the scale.
-    pub fn zero_point_tensor(&self) -> Tensor {
+    /// The scales of a tensor of this shape.
+    ///
+    /// # Errors
+    /// When there are not as many.
+    ///
+    /// # Panics
+    /// As [`QParams::scale_shape`].
+    pub fn scale_tensor(&self, shape: &[usize]) -> Result<Tensor, TensorError> {
+        Tensor::from_slice(&self.scale_shape(shape), &self.scale)
+    }
+
+    /// The zero points of a tensor of this shape, in the storage type.
+    ///
+    /// # Errors
+    /// When there are not as many.
+    ///
+    /// # Panics
+    /// As [`QParams::scale_shape`].
+    pub fn zero_point_tensor(&self, shape: &[usize]) -> Result<Tensor, TensorError> {
         let codes: Vec<i64> = self.zero_point.iter().map(|&z| i64::from(z)).collect();
-        let shape = if self.axis.is_none() {
-            vec![]
-        } else {
-            vec![codes.len()]
-        };
-        Tensor::from_i64(self.dtype, &shape, &codes).expect("a code type and a length that fits")
+        Tensor::from_i64(self.dtype, &self.scale_shape(shape), &codes)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Quantizing one model.
 
 mod codes;
+mod groups;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bantam_compress::measure_layer_errors;
 use bantam_compress::plan::{Action, Plan};
+use bantam_compress::quantize::groups::GroupSettings;
 use bantam_compress::quantize::{Method, QuantizeSettings};
 use bantam_compress::stats::Stats;
 use bantam_formats::onnx::SaveOptions;
@@ -31,6 +33,8 @@ pub struct QuantizeJob {
     pub settings: QuantizeSettings,
     /// How codes are chosen, where it is not by the nearest value alone; then the method is `static`.
     pub codes: Option<Codes>,
+    /// Weights in groups and nothing else, where this is asked; then neither the method nor `codes` counts.
+    pub groups: Option<GroupSettings>,
     /// Number of calibration samples.
     pub samples: usize,
     /// Chooses them.
@@ -107,9 +111,10 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
             let rewritten = pipeline::rewrite(&model, &plan)?;
             (plan, 0, rewritten)
         }
-        None => match &job.codes {
-            Some(codes) => codes.choose(job, &model, progress)?,
-            None => make_plan(job, &model, progress)?,
+        None => match (&job.groups, &job.codes) {
+            (Some(settings), _) => groups::quantize(job, settings, &model, progress)?,
+            (None, Some(codes)) => codes.choose(job, &model, progress)?,
+            (None, None) => make_plan(job, &model, progress)?,
         },
     };
     pipeline::export(&rewritten, &job.output, &job.save)?;
@@ -205,7 +210,7 @@ fn missing_data(method: &str) -> Error {
 }
 
 fn warnings(job: &QuantizeJob) -> Vec<String> {
-    if job.plan.is_some() || job.method.name() != "static" {
+    if job.plan.is_some() || job.groups.is_some() || job.method.name() != "static" {
         return Vec::new();
     }
     let settings = &job.settings;

@@ -3,6 +3,7 @@
 use bantam::Error;
 use bantam::compress::evaluate::METRICS;
 use bantam::compress::quantize::METHODS;
+use bantam::compress::quantize::groups::GROUP_ALGORITHMS;
 use bantam::compress::quantize::layerwise::ALGORITHMS;
 use bantam::compress::range::RANGES;
 use bantam::compress::target::TARGETS;
@@ -38,6 +39,11 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
     }),
     ("algorithms", || {
         ALGORITHMS.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("group-algorithms", || {
+        (GROUP_ALGORITHMS.iter())
+            .map(|x| entry(x.name(), x.summary()))
+            .collect()
     }),
     ("losses", || {
         Loss::ALL.iter().map(|(name, _)| entry(name, "")).collect()

@@ -1,5 +1,7 @@
 //! `bantam quantize`.
 
+mod groups;
+
 use bantam::Error;
 use bantam::compress::quantize::aware::AwareSettings;
 use bantam::compress::quantize::layerwise::{ALGORITHMS, algorithm_by_name};
@@ -51,13 +53,15 @@ pub(crate) fn print(report: &QuantizeReport, json: bool) -> Result<(), Error> {
 }
 
 fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
+    let groups = groups::groups(arguments)?;
     let method = method_by_name(if arguments.dynamic { "dynamic" } else { "static" }).expect("listed");
     Ok(QuantizeJob {
         model: arguments.model.clone(),
         data: arguments.data.clone(),
         method,
         settings: settings(arguments)?,
-        codes: codes(arguments)?,
+        codes: if groups.is_none() { codes(arguments)? } else { None },
+        groups,
         samples: arguments.samples,
         seed: arguments.seed,
         calibration_split: "train".to_owned(),
@@ -190,7 +194,13 @@ pub(super) fn granularity(name: &str) -> Result<Granularity, Error> {
         "channel" => Ok(Granularity::Channel),
         "tensor" => Ok(Granularity::Tensor),
         other => {
-            let known = ["channel", "tensor"].into_iter();
+            let length = other
+                .strip_prefix("group:")
+                .and_then(|length| length.parse().ok());
+            if let Some(length) = length.filter(|length| *length > 0) {
+                return Ok(Granularity::Group(length));
+            }
+            let known = ["channel", "tensor", "group:32"].into_iter();
             Err(Error::unknown_name("granularity", other, known))
         }
     }

@@ -71,6 +71,7 @@ pub(super) fn activation_params(
                 QParams {
                     dtype,
                     axis: None,
+                    group: None,
                     scale: vec![scale],
                     zero_point: vec![zero_point],
                 },

@@ -6,6 +6,7 @@ mod activations;
 pub mod aware;
 mod bias_correction;
 mod dynamic;
+pub mod groups;
 pub mod layerwise;
 mod placement;
 mod post_training;

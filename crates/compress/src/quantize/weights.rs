@@ -33,6 +33,7 @@ pub(super) fn weight_params(
     let mut params = QParams {
         dtype: settings.weights.storage(),
         axis,
+        group: None,
         scale: Vec::new(),
         zero_point: Vec::new(),
     };
@@ -105,6 +106,7 @@ pub(super) fn bias_params(input_scale: f32, weight: &mut QParams, bias: &[f32]) 
     QParams {
         dtype: bantam_tensor::DType::I32,
         axis: per_channel.then_some(0),
+        group: None,
         scale: (0..count)
             .map(|channel| input_scale * of_channel(channel))
             .collect(),

@@ -59,7 +59,9 @@ impl Rewriter<'_> {
         let weight = self
             .patch
             .add_constant(&site.of("weight_quantized"), site.codes.clone());
-        let (w_scale, w_zero) = self.parameters(&site.of("weight"), site.params);
+        let (w_scale, w_zero) = self
+            .parameters(&site.of("weight"), site.params, site.codes.shape())
+            .ok()?;
         let [x, x_scale, x_zero] = self.quantized_at_run_time(site, node.input(0)?);
         let sums = self.add_value(&site.of("sums"), ValueType::Unknown);
         let inputs = [x, weight, x_zero, w_zero];
@@ -112,7 +114,9 @@ impl Rewriter<'_> {
         let table = self
             .patch
             .add_constant(&site.of("table_quantized"), site.codes.clone());
-        let (scale, zero_point) = self.parameters(&site.of("table"), site.params);
+        let (scale, zero_point) = self
+            .parameters(&site.of("table"), site.params, site.codes.shape())
+            .ok()?;
         let rows = self.add_value(&site.of("quantized"), ValueType::Unknown);
         let inputs = [table, indices];
         self.patch.add_node(Node::new(
@@ -122,7 +126,7 @@ impl Rewriter<'_> {
             &[rows],
         ));
         let inputs = [rows, scale, zero_point];
-        let op = dequantize(None).into();
+        let op = dequantize(site.params).into();
         self.patch
             .add_node(Node::new(site.of("dequantize"), op, &inputs, &[output]));
         Some(())
@@ -188,7 +192,7 @@ fn kernel_parameters(site: &Site<'_>) -> Result<Option<(Tensor, Tensor)>, Tensor
     if zero_points.iter().any(|zero| *zero != first) {
         return Ok(None);
     }
-    let mut scale = site.params.scale_tensor();
+    let mut scale = site.params.scale_tensor(site.codes.shape())?;
     if site.params.axis.is_some() {
         scale = scale.reshape(&before_spatial(&site.codes))?;
     }

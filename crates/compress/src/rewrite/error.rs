@@ -20,6 +20,10 @@ pub enum RewriteError {
     )]
     NotConstant { name: String },
     #[error(
+        "the plan has scales along an axis that `{name}` does not have, or in groups where there can be none\nhint: a plan fits the model that it was made for"
+    )]
+    Axis { name: String },
+    #[error(
         "the plan has {got} scales and {zero_points} zero points for `{name}`, {expected} are needed\nhint: a plan fits the model that it was made for"
     )]
     Scales {

@@ -86,6 +86,14 @@ impl Rewriter<'_> {
         if !self.seen.insert(decision.site.clone()) {
             return Ok(());
         }
+        if let Action::QuantizeActivation(params)
+        | Action::DequantizeApart(params)
+        | Action::QuantizeDynamically { params, .. } = &decision.action
+            && params.group.is_some()
+        {
+            let name = decision.site.name().to_owned();
+            return Err(RewriteError::Axis { name });
+        }
         match (&decision.action, &decision.site) {
             (Action::Keep, _) | (Action::ShiftConstant(_), Site::Value(_)) => Ok(()),
             (Action::QuantizeActivation(params), Site::Value(name)) => self.activation(name, params),
@@ -128,7 +136,7 @@ impl Rewriter<'_> {
     fn activation(&mut self, name: &str, params: &QParams) -> Result<(), RewriteError> {
         let value = self.value(name)?;
         check(name, params, 1)?;
-        let (scale, zero_point) = self.parameters(name, params);
+        let (scale, zero_point) = self.parameters(name, params, &[])?;
         let ty = self.graph.value(value).ty.clone();
         let codes_ty = ValueType::Tensor {
             dtype: Some(params.dtype),
@@ -154,7 +162,7 @@ impl Rewriter<'_> {
         let inputs = [codes, scale, zero_point];
         self.patch.add_node(Node::new(
             format!("{name}_dequantize"),
-            dequantize(None).into(),
+            dequantize(params).into(),
             &inputs,
             &[reals],
         ));
@@ -171,8 +179,8 @@ impl Rewriter<'_> {
         check(name, params, params.scale.len().max(1))?;
         let ty = self.graph.value(self.value(name)?).ty.clone();
         let reals = self.add_value(&format!("{name}_dequantized"), ty);
-        let (scale, zero_point) = self.parameters(name, params);
-        let (op, inputs) = (dequantize(params.axis).into(), [codes, scale, zero_point]);
+        let (scale, zero_point) = self.parameters(name, params, &[])?;
+        let (op, inputs) = (dequantize(params).into(), [codes, scale, zero_point]);
         self.patch
             .add_node(Node::new(format!("{name}_dequantize"), op, &inputs, &[reals]));
         self.patch.set_input(reader, input, Some(reals));
@@ -194,19 +202,15 @@ impl Rewriter<'_> {
             Some(reals) => *reals,
             None => {
                 let codes = self.codes(name, format, params)?;
-                let shape = codes
-                    .shape()
-                    .iter()
-                    .copied()
-                    .map(bantam_graph::Dim::Known)
-                    .collect();
+                let shape = codes.shape().to_vec();
+                let dims = shape.iter().copied().map(bantam_graph::Dim::Known).collect();
                 let codes = self.patch.add_constant(&format!("{name}_quantized"), codes);
                 let reals = self.add_value(
                     &format!("{name}_dequantized"),
-                    ValueType::tensor(DType::F32, shape),
+                    ValueType::tensor(DType::F32, dims),
                 );
-                let (scale, zero_point) = self.parameters(name, params);
-                let op = dequantize(params.axis).into();
+                let (scale, zero_point) = self.parameters(name, params, &shape)?;
+                let op = dequantize(params).into();
                 let inputs = [codes, scale, zero_point];
                 self.patch
                     .add_node(Node::new(format!("{name}_dequantize"), op, &inputs, &[reals]));
@@ -223,11 +227,19 @@ impl Rewriter<'_> {
         let constant = constant.ok_or_else(|| RewriteError::NotConstant {
             name: name.to_owned(),
         })?;
-        let expected = match params.axis {
-            None => 1,
-            Some(axis) => *constant.shape().get(axis).ok_or_else(|| RewriteError::Unknown {
-                name: name.to_owned(),
-            })?,
+        let shape = constant.shape();
+        let misses = params.axis.is_some_and(|axis| axis >= shape.len());
+        if misses
+            || params
+                .group
+                .is_some_and(|group| group == 0 || params.axis.is_none())
+        {
+            let name = name.to_owned();
+            return Err(RewriteError::Axis { name });
+        }
+        let expected = match (params.axis, params.group) {
+            (Some(axis), None) => shape[axis],
+            _ => params.scale_shape(shape).iter().product(),
         };
         check(name, params, expected)?;
         let known = format == "int32" || format_by_name(format).is_some();
@@ -239,15 +251,17 @@ impl Rewriter<'_> {
         Ok(quantize_constant(constant, format, params)?)
     }
 
-    fn parameters(&mut self, name: &str, params: &QParams) -> (ValueId, ValueId) {
-        let scale = self
-            .patch
-            .add_constant(&format!("{name}_scale"), params.scale_tensor());
-        (
-            scale,
-            self.patch
-                .add_constant(&format!("{name}_zero_point"), params.zero_point_tensor()),
-        )
+    /// Scales and zero points of a tensor of this shape.
+    fn parameters(
+        &mut self,
+        name: &str,
+        params: &QParams,
+        shape: &[usize],
+    ) -> Result<(ValueId, ValueId), RewriteError> {
+        let (scale, zero_point) = (params.scale_tensor(shape)?, params.zero_point_tensor(shape)?);
+        let scale = self.patch.add_constant(&format!("{name}_scale"), scale);
+        let zero_point = (self.patch).add_constant(&format!("{name}_zero_point"), zero_point);
+        Ok((scale, zero_point))
     }
 
     fn add_value(&mut self, name: &str, ty: ValueType) -> ValueId {
@@ -259,10 +273,10 @@ impl Rewriter<'_> {
     }
 }
 
-fn dequantize(axis: Option<usize>) -> DequantizeLinear {
+fn dequantize(params: &QParams) -> DequantizeLinear {
     DequantizeLinear {
-        axis: axis.map_or(1, |axis| axis as i64),
-        block_size: 0,
+        axis: params.axis.map_or(1, |axis| axis as i64),
+        block_size: params.group.map_or(0, |group| group as i64),
         output_dtype: None,
     }
 }

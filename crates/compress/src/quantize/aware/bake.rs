@@ -100,6 +100,7 @@ impl<'a> Baker<'a> {
         let params = QParams {
             dtype: stored.dtype,
             axis: None,
+            group: None,
             scale: vec![found.scale[0] * stored.unit],
             zero_point: vec![stored.zero_point as i32],
         };
@@ -284,6 +285,7 @@ fn weight_params(found: &Trained<'_>, factors: &[f64], axis: Option<usize>) -> (
     let mut params = QParams {
         dtype: DType::I8,
         axis,
+        group: None,
         scale: Vec::new(),
         zero_point: Vec::new(),
     };

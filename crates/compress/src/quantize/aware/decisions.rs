@@ -141,6 +141,7 @@ impl Finder<'_> {
             action: Action::DequantizeApart(QParams {
                 dtype: params.dtype,
                 axis: Some(1),
+                group: None,
                 scale: vec![params.scale[0]; channels],
                 zero_point: vec![params.zero_point[0]; channels],
             }),

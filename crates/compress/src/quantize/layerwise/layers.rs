@@ -39,7 +39,7 @@ pub(super) enum Mean {
 
 /// How the numbers of a weight lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(in crate::quantize) enum Layout {
     /// All of one output channel, then the next.
     Rows,
     /// Output channels next to each other.
@@ -131,7 +131,7 @@ fn mean(graph: &Graph, node: &Node, layout: Layout, consumers: &[Vec<(NodeId, us
 }
 
 /// Where the output channels of a product's weight lie; `None` for products that are not solved for.
-fn layout(op: &Op) -> Option<Layout> {
+pub(in crate::quantize) fn layout(op: &Op) -> Option<Layout> {
     match op {
         Op::Conv(_) => Some(Layout::Rows),
         Op::Gemm(gemm) if !gemm.transA && gemm.alpha == 1.0 && gemm.beta == 1.0 => match gemm.transB {
@@ -148,15 +148,24 @@ pub(super) fn rows_of(graph: &Graph, layer: &Layer) -> Option<(Vec<f32>, usize)>
     let tensor = graph.constant(layer.weight)?;
     let values = tensor.to_f32().ok()?;
     let shape = tensor.shape();
-    match layer.layout {
-        Layout::Rows => Some((values, shape[1..].iter().product())),
-        Layout::Columns if shape.len() == 2 => Some((transposed(&values, shape[0], shape[1]), shape[0])),
-        Layout::Columns => None,
+    let depth = match layer.layout {
+        Layout::Rows => shape[1..].iter().product(),
+        Layout::Columns if shape.len() == 2 => shape[0],
+        Layout::Columns => return None,
+    };
+    Some((rows_of_matrix(layer.layout, values, depth), depth))
+}
+
+/// A matrix by rows of this length: one for each output channel.
+pub(in crate::quantize) fn rows_of_matrix(layout: Layout, values: Vec<f32>, depth: usize) -> Vec<f32> {
+    match layout {
+        Layout::Rows => values,
+        Layout::Columns => transposed(&values, depth, values.len() / depth.max(1)),
     }
 }
 
 /// The other way round.
-pub(super) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(in crate::quantize) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let element = |index: usize| values[index % rows * columns + index / rows];
     (0..rows * columns).map(element).collect()
 }

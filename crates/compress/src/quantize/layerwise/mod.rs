@@ -11,6 +11,11 @@ mod rounding;
 mod solve;
 mod walk;
 
+pub(in crate::quantize) use layers::{Layout, layout, rows_of_matrix, transposed};
+pub(in crate::quantize) use moments::{Moments, moments};
+pub(in crate::quantize) use rounding::{Levels, Metric, Rounded, dot};
+pub(in crate::quantize) use walk::Walk;
+
 use bantam_exec::{CompileError, RunError};
 use bantam_graph::{Graph, InferError};
 use bantam_tensor::{Batch, BatchSize, Samples, SamplesError, TensorError};
@@ -61,7 +66,7 @@ pub struct Calibration<'a> {
 
 impl Calibration<'_> {
     /// The samples, whole batches only where the network fixes their size.
-    fn batches(&self) -> Result<Vec<Batch>, SamplesError> {
+    pub(in crate::quantize) fn batches(&self) -> Result<Vec<Batch>, SamplesError> {
         let batches = self.batch_size.cut(self.indices);
         batches.map(|(indices, _)| self.samples.batch(&indices)).collect()
     }

@@ -2,9 +2,11 @@
 
 use bantam_exec::conv_geometry;
 use bantam_graph::{Node, Op};
+use bantam_kernels::cholesky::{cholesky, cholesky_solve};
 use bantam_kernels::conv::{Geometry, patches};
 use bantam_kernels::matmul::{Onto, Product, multiply_batch};
 use bantam_tensor::{SplitMix64, Tensor};
+use rayon::prelude::*;
 
 use super::LayerwiseError;
 
@@ -13,8 +15,8 @@ const MOST_ROWS: usize = 1 << 16;
 
 /// Moments of one group of channels, with quantized inputs `x` and those of the float network `y`; the second ones are around
 /// the means, or around zero.
-pub(super) struct Moments {
-    pub(super) depth: usize,
+pub(in crate::quantize) struct Moments {
+    pub(in crate::quantize) depth: usize,
     /// Mean of `x`.
     pub(super) mean: Vec<f64>,
     /// Mean of `y`.
@@ -23,6 +25,48 @@ pub(super) struct Moments {
     pub(super) second: Vec<f64>,
     /// Mean of `y x^T`.
     pub(super) cross: Vec<f64>,
+}
+
+impl Moments {
+    /// Means of the squares of `x`, or its variances.
+    pub(in crate::quantize) fn diagonal(&self) -> Vec<f64> {
+        let depth = self.depth;
+        (0..depth)
+            .map(|index| self.second[index * depth + index])
+            .collect()
+    }
+
+    /// Where rows of weights make up for the difference between the inputs of the quantized and the float network: they go with
+    /// `x` as the rows themselves go with `y`, by least squares, damped by this share of the mean of the diagonal.
+    pub(in crate::quantize) fn targets(&self, rows: &[f32], damping: f64) -> Vec<f32> {
+        let depth = self.depth;
+        let mut damped = self.second.clone();
+        let mean = self.diagonal().iter().sum::<f64>() / depth.max(1) as f64;
+        (0..depth).for_each(|index| damped[index * depth + index] += damping * mean);
+        if !cholesky(&mut damped, depth) {
+            return rows.to_vec();
+        }
+        let difference: Vec<f64> = (self.cross.iter().zip(&self.second))
+            .map(|(c, h)| c - h)
+            .collect();
+        let target = |row: &[f32]| {
+            let mut moved = vec![0.0; depth];
+            for (weight, difference) in row.iter().zip(difference.chunks_exact(depth)) {
+                moved
+                    .iter_mut()
+                    .zip(difference)
+                    .for_each(|(sum, value)| *sum += f64::from(*weight) * value);
+            }
+            cholesky_solve(&damped, depth, &mut moved);
+            row.iter()
+                .zip(moved)
+                .map(|(w, by)| w + by as f32)
+                .collect::<Vec<f32>>()
+        };
+        rows.par_chunks_exact(depth.max(1))
+            .flat_map_iter(target)
+            .collect()
+    }
 }
 
 /// Rows that one group of a product's outputs are computed from.
@@ -67,7 +111,7 @@ impl Rows<'_> {
 ///
 /// # Errors
 /// When an input has another type or shape.
-pub(super) fn moments(
+pub(in crate::quantize) fn moments(
     node: &Node,
     weight: &[usize],
     depth: usize,

@@ -5,37 +5,101 @@
 //! GPTQ (Frantar et al. 2023) without its inverse (Chen et al. 2025, "The geometry of LLM quantization"). [`descend`] then changes one code at
 //! a time for as long as that helps.
 
+use bantam_kernels::cholesky::cholesky;
+
+use super::moments::Moments;
 use crate::quantize::aware::Grid;
 
+/// So often the damping is raised tenfold until the factorization exists.
+const ATTEMPTS: usize = 8;
+
+/// The numbers that a weight may become: levels times a scale.
+pub(in crate::quantize) trait Levels {
+    /// The scale of the weight at this place in the order of rounding.
+    fn scale(&self, place: usize) -> f32;
+    /// The level nearest to `x` there.
+    fn level(&self, place: usize, x: f32) -> f32;
+}
+
+/// One scale for all.
+pub(super) struct Even<'a> {
+    pub(super) grid: &'a Grid,
+    pub(super) scale: f32,
+}
+
+impl Levels for Even<'_> {
+    fn scale(&self, _: usize) -> f32 {
+        self.scale
+    }
+
+    fn level(&self, _: usize, x: f32) -> f32 {
+        self.grid.round(x, self.scale) / self.scale
+    }
+}
+
 /// The error that a layer makes for the errors of its weights.
-pub(super) struct Metric {
+pub(in crate::quantize) struct Metric {
     pub(super) depth: usize,
     /// `H`, with what was added to its diagonal, in the order of rounding.
     pub(super) second: Vec<f32>,
     /// `L^T`.
     pub(super) factor: Vec<f32>,
     /// For each place in the order of rounding, from last to first, the weight that is there.
-    pub(super) order: Vec<usize>,
+    pub(in crate::quantize) order: Vec<usize>,
 }
 
 /// A rounded channel.
 #[derive(Clone, Debug)]
-pub(super) struct Rounded {
+pub(in crate::quantize) struct Rounded {
     /// Codes less the zero point, in the order of the metric.
-    pub(super) levels: Vec<f32>,
-    pub(super) scale: f32,
+    pub(in crate::quantize) levels: Vec<f32>,
     /// Squared error of the outputs.
-    pub(super) error: f64,
+    pub(in crate::quantize) error: f64,
 }
 
 impl Metric {
+    /// From second moments, whose diagonal is raised by this share of its mean, or more where they cannot be factored
+    /// otherwise; `None` if they never can. The weights with the largest inputs come first.
+    pub(in crate::quantize) fn of(moments: &Moments, damping: f64) -> Option<Metric> {
+        let depth = moments.depth;
+        let diagonal = moments.diagonal();
+        let mean = diagonal.iter().sum::<f64>() / depth.max(1) as f64;
+        if !mean.is_finite() {
+            return None;
+        }
+        // In units of the mean, so that neither tiny nor huge inputs leave the range of f32; inputs that never vary weigh all
+        // weights alike.
+        let unit = if mean > f64::MIN_POSITIVE { mean } else { 1.0 };
+        let mut order: Vec<usize> = (0..depth).collect();
+        order.sort_by(|a, b| diagonal[*a].total_cmp(&diagonal[*b]));
+        let element = |row: usize, column: usize| moments.second[row * depth + column] / unit;
+        let ordered = (order.iter()).flat_map(|row| order.iter().map(move |column| element(*row, *column)));
+        let ordered: Vec<f64> = ordered.collect();
+        let mut damping = damping;
+        for _ in 0..ATTEMPTS {
+            let mut damped = ordered.clone();
+            (0..depth).for_each(|index| damped[index * depth + index] += damping);
+            let mut factor = damped.clone();
+            if cholesky(&mut factor, depth) {
+                return Some(Metric {
+                    depth,
+                    second: damped.iter().map(|value| *value as f32).collect(),
+                    factor: transposed(&factor, depth),
+                    order,
+                });
+            }
+            damping *= 10.0;
+        }
+        None
+    }
+
     /// The numbers in the order of rounding.
-    pub(super) fn ordered(&self, row: &[f32]) -> Vec<f32> {
+    pub(in crate::quantize) fn ordered(&self, row: &[f32]) -> Vec<f32> {
         self.order.iter().map(|index| row[*index]).collect()
     }
 
     /// Numbers in the order of rounding, as the weight has them.
-    pub(super) fn restored(&self, ordered: &[f32]) -> Vec<f32> {
+    pub(in crate::quantize) fn restored(&self, ordered: &[f32]) -> Vec<f32> {
         let mut row = vec![0.0; ordered.len()];
         self.order
             .iter()
@@ -44,52 +108,55 @@ impl Metric {
         row
     }
 
-    /// Rounds with this scale, one weight after another. `row` is in the order of the metric.
-    pub(super) fn round(&self, row: &[f32], grid: &Grid, scale: f32) -> Rounded {
+    /// Rounds one weight after another. `row` is in the order of the metric.
+    pub(in crate::quantize) fn round(&self, row: &[f32], to: &impl Levels) -> Rounded {
         let depth = self.depth;
         let (mut errors, mut levels) = (vec![0.0; depth], vec![0.0; depth]);
         let mut error = 0.0;
         for index in (0..depth).rev() {
             let factor = &self.factor[index * depth..][..depth];
             let asked = dot(&factor[index + 1..], &errors[index + 1..]) / factor[index];
-            let level = grid.round(row[index] + asked, scale) / scale;
+            let level = to.level(index, row[index] + asked);
             levels[index] = level;
-            errors[index] = row[index] - level * scale;
+            errors[index] = row[index] - level * to.scale(index);
             error += f64::from(factor[index] * (errors[index] + asked)).powi(2);
         }
-        Rounded { levels, scale, error }
+        Rounded { levels, error }
     }
 
     /// Changes codes one at a time, and the scale where `scales`, as long as the error shrinks.
     pub(super) fn descend(
         &self,
         row: &[f32],
-        grid: &Grid,
+        to: &mut Even<'_>,
         rounded: &mut Rounded,
         (rounds, scales): (usize, bool),
     ) {
         for _ in 0..rounds {
-            let changed = self.sweep(row, grid, rounded);
-            let rescaled = scales && self.rescale(row, rounded);
+            let changed = self.sweep(row, to, rounded);
+            let rescaled = scales && self.rescale(row, to, rounded);
             if !changed && !rescaled {
                 break;
             }
         }
-        rounded.error = self.error(row, rounded);
+        rounded.error = self.error(row, to, rounded);
     }
 
-    /// Moves each code to where it is best with all others as they are.
-    fn sweep(&self, row: &[f32], grid: &Grid, rounded: &mut Rounded) -> bool {
-        let scale = rounded.scale;
-        let errors: Vec<f32> = (row.iter().zip(&rounded.levels))
-            .map(|(w, q)| w - q * scale)
-            .collect();
-        let mut slopes = self.times(&errors);
+    /// What is left of a row.
+    pub(in crate::quantize) fn errors(row: &[f32], to: &impl Levels, rounded: &Rounded) -> Vec<f32> {
+        let pairs = row.iter().zip(&rounded.levels).enumerate();
+        pairs.map(|(place, (w, q))| w - q * to.scale(place)).collect()
+    }
+
+    /// Moves each code to where it is best with all others as they are; whether any moved.
+    pub(in crate::quantize) fn sweep(&self, row: &[f32], to: &impl Levels, rounded: &mut Rounded) -> bool {
+        let mut slopes = self.times(&Metric::errors(row, to, rounded));
         let mut changed = false;
         for index in 0..self.depth {
+            let scale = to.scale(index);
             let column = &self.second[index * self.depth..][..self.depth];
             let best = rounded.levels[index] * scale + slopes[index] / column[index];
-            let level = grid.round(best, scale) / scale;
+            let level = to.level(index, best);
             let step = (level - rounded.levels[index]) * scale;
             // What the error changes by; ties stay.
             if step != 0.0 && step * step * column[index] < 2.0 * step * slopes[index] * 0.9999 {
@@ -105,33 +172,37 @@ impl Metric {
     }
 
     /// The scale of least error for the codes as they are.
-    fn rescale(&self, row: &[f32], rounded: &mut Rounded) -> bool {
+    fn rescale(&self, row: &[f32], to: &mut Even<'_>, rounded: &Rounded) -> bool {
         let weighted = self.times(&rounded.levels);
         let (above, below) = (dot(&weighted, row), dot(&weighted, &rounded.levels));
         let scale = above / below;
-        let useful = scale.is_finite() && scale > 0.0 && (scale / rounded.scale - 1.0).abs() > 1e-4;
+        let useful = scale.is_finite() && scale > 0.0 && (scale / to.scale - 1.0).abs() > 1e-4;
         if useful {
-            rounded.scale = scale;
+            to.scale = scale;
         }
         useful
     }
 
-    fn error(&self, row: &[f32], rounded: &Rounded) -> f64 {
-        let errors: Vec<f32> = (row.iter().zip(&rounded.levels))
-            .map(|(w, q)| w - q * rounded.scale)
-            .collect();
+    pub(in crate::quantize) fn error(&self, row: &[f32], to: &impl Levels, rounded: &Rounded) -> f64 {
+        let errors = Metric::errors(row, to, rounded);
         f64::from(dot(&self.times(&errors), &errors))
     }
 
     /// `H` times a column.
-    fn times(&self, column: &[f32]) -> Vec<f32> {
+    pub(in crate::quantize) fn times(&self, column: &[f32]) -> Vec<f32> {
         let rows = self.second.chunks_exact(self.depth.max(1));
         rows.map(|row| dot(row, column)).collect()
     }
 }
 
+/// `L^T` of the lower factor.
+fn transposed(factor: &[f64], depth: usize) -> Vec<f32> {
+    let element = |index: usize| factor[index % depth * depth + index / depth] as f32;
+    (0..depth * depth).map(element).collect()
+}
+
 /// Sum of products, in eight partial sums.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(in crate::quantize) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; 8];
     let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
     let rest: f32 = (a_chunks.remainder().iter().zip(b_chunks.remainder()))
@@ -186,14 +257,10 @@ mod tests {
         Grid::symmetric(trained_format_by_name(name).unwrap())
     }
 
-    fn nearest(metric: &Metric, row: &[f32], grid: &Grid, scale: f32) -> Rounded {
-        let levels = row.iter().map(|w| grid.round(*w, scale) / scale).collect();
-        let mut rounded = Rounded {
-            levels,
-            scale,
-            error: 0.0,
-        };
-        rounded.error = metric.error(row, &rounded);
+    fn nearest(metric: &Metric, row: &[f32], to: &Even<'_>) -> Rounded {
+        let levels = row.iter().map(|w| to.level(0, *w)).collect();
+        let mut rounded = Rounded { levels, error: 0.0 };
+        rounded.error = metric.error(row, to, &rounded);
         rounded
     }
 
@@ -203,20 +270,22 @@ mod tests {
             let (mut sums, count) = ([0.0; 4], 20);
             for seed in 0..count {
                 let (metric, row) = (metric(24, seed), noise(24, seed + 100));
-                let plain = nearest(&metric, &row, &grid(format), scale);
-                let rounded = metric.round(&row, &grid(format), scale);
-                let told = metric.error(&row, &rounded);
+                let grid = grid(format);
+                let mut to = Even { grid: &grid, scale };
+                let plain = nearest(&metric, &row, &to);
+                let rounded = metric.round(&row, &to);
+                let told = metric.error(&row, &to, &rounded);
                 assert!(
                     (rounded.error / told - 1.0).abs() < 1e-3,
                     "{} is told, {told} is it",
                     rounded.error
                 );
                 let (mut better, mut best) = (rounded.clone(), rounded.clone());
-                metric.descend(&row, &grid(format), &mut better, (8, false));
-                metric.descend(&row, &grid(format), &mut best, (8, true));
+                metric.descend(&row, &mut to, &mut better, (8, false));
+                assert_eq!(to.scale, scale);
+                metric.descend(&row, &mut to, &mut best, (8, true));
                 assert!(better.error <= rounded.error * 1.0001, "{format}: codes");
                 assert!(best.error <= rounded.error * 1.0001, "{format}: codes and scales");
-                assert_eq!(better.scale, scale);
                 let errors = [plain.error, rounded.error, better.error, best.error];
                 sums.iter_mut().zip(errors).for_each(|(sum, error)| *sum += error);
             }
@@ -235,20 +304,14 @@ mod tests {
         let (mut found, mut optimum) = (0.0, 0.0);
         for seed in 0..30 {
             let (metric, row) = (metric(4, seed), noise(4, seed + 7));
-            let mut rounded = metric.round(&row, &grid, scale);
-            metric.descend(&row, &grid, &mut rounded, (8, false));
+            let mut to = Even { grid: &grid, scale };
+            let mut rounded = metric.round(&row, &to);
+            metric.descend(&row, &mut to, &mut rounded, (8, false));
             let all = (0..256).map(|index| {
                 let levels = (0..4)
                     .map(|place| (index >> (2 * place) & 3) as f32 - 1.5)
                     .collect();
-                metric.error(
-                    &row,
-                    &Rounded {
-                        levels,
-                        scale,
-                        error: 0.0,
-                    },
-                )
+                metric.error(&row, &to, &Rounded { levels, error: 0.0 })
             });
             let best = all.fold(f64::INFINITY, f64::min);
             assert!(rounded.error >= best * 0.999);

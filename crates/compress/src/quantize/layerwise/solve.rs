@@ -1,13 +1,12 @@
 //! GPTQ, and what it becomes with errors of earlier layers, scales and biases taken into account.
 
 use bantam_graph::Graph;
-use bantam_kernels::cholesky::{cholesky, cholesky_solve};
 use bantam_tensor::{Batch, Tensor};
 use rayon::prelude::*;
 
 use super::layers::{Layer, Mean, as_stored, layers, rows_of};
 use super::moments::{Moments, moments};
-use super::rounding::{Metric, Rounded};
+use super::rounding::{Even, Metric};
 use super::walk::Walk;
 use super::{Algorithm, Calibration, LayerwiseError};
 use crate::quantize::aware::{Aware, Grid};
@@ -43,8 +42,6 @@ pub(super) struct Solver {
 const SCALES: usize = 28;
 /// Rounds of changing codes and scales in turn.
 const ROUNDS: usize = 8;
-/// So often the damping is raised tenfold until the factorization exists.
-const ATTEMPTS: usize = 8;
 
 impl Algorithm for Solver {
     fn name(&self) -> &'static str {
@@ -158,104 +155,31 @@ impl Solver {
         let of_group = rows.len() / depth.max(1) / moments.len().max(1);
         let mut channels = Vec::new();
         for (group, moments) in moments.iter().enumerate() {
-            let metric = self.metric(moments).ok_or_else(|| LayerwiseError::NotFinite {
+            let metric = Metric::of(moments, self.damping).ok_or_else(|| LayerwiseError::NotFinite {
                 layer: layer.name.clone(),
             })?;
             let first = group * of_group;
-            let targets = self.targets(moments, &rows[first * depth..(first + of_group) * depth]);
+            let rows = &rows[first * depth..(first + of_group) * depth];
+            let targets = match self.least_squares {
+                true => moments.targets(rows, self.damping),
+                false => rows.to_vec(),
+            };
             let solve = |(channel, target): (usize, &[f32])| {
                 let of = |numbers: &[f32]| numbers[if numbers.len() == 1 { 0 } else { first + channel }];
                 let grid = Grid {
                     zero_point: of(&layer.zero_points),
                     ..layer.grid
                 };
-                let rounded = self.row(
+                self.row(
                     &metric,
                     &metric.ordered(target),
                     (&grid, layer.per_channel),
                     of(scales),
-                );
-                let values: Vec<f32> = rounded.levels.iter().map(|level| level * rounded.scale).collect();
-                Channel {
-                    values: metric.restored(&values),
-                    scale: rounded.scale,
-                }
+                )
             };
             channels.par_extend(targets.par_chunks_exact(depth).enumerate().map(solve));
         }
         Ok(channels)
-    }
-
-    /// The metric of a group, its damping raised until it can be factored; `None` if it never can.
-    fn metric(&self, moments: &Moments) -> Option<Metric> {
-        let depth = moments.depth;
-        let diagonal: Vec<f64> = (0..depth)
-            .map(|index| moments.second[index * depth + index])
-            .collect();
-        let mean = diagonal.iter().sum::<f64>() / depth.max(1) as f64;
-        if !mean.is_finite() {
-            return None;
-        }
-        // In units of the mean, so that neither tiny nor huge inputs leave the range of f32; inputs that never vary weigh all
-        // weights alike.
-        let unit = if mean > f64::MIN_POSITIVE { mean } else { 1.0 };
-        let mut order: Vec<usize> = (0..depth).collect();
-        order.sort_by(|a, b| diagonal[*a].total_cmp(&diagonal[*b]));
-        let ordered = order.iter().flat_map(|row| {
-            order
-                .iter()
-                .map(|column| moments.second[*row * depth + *column] / unit)
-        });
-        let ordered: Vec<f64> = ordered.collect();
-        let mut damping = self.damping;
-        for _ in 0..ATTEMPTS {
-            let mut damped = ordered.clone();
-            (0..depth).for_each(|index| damped[index * depth + index] += damping);
-            let mut factor = damped.clone();
-            if cholesky(&mut factor, depth) {
-                return Some(Metric {
-                    depth,
-                    second: damped.iter().map(|value| *value as f32).collect(),
-                    factor: transposed(&factor, depth),
-                    order,
-                });
-            }
-            damping *= 10.0;
-        }
-        None
-    }
-
-    /// What rows are rounded to: themselves, or where they make up for the difference between the inputs of the quantized and
-    /// the float network.
-    fn targets(&self, moments: &Moments, rows: &[f32]) -> Vec<f32> {
-        let depth = moments.depth;
-        if !self.least_squares {
-            return rows.to_vec();
-        }
-        let mut damped = moments.second.clone();
-        let mean = (0..depth).map(|index| damped[index * depth + index]).sum::<f64>() / depth.max(1) as f64;
-        (0..depth).for_each(|index| damped[index * depth + index] += self.damping * mean);
-        if !cholesky(&mut damped, depth) {
-            return rows.to_vec();
-        }
-        let difference: Vec<f64> = (moments.cross.iter().zip(&moments.second))
-            .map(|(c, h)| c - h)
-            .collect();
-        let target = |row: &[f32]| {
-            let mut moved = vec![0.0; depth];
-            for (weight, difference) in row.iter().zip(difference.chunks_exact(depth)) {
-                moved
-                    .iter_mut()
-                    .zip(difference)
-                    .for_each(|(sum, value)| *sum += f64::from(*weight) * value);
-            }
-            cholesky_solve(&damped, depth, &mut moved);
-            row.iter()
-                .zip(moved)
-                .map(|(w, by)| w + by as f32)
-                .collect::<Vec<f32>>()
-        };
-        rows.par_chunks_exact(depth).flat_map_iter(target).collect()
     }
 
     /// Rounds one channel.
@@ -265,25 +189,26 @@ impl Solver {
         target: &[f32],
         (grid, per_channel): (&Grid, bool),
         scale: f32,
-    ) -> Rounded {
-        let first = metric.round(target, grid, scale);
-        if !self.least_squares {
-            return first;
-        }
-        let tried = (1..SCALES).map(|step| scale * (0.5 + 0.7 * step as f32 / SCALES as f32));
-        let scales: Vec<f32> = match per_channel {
-            true => tried.collect(),
-            false => Vec::new(),
-        };
-        let mut best = first;
-        for scale in scales {
-            let rounded = metric.round(target, grid, scale);
-            if rounded.error < best.error {
-                best = rounded;
+    ) -> Channel {
+        let mut to = Even { grid, scale };
+        let mut best = metric.round(target, &to);
+        if self.least_squares {
+            let steps = if per_channel { 1..SCALES } else { 0..0 };
+            for step in steps {
+                let scale = scale * (0.5 + 0.7 * step as f32 / SCALES as f32);
+                let other = Even { grid, scale };
+                let rounded = metric.round(target, &other);
+                if rounded.error < best.error {
+                    (best, to) = (rounded, other);
+                }
             }
+            metric.descend(target, &mut to, &mut best, (ROUNDS, per_channel));
         }
-        metric.descend(target, grid, &mut best, (ROUNDS, per_channel));
-        best
+        let values: Vec<f32> = best.levels.iter().map(|level| level * to.scale).collect();
+        Channel {
+            values: metric.restored(&values),
+            scale: to.scale,
+        }
     }
 }
 
@@ -328,10 +253,4 @@ fn change_of_mean(moments: &Moments, row: &[f32], rounded: &[f32]) -> f64 {
         .map(|(w, mean)| f64::from(*w) * mean)
         .sum();
     before - after
-}
-
-/// `L^T` of the lower factor.
-fn transposed(factor: &[f64], depth: usize) -> Vec<f32> {
-    let element = |index: usize| factor[index % depth * depth + index / depth] as f32;
-    (0..depth * depth).map(element).collect()
 }

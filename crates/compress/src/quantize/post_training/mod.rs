@@ -143,6 +143,7 @@ impl Planner<'_> {
         let params = QParams {
             dtype: params.dtype,
             axis: Some(1),
+            group: None,
             scale: vec![params.scale[0]; channels],
             zero_point: vec![params.zero_point[0]; channels],
         };

@@ -110,6 +110,21 @@ impl IntegerGroups {
         2 + 2 * usize::from(self.wide_scale) + usize::from(self.zero_point)
     }
 
+    /// The nearest scale that can be stored; 0 for one that is too small to divide by.
+    #[inline(always)]
+    pub fn stored_scale(&self, scale: f32) -> f32 {
+        let stored = match self.wide_scale {
+            true => scale,
+            false => f16_at(&f16_bytes(scale)),
+        };
+        if stored.is_normal() { stored } else { 0.0 }
+    }
+
+    /// Elements of a group.
+    pub fn group_len(&self) -> usize {
+        self.len
+    }
+
     /// The grid whose codes span `low..=high`, which holds zero; with signed codes, whose largest code is the larger
     /// magnitude.
     #[inline(always)]
@@ -120,12 +135,8 @@ impl IntegerGroups {
         } else {
             high.max(-low) / max
         };
-        let scale = if self.wide_scale {
-            scale
-        } else {
-            f16_at(&f16_bytes(scale))
-        };
-        if !scale.is_normal() {
+        let scale = self.stored_scale(scale);
+        if scale == 0.0 {
             return GroupGrid {
                 scale: 0.0,
                 zero_point: 0.0,

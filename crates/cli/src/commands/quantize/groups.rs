@@ -1,0 +1,84 @@
+//! Weights in groups: `bantam quantize --granularity group:LENGTH`.
+
+use bantam::Error;
+use bantam::compress::quantize::QuantizeSettings;
+use bantam::compress::quantize::groups::{GROUP_ALGORITHMS, GroupSettings, group_algorithm_by_name};
+use bantam::tensor::Granularity;
+use bantam::tensor::formats::blocks::IntegerGroups;
+
+use super::{granularity, integer_format, settings};
+use crate::arguments::Quantize;
+
+/// The format where none is named.
+const FORMAT: &str = "int4";
+
+/// What is asked of groups, if they are asked for.
+pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Error> {
+    let Granularity::Group(len) = granularity(&arguments.granularity)? else {
+        return Ok(None);
+    };
+    refuse_what_has_no_groups(arguments)?;
+    let format = integer_format(arguments.weights.as_deref().unwrap_or(FORMAT))?;
+    if !(2..=8).contains(&format.bits()) {
+        return Err(usage(
+            &format!(
+                "groups of weights have 2 to 8 bits, {} has {}",
+                format.name(),
+                format.bits()
+            ),
+            "--weights int4 or uint4",
+        ));
+    }
+    let quantize = QuantizeSettings {
+        granularity: Granularity::Group(len),
+        ..settings(arguments)?
+    };
+    let zero_point = !arguments.symmetric_weights.unwrap_or(format.min_code() < 0);
+    Ok(Some(GroupSettings {
+        format: IntegerGroups::new(format.bits(), len, zero_point, false),
+        algorithm: algorithm(&arguments.algorithm)?,
+        quantize,
+    }))
+}
+
+fn algorithm(
+    names: &[String],
+) -> Result<&'static dyn bantam::compress::quantize::groups::GroupAlgorithm, Error> {
+    let known = || GROUP_ALGORITHMS.iter().map(|algorithm| algorithm.name());
+    match names {
+        [] => Ok(GROUP_ALGORITHMS[0]),
+        [name] => group_algorithm_by_name(name)
+            .ok_or_else(|| Error::unknown_name("algorithm for groups", name, known())),
+        _ => Err(usage("groups take one algorithm", "name the last one only")),
+    }
+}
+
+fn refuse_what_has_no_groups(arguments: &Quantize) -> Result<(), Error> {
+    let floats = arguments
+        .activations
+        .as_deref()
+        .is_none_or(|name| name == "float");
+    let needs = [
+        (!floats, "--activations"),
+        (arguments.dynamic, "--dynamic"),
+        (arguments.edges.is_some(), "--edges"),
+        (arguments.plan.is_some(), "--plan"),
+        (arguments.range.is_some(), "--range"),
+        (arguments.weight_range.is_some(), "--weight-range"),
+        (arguments.steps.is_some(), "--steps"),
+    ];
+    match needs.into_iter().find(|(given, _)| *given) {
+        None => Ok(()),
+        Some((_, flag)) => Err(usage(
+            &format!("{flag} does not go with groups"),
+            "groups are of weights only, activations stay in float",
+        )),
+    }
+}
+
+fn usage(message: &str, hint: &str) -> Error {
+    Error::Usage {
+        message: message.to_owned(),
+        hint: hint.to_owned(),
+    }
+}

@@ -1,0 +1,287 @@
+//! Weights in groups that share a scale, with inputs in float: what language models are made small by.
+//!
+//! A [`GroupAlgorithm`] chooses scales and codes of one product at a time, with the inputs that the products before it give once
+//! they are quantized. To add one: a file with an `impl GroupAlgorithm`, and a line in [`GROUP_ALGORITHMS`].
+
+mod fit;
+mod half_quadratic;
+mod products;
+mod rounded;
+mod solve;
+
+use bantam_graph::{Graph, InferOptions, infer_shapes, verify};
+use bantam_tensor::formats::blocks::IntegerGroups;
+use bantam_tensor::{DType, QParams, Tensor};
+
+use self::products::{Product, products};
+pub use self::rounded::{GroupRows, RoundedRow};
+use super::QuantizeSettings;
+use super::layerwise::{Calibration, LayerwiseError, Moments, Walk, moments, transposed};
+use super::layerwise::{Layout, rows_of_matrix};
+use crate::plan::{Action, Decision, Plan, Site};
+use crate::rewrite::{RewriteError, rewrite};
+use crate::select::SelectorError;
+
+/// What an algorithm looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// The weights alone.
+    Nothing,
+    /// What the products' inputs are.
+    Inputs,
+    /// That, and what they are in the float network.
+    FloatInputs,
+}
+
+/// An algorithm that chooses scales and codes of groups.
+pub trait GroupAlgorithm: Sync {
+    /// The name that users write.
+    fn name(&self) -> &'static str;
+    /// One line for lists.
+    fn summary(&self) -> &'static str;
+    /// What it looks at.
+    fn needs(&self) -> Needs;
+    /// The rows of a weight in levels; `None` where the inputs are no finite numbers.
+    fn round(&self, rows: &GroupRows<'_>) -> Option<Vec<RoundedRow>>;
+}
+
+/// Every algorithm; the first is the one that is used where none is named.
+pub static GROUP_ALGORITHMS: &[&dyn GroupAlgorithm] = &[
+    &fit::NEAREST,
+    &fit::SEARCH,
+    &half_quadratic::HalfQuadratic,
+    &solve::GPTQ,
+    &solve::LEAST_SQUARES,
+];
+
+/// The algorithm with this name.
+pub fn group_algorithm_by_name(name: &str) -> Option<&'static dyn GroupAlgorithm> {
+    GROUP_ALGORITHMS
+        .iter()
+        .copied()
+        .find(|algorithm| algorithm.name() == name)
+}
+
+/// What is to be done.
+#[derive(Clone)]
+pub struct GroupSettings {
+    /// Bits, length and zero points of groups.
+    pub format: IntegerGroups,
+    /// How codes are chosen.
+    pub algorithm: &'static dyn GroupAlgorithm,
+    /// Which nodes are included and excluded.
+    pub quantize: QuantizeSettings,
+}
+
+/// Why weights could not be quantized.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum GroupError {
+    #[error(transparent)]
+    Layer(#[from] LayerwiseError),
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error("the algorithm {name} looks at samples\nhint: give --data FILE")]
+    NoSamples { name: &'static str },
+    #[error("the quantized graph is wrong: {0}")]
+    Graph(String),
+    #[error(
+        "there is no product with a constant matrix to quantize\nhint: groups are for MatMul and Gemm; `bantam inspect` lists the ops of the model"
+    )]
+    Nothing,
+}
+
+/// The graph with weights as codes behind DequantizeLinear, and what was done. Algorithms that need nothing do without samples.
+///
+/// # Errors
+/// When there is nothing to quantize, samples are missing, or the network cannot be run on them.
+pub fn quantize_groups(
+    graph: &Graph,
+    settings: &GroupSettings,
+    calibration: Option<&Calibration<'_>>,
+    progress: &dyn Fn(usize, usize),
+) -> Result<(Graph, Plan), GroupError> {
+    let (products, mut decisions) = products(graph, &settings.quantize.kept_by_user(graph)?);
+    if products.is_empty() {
+        return Err(GroupError::Nothing);
+    }
+    let mut walker = Walker::new(graph, settings.algorithm, calibration)?;
+    for (index, product) in products.iter().enumerate() {
+        progress(index, products.len());
+        decisions.push(walker.quantize(product, settings)?);
+    }
+    progress(products.len(), products.len());
+    let plan = Plan {
+        version: Plan::VERSION,
+        method: format!(
+            "groups of {}, {}",
+            settings.format.group_len(),
+            settings.algorithm.name()
+        ),
+        target: "weights only".to_owned(),
+        decisions,
+    };
+    let mut quantized = rewrite(&walker.graph, &plan)?;
+    let wrong = |error: &dyn std::fmt::Display| GroupError::Graph(error.to_string());
+    infer_shapes(&mut quantized, &InferOptions::default()).map_err(|error| wrong(&error))?;
+    verify(&quantized).map_err(|error| wrong(&error))?;
+    Ok((quantized, plan))
+}
+
+/// The network on its way: weights of products that are done are on their levels.
+struct Walker<'a> {
+    graph: Graph,
+    /// What is looked at, if anything is.
+    walks: Option<Walks<'a>>,
+    /// Moments of the input that was looked at last: products that read the same one come one after another.
+    last: Option<(bantam_graph::ValueId, Moments)>,
+}
+
+/// Where we are in the quantized network, and in that in float.
+struct Walks<'a> {
+    calibration: &'a Calibration<'a>,
+    quantized: Walk,
+    float: Option<Walk>,
+}
+
+impl<'a> Walker<'a> {
+    fn new(
+        graph: &Graph,
+        algorithm: &'static dyn GroupAlgorithm,
+        calibration: Option<&'a Calibration<'a>>,
+    ) -> Result<Walker<'a>, GroupError> {
+        let walks = match (algorithm.needs(), calibration) {
+            (Needs::Nothing, _) => None,
+            (_, None) => {
+                let name = algorithm.name();
+                return Err(GroupError::NoSamples { name });
+            }
+            (needs, Some(calibration)) => {
+                let batches = calibration.batches().map_err(LayerwiseError::from)?;
+                let float = (needs == Needs::FloatInputs).then(|| Walk::new(graph, &batches));
+                Some(Walks {
+                    calibration,
+                    quantized: Walk::new(graph, &batches)?,
+                    float: float.transpose()?,
+                })
+            }
+        };
+        Ok(Walker {
+            graph: graph.clone(),
+            walks,
+            last: None,
+        })
+    }
+
+    fn quantize(&mut self, product: &Product, settings: &GroupSettings) -> Result<Decision, GroupError> {
+        let depth = product.depth;
+        self.look(product)?;
+        let tensor = &self.graph.values[product.weight.index()].initializer;
+        let tensor = tensor.as_ref().ok_or(GroupError::Nothing)?;
+        let (shape, values) = (
+            tensor.shape().to_vec(),
+            tensor.to_f32().map_err(LayerwiseError::from)?,
+        );
+        let job = GroupRows {
+            rows: &rows_of_matrix(product.layout, values, depth),
+            depth,
+            format: &settings.format,
+            moments: self.last.as_ref().map(|(_, moments)| moments),
+        };
+        let rows = settings
+            .algorithm
+            .round(&job)
+            .ok_or_else(|| LayerwiseError::NotFinite {
+                layer: product.name.clone(),
+            })?;
+        let group = settings.format.group_len();
+        let values: Vec<f32> = rows.iter().flat_map(|row| row.values(group)).collect();
+        let values = match product.layout {
+            Layout::Rows => values,
+            Layout::Columns => transposed(&values, rows.len(), depth),
+        };
+        let weight = Tensor::from_slice(&shape, &values).map_err(LayerwiseError::from)?;
+        self.graph.values[product.weight.index()].initializer = Some(weight);
+        Ok(decision(product, settings, &rows))
+    }
+
+    /// Moments of the product's input, if samples are looked at at all.
+    fn look(&mut self, product: &Product) -> Result<(), LayerwiseError> {
+        let Some(walks) = &mut self.walks else {
+            return Ok(());
+        };
+        if matches!(&self.last, Some((input, _)) if *input == product.input) {
+            return Ok(());
+        }
+        let missing = || LayerwiseError::Shape {
+            problem: format!("`{}` does not depend on the network's inputs", product.name),
+        };
+        walks.quantized.advance(&self.graph, product.node.index())?;
+        let x = walks.quantized.get(product.input).ok_or_else(missing)?;
+        let y = match &mut walks.float {
+            Some(float) => {
+                float.advance(walks.calibration.float, product.node.index())?;
+                Some(float.get(product.input).ok_or_else(missing)?)
+            }
+            None => None,
+        };
+        let node = self.graph.node(product.node);
+        let shape = [product.rows, product.depth];
+        let around_zero = (false, walks.calibration.seed);
+        let found = moments(node, &shape, product.depth, (x, y), around_zero)?;
+        self.last = found.into_iter().next().map(|moments| (product.input, moments));
+        Ok(())
+    }
+}
+
+/// What the plan says of a product.
+fn decision(product: &Product, settings: &GroupSettings, rows: &[RoundedRow]) -> Decision {
+    let format = &settings.format;
+    let (dtype, name) = match (format.bits > 4, format.zero_point) {
+        (false, false) => (DType::I4, "int4"),
+        (false, true) => (DType::U4, "uint4"),
+        (true, false) => (DType::I8, "int8"),
+        (true, true) => (DType::U8, "uint8"),
+    };
+    let groups = product.depth.div_ceil(format.group_len());
+    // Scales lie as the elements of the weight do.
+    let lie = |numbers: Vec<f32>| match product.layout {
+        Layout::Rows => numbers,
+        Layout::Columns => transposed(&numbers, rows.len(), groups),
+    };
+    let grids = || rows.iter().flat_map(|row| &row.grids);
+    // A group of zeros has no scale.
+    let scale = |scale: f32| if scale > 0.0 { scale } else { 1.0 };
+    let params = QParams {
+        dtype,
+        axis: Some(match product.layout {
+            Layout::Rows => 1,
+            Layout::Columns => 0,
+        }),
+        group: Some(format.group_len()),
+        scale: lie(grids().map(|grid| scale(grid.scale)).collect()),
+        zero_point: lie(grids().map(|grid| grid.zero_point).collect())
+            .into_iter()
+            .map(|zero_point| zero_point as i32)
+            .collect(),
+    };
+    Decision {
+        site: Site::Input {
+            value: product.weight_name.clone(),
+            node: product.name.clone(),
+            input: 1,
+        },
+        action: Action::QuantizeConstant {
+            format: name.to_owned(),
+            params,
+        },
+        why: format!(
+            "weights of {} bits, chosen by {}",
+            format.bits,
+            settings.algorithm.name()
+        ),
+        sqnr_db: None,
+    }
+}
