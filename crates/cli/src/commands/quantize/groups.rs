@@ -63,6 +63,7 @@ fn refuse_what_has_no_groups(arguments: &Quantize) -> Result<(), Error> {
         (arguments.dynamic, "--dynamic"),
         (arguments.edges.is_some(), "--edges"),
         (arguments.plan.is_some(), "--plan"),
+        (arguments.plan_out.is_some(), "--plan-out"),
         (arguments.range.is_some(), "--range"),
         (arguments.weight_range.is_some(), "--weight-range"),
         (arguments.steps.is_some(), "--steps"),

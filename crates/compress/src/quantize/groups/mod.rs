@@ -85,6 +85,10 @@ pub enum GroupError {
     Selector(#[from] SelectorError),
     #[error("the algorithm {name} looks at samples\nhint: give --data FILE")]
     NoSamples { name: &'static str },
+    #[error(
+        "the weights of `{node}` are no numbers, or larger than scales of 16 bits can say\nhint: keep it in float with --exclude name:{node}"
+    )]
+    Weights { node: String },
     #[error("the quantized graph is wrong: {0}")]
     Graph(String),
     #[error(
@@ -184,6 +188,11 @@ impl<'a> Walker<'a> {
             tensor.shape().to_vec(),
             tensor.to_f32().map_err(LayerwiseError::from)?,
         );
+        let limit = settings.format.limit();
+        if !values.iter().all(|value| value.abs() <= limit) {
+            let node = product.name.clone();
+            return Err(GroupError::Weights { node });
+        }
         let job = GroupRows {
             rows: &rows_of_matrix(product.layout, values, depth),
             depth,
