@@ -64,7 +64,11 @@ fn a_saved_plan_gives_the_same_file() {
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let demo = Demo::new();
-    for how in ["", "--weights int3 --activations uint4 --algorithm least-squares"] {
+    for how in [
+        "",
+        "--weights int3 --activations uint4 --algorithm least-squares",
+        "--weights uint3 --granularity group:32 --algorithm least-squares",
+    ] {
         for (threads, output) in [("1", "one.onnx"), ("3", "three.onnx")] {
             let plain = "quantize digits.onnx --data digits.toml --range mse --no-eval -o";
             let arguments = plain.split(' ').chain([output]).chain(how.split_whitespace());
@@ -136,6 +140,30 @@ fn algorithms_choose_better_codes_than_the_nearest() {
 }
 
 #[test]
+fn groups_need_no_data_and_make_smaller_files() {
+    let demo = Demo::new();
+    for algorithm in ["nearest", "hqq"] {
+        let arguments = "quantize digits.onnx --weights uint4 --granularity group:32 --no-eval --json -o q.onnx --algorithm";
+        let run = demo.run(&arguments.split(' ').chain([algorithm]).collect::<Vec<_>>());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        assert!(
+            report["bytes_after"].as_u64() < report["bytes_before"].as_u64(),
+            "{report}"
+        );
+        assert_eq!(report["samples"], 0);
+        let run = demo.run(
+            &"eval q.onnx --data digits.toml --json"
+                .split(' ')
+                .collect::<Vec<_>>(),
+        );
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        let top1 = report["metrics"]["top1"]["value"].as_f64().unwrap();
+        assert!(top1 > 0.97, "{algorithm}: {top1}");
+    }
+}
+
+#[test]
 fn bench_times_random_and_real_inputs() {
     let demo = Demo::new();
     let bench = [
@@ -172,6 +200,11 @@ fn lists_are_complete_json() {
         "networks",
         "initializations",
         "methods",
+        "algorithms",
+        "group-algorithms",
+        "losses",
+        "optimizers",
+        "schedules",
         "ranges",
         "formats",
         "targets",

@@ -7,6 +7,7 @@ use bantam::compress::quantize::aware::{
 use bantam::compress::train::{Distillation, Loss, Optimizer, Precision, Schedule, TrainSettings};
 use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::jobs::{self, TrainJob, TrainReport};
+use bantam::tensor::Granularity;
 
 use super::quantize::{granularity, range, selectors, target};
 use crate::arguments::{Quantization, Train};
@@ -148,7 +149,15 @@ fn aware(arguments: &Quantization) -> Result<AwareSettings, Error> {
     let mut settings = AwareSettings::for_target(target(&arguments.target)?);
     settings.set_formats(&arguments.weights, &arguments.activations)?;
     settings.set_edges(&arguments.edges)?;
-    settings.quantize.granularity = granularity(&arguments.granularity)?;
+    settings.quantize.granularity = match granularity(&arguments.granularity)? {
+        Granularity::Group(_) => {
+            return Err(Error::Usage {
+                message: "weights in groups cannot be trained".to_owned(),
+                hint: "--granularity channel or tensor".to_owned(),
+            });
+        }
+        granularity => granularity,
+    };
     settings.quantize.range = range(&arguments.range)?;
     settings.quantize.weight_range = range(&arguments.weight_range)?;
     settings.quantize.include = selectors(&arguments.include)?;
