@@ -84,6 +84,7 @@ fn quantize(network: &Network, float: &Path, images: &Path, output: &Path) -> Re
         method: method_by_name(network.method).expect("listed"),
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
         codes: None,
+        groups: None,
         samples: IMAGES,
         seed: 0,
         calibration_split: "train".to_owned(),
