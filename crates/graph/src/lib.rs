@@ -7,6 +7,7 @@
 mod arity;
 mod attributes;
 pub mod cost;
+pub mod coupling;
 mod differentiate;
 mod functions;
 mod graph;
@@ -24,6 +25,7 @@ mod verify;
 pub use arity::Arity;
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes, OpAttributes};
 pub use cost::{Cost, NodeCost, cost};
+pub use coupling::{Coupling, RemoveError, coupling};
 pub use differentiate::{
     Differentiability, DifferentiateError, Differentiated, MemoryLimitError, Recomputation, TrainingGraph,
     differentiability, differentiate, peak_bytes, recompute, training_mode,

@@ -33,6 +33,7 @@ mod window;
 
 pub use error::{InferError, Problem};
 pub use options::InferOptions;
+pub(crate) use slicing::slice_positions;
 
 use std::collections::HashMap;
 

@@ -56,7 +56,7 @@ fn sliced(dim: &Dim, start: i64, end: i64, step: i64) -> Result<Dim, Problem> {
 }
 
 /// The positions that a Slice of `size` elements takes; `None` when the step is 0 or the size does not fit.
-pub(super) fn slice_positions(
+pub(crate) fn slice_positions(
     size: usize,
     start: i64,
     end: i64,
