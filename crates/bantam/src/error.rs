@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bantam_compress::RewriteError;
 use bantam_compress::evaluate::EvaluateError;
+use bantam_compress::prune::PruneError;
 use bantam_compress::quantize::QuantizeError;
 use bantam_compress::quantize::aware::AwareError;
 use bantam_compress::quantize::groups::GroupError;
@@ -49,6 +50,8 @@ pub enum Error {
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
     #[error(transparent)]
+    Prune(#[from] PruneError),
+    #[error(transparent)]
     Rewrite(#[from] RewriteError),
     #[error(transparent)]
     Aware(#[from] AwareError),
@@ -83,7 +86,7 @@ pub enum Error {
         source: std::io::Error,
         hint: &'static str,
     },
-    #[error("{}: not a plan that this program reads: {reason}\nhint: plans are written by `bantam quantize --plan-out`", path.display())]
+    #[error("{}: not a plan that this program reads: {reason}\nhint: plans are written by `bantam quantize` and `bantam prune` with --plan-out", path.display())]
     PlanFile { path: PathBuf, reason: String },
     #[error(
         "the model's input `{name}` has no element type\nhint: the file must declare the types of its inputs"

@@ -2,10 +2,12 @@
 
 mod language;
 mod new;
+mod prune;
 mod train;
 
 pub(crate) use language::{Export, Generate};
 pub(crate) use new::New;
+pub(crate) use prune::Prune;
 pub(crate) use train::{Quantization, Train};
 
 use std::path::PathBuf;
@@ -36,6 +38,9 @@ pub(crate) enum Command {
     /// Quantize a model
     #[command(after_help = QUANTIZE_EXAMPLES)]
     Quantize(Box<Quantize>),
+    /// Remove the weights of a model that matter least
+    #[command(after_help = prune::EXAMPLES)]
+    Prune(Box<Prune>),
     /// Fine-tune a model, distil it, or train it to be quantized
     #[command(after_help = train::EXAMPLES)]
     Train(Box<Train>),
@@ -54,7 +59,7 @@ pub(crate) enum Command {
     /// Time a model, in Bantam and in other runtimes
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
-    /// What there is: networks, methods, ranges, formats, targets, metrics, runtimes, ops
+    /// What there is: networks, methods, criteria, ranges, formats, targets, metrics, runtimes, ops
     List(List),
     /// Completions for a shell
     #[command(after_help = "Example:\n  bantam completions bash > /etc/bash_completion.d/bantam")]
@@ -288,7 +293,7 @@ pub(crate) struct Bench {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// networks, initializations, methods, algorithms, losses, optimizers, schedules, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
+    /// networks, initializations, methods, algorithms, criteria, reconstructions, losses, optimizers, schedules, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
     pub(crate) what: String,
     /// One JSON object on standard output
     #[arg(long)]

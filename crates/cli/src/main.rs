@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => commands::inspect::run(arguments),
         Command::New(arguments) => commands::new::run(arguments),
         Command::Quantize(arguments) => commands::quantize::run(arguments),
+        Command::Prune(arguments) => commands::prune::run(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Generate(arguments) => commands::generate::run(arguments),

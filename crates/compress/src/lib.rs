@@ -1,11 +1,13 @@
-//! Quantization, plans, rewriting and evaluation.
+//! Quantization, pruning, plans, rewriting and evaluation.
 //!
 //! A step is three calls: [`stats::observe`] answers what a [`quantize::Method`] asks, the method makes a
 //! [`plan::Plan`], and [`rewrite`] applies it.
 
 pub mod evaluate;
 mod layer_error;
+pub mod packed;
 pub mod plan;
+pub mod prune;
 pub mod quantize;
 mod quantizer;
 pub mod range;

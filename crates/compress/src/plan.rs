@@ -3,6 +3,8 @@
 use bantam_tensor::QParams;
 use serde::{Deserialize, Serialize};
 
+use crate::packed::{Mask, Numbers};
+
 /// Decisions about one model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,7 +39,8 @@ pub struct Decision {
     pub sqnr_db: Option<f64>,
 }
 
-/// A place in a graph. Names are those of the prepared graph (BatchNormalization folded).
+/// A place in a graph. Names are those of the prepared graph (BatchNormalization folded), or in plans that prune those of the graph as
+/// it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Site {
@@ -80,6 +83,16 @@ pub enum Action {
     },
     /// These numbers are added to the constant, before it is quantized.
     ShiftConstant(Vec<f32>),
+    /// Elements of the constant that do not stay become zero.
+    Mask(Mask),
+    /// The constant gets these numbers.
+    SetWeight {
+        /// Where they go, if not everywhere; all others become zero.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept: Option<Mask>,
+        /// As many as there are places, in the order of the tensor.
+        values: Numbers,
+    },
     /// Nothing: it stays as it is.
     Keep,
 }
@@ -108,6 +121,11 @@ impl Action {
                 let largest = by.iter().fold(0f32, |largest, x| largest.max(x.abs()));
                 format!("constant shifted by at most {largest:.6}")
             }
+            Action::Mask(mask) => format!("{} of {} stay", mask.kept(), mask.len()),
+            Action::SetWeight { kept: Some(mask), .. } => {
+                format!("{} of {} stay, with other values", mask.kept(), mask.len())
+            }
+            Action::SetWeight { kept: None, values } => format!("{} new values", values.0.len()),
             Action::Keep => "kept in float".to_owned(),
         }
     }

@@ -107,6 +107,34 @@ impl Selector {
     }
 }
 
+/// For each node, why the user's selectors keep it as it is, if they do. Nothing to include means all.
+///
+/// # Errors
+/// When a selector matches nothing.
+pub(crate) fn kept_by_user(
+    graph: &Graph,
+    include: &[Selector],
+    exclude: &[Selector],
+) -> Result<Vec<Option<&'static str>>, SelectorError> {
+    let chosen = |selectors: &[Selector]| -> Result<Vec<NodeId>, SelectorError> {
+        let mut nodes = Vec::new();
+        for selector in selectors {
+            nodes.extend(selector.select(graph)?);
+        }
+        Ok(nodes)
+    };
+    let mut kept = vec![None; graph.nodes.len()];
+    if !include.is_empty() {
+        let included = chosen(include)?;
+        let others = graph.node_ids().filter(|(id, _)| !included.contains(id));
+        others.for_each(|(id, _)| kept[id.index()] = Some("not among the nodes to include"));
+    }
+    for id in chosen(exclude)? {
+        kept[id.index()] = Some("excluded by the user");
+    }
+    Ok(kept)
+}
+
 /// A pattern of names.
 ///
 /// # Errors

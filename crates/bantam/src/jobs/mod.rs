@@ -7,6 +7,7 @@ mod export;
 mod generate;
 mod inspect;
 mod new;
+mod prune;
 mod quantize;
 mod train;
 
@@ -17,7 +18,8 @@ pub use export::{ExportJob, ExportReport, GgufTypes, Replaced, export};
 pub use generate::{GenerateJob, GenerateReport, generate};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
-pub use quantize::{Codes, QuantizeJob, QuantizeReport, quantize};
+pub use prune::{PruneJob, PruneReport, PrunedLayer, Sizes, prune};
+pub use quantize::{Codes, Kept, QuantizeJob, QuantizeReport, quantize};
 pub use train::{TrainJob, TrainReport, train};
 
 use std::path::{Path, PathBuf};

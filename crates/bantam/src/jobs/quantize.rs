@@ -107,7 +107,7 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
     let model = pipeline::prepare(&pipeline::load(&job.model)?)?;
     let (plan, samples, rewritten) = match &job.plan {
         Some(path) => {
-            let plan = read_plan(path)?;
+            let plan = without_masks(read_plan(path)?, path)?;
             let rewritten = pipeline::rewrite(&model, &plan)?;
             (plan, 0, rewritten)
         }
@@ -136,16 +136,7 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
             )
         })
         .transpose()?;
-    let kept = plan
-        .decisions
-        .iter()
-        .filter(|decision| decision.action == Action::Keep);
-    let kept: Vec<Kept> = kept
-        .map(|decision| Kept {
-            node: decision.site.name().to_owned(),
-            why: decision.why.clone(),
-        })
-        .collect();
+    let kept = kept(&plan);
     Ok(QuantizeReport {
         model: job.model.clone(),
         output: job.output.clone(),
@@ -160,6 +151,28 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
         warnings: warnings(job),
         scores,
     })
+}
+
+/// What a plan leaves as it is.
+pub(super) fn kept(plan: &Plan) -> Vec<Kept> {
+    let kept = (plan.decisions.iter()).filter(|decision| decision.action == Action::Keep);
+    let kept = kept.map(|decision| Kept {
+        node: decision.site.name().to_owned(),
+        why: decision.why.clone(),
+    });
+    kept.collect()
+}
+
+/// A plan that does not prune: its names would be those of another graph.
+fn without_masks(plan: Plan, path: &Path) -> Result<Plan, Error> {
+    let prunes = |action: &Action| matches!(action, Action::Mask(_) | Action::SetWeight { .. });
+    match plan.decisions.iter().any(|decision| prunes(&decision.action)) {
+        false => Ok(plan),
+        true => Err(Error::PlanFile {
+            path: path.to_owned(),
+            reason: "it prunes, which is for `bantam prune`".to_owned(),
+        }),
+    }
 }
 
 /// Observes, plans and rewrites; gives the number of samples that were looked at.
@@ -220,12 +233,12 @@ fn warnings(job: &QuantizeJob) -> Vec<String> {
     )
 }
 
-fn read_plan(path: &Path) -> Result<Plan, Error> {
+pub(super) fn read_plan(path: &Path) -> Result<Plan, Error> {
     let text = std::fs::read(path).map_err(|source| Error::File {
         path: path.to_owned(),
         action: "cannot be read",
         source,
-        hint: "plans are written by `bantam quantize --plan-out`",
+        hint: "plans are written by --plan-out",
     })?;
     serde_json::from_slice(&text).map_err(|e| Error::PlanFile {
         path: path.to_owned(),
@@ -233,7 +246,7 @@ fn read_plan(path: &Path) -> Result<Plan, Error> {
     })
 }
 
-fn write_plan(plan: &Plan, path: &Path) -> Result<(), Error> {
+pub(super) fn write_plan(plan: &Plan, path: &Path) -> Result<(), Error> {
     let text = serde_json::to_vec_pretty(plan).expect("plans hold nothing that JSON cannot say");
     crate::write_whole(path, &text)
 }

@@ -2,6 +2,8 @@
 
 use bantam::Error;
 use bantam::compress::evaluate::METRICS;
+use bantam::compress::prune::criterion::CRITERIA;
+use bantam::compress::prune::reconstruct::RECONSTRUCTIONS;
 use bantam::compress::quantize::METHODS;
 use bantam::compress::quantize::groups::GROUP_ALGORITHMS;
 use bantam::compress::quantize::layerwise::ALGORITHMS;
@@ -42,6 +44,14 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
     }),
     ("group-algorithms", || {
         (GROUP_ALGORITHMS.iter())
+            .map(|x| entry(x.name(), x.summary()))
+            .collect()
+    }),
+    ("criteria", || {
+        CRITERIA.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("reconstructions", || {
+        (RECONSTRUCTIONS.iter())
             .map(|x| entry(x.name(), x.summary()))
             .collect()
     }),

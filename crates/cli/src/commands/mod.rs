@@ -10,6 +10,7 @@ pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod new;
+pub(crate) mod prune;
 pub(crate) mod quantize;
 mod steps;
 pub(crate) mod train;

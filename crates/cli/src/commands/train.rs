@@ -138,7 +138,7 @@ fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
     })
 }
 
-fn by_name<T: Copy>(kind: &'static str, name: &str, all: &[(&str, T)]) -> Result<T, Error> {
+pub(super) fn by_name<T: Copy>(kind: &'static str, name: &str, all: &[(&str, T)]) -> Result<T, Error> {
     let found = all.iter().find(|(known, _)| *known == name);
     found
         .map(|(_, value)| *value)

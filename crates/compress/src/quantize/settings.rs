@@ -1,10 +1,10 @@
 //! What a user can ask of quantization.
 
-use bantam_graph::{Graph, NodeId};
+use bantam_graph::Graph;
 use bantam_tensor::{Granularity, NumberFormat, format_by_name};
 
 use crate::range::{RangeMethod, range_by_name};
-use crate::select::{Selector, SelectorError};
+use crate::select::{Selector, SelectorError, kept_by_user};
 use crate::target::Target;
 
 /// Settings of a quantization; [`QuantizeSettings::for_target`] gives the defaults.
@@ -55,22 +55,6 @@ impl QuantizeSettings {
 
     /// For each node, why the user's selectors keep it in float, if they do.
     pub(crate) fn kept_by_user(&self, graph: &Graph) -> Result<Vec<Option<&'static str>>, SelectorError> {
-        let chosen = |selectors: &[Selector]| -> Result<Vec<NodeId>, SelectorError> {
-            let mut nodes = Vec::new();
-            for selector in selectors {
-                nodes.extend(selector.select(graph)?);
-            }
-            Ok(nodes)
-        };
-        let mut kept = vec![None; graph.nodes.len()];
-        if !self.include.is_empty() {
-            let included = chosen(&self.include)?;
-            let others = graph.node_ids().filter(|(id, _)| !included.contains(id));
-            others.for_each(|(id, _)| kept[id.index()] = Some("not among the nodes to include"));
-        }
-        for id in chosen(&self.exclude)? {
-            kept[id.index()] = Some("excluded by the user");
-        }
-        Ok(kept)
+        kept_by_user(graph, &self.include, &self.exclude)
     }
 }

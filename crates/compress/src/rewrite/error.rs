@@ -44,6 +44,14 @@ pub enum RewriteError {
         got: usize,
         expected: usize,
     },
+    #[error(
+        "the plan gives `{name}` {got} numbers, it has {expected}\nhint: a plan fits the model that it was made for"
+    )]
+    Weight {
+        name: String,
+        got: usize,
+        expected: usize,
+    },
     #[error("the plan names the number format `{format}`, which does not exist\nhint: `bantam list formats`")]
     Format { format: String },
     #[error(

@@ -11,6 +11,7 @@ use bantam_tensor::{DType, QParams, Tensor, format_by_name};
 
 pub use error::RewriteError;
 
+use crate::packed::Mask;
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::quantizer::quantize_constant;
 
@@ -100,6 +101,10 @@ impl Rewriter<'_> {
             (Action::QuantizeConstant { format, params }, Site::Input { value, node, input }) => {
                 self.constant(value, node, *input, format, params)
             }
+            (Action::Mask(mask), Site::Value(name)) => self.set(name, Some(mask), None),
+            (Action::SetWeight { kept, values }, Site::Value(name)) => {
+                self.set(name, kept.as_ref(), Some(&values.0))
+            }
             (Action::DequantizeApart(params), Site::Input { value, node, input }) => {
                 self.apart(value, node, *input, params)
             }
@@ -130,6 +135,39 @@ impl Rewriter<'_> {
         found.map(|(id, _)| id).ok_or_else(|| RewriteError::Unknown {
             name: name.to_owned(),
         })
+    }
+
+    /// A constant with zeros where the mask has none, elsewhere with these numbers, or with its own.
+    fn set(&mut self, name: &str, mask: Option<&Mask>, values: Option<&[f32]>) -> Result<(), RewriteError> {
+        let value = self.value(name)?;
+        let constant = self.graph.value(value).initializer.as_ref();
+        let constant = constant.ok_or_else(|| RewriteError::NotConstant {
+            name: name.to_owned(),
+        })?;
+        let count = constant.len();
+        let places = mask.map_or(count, Mask::kept);
+        if mask.is_some_and(|mask| mask.len() != count) || values.is_some_and(|values| values.len() != places)
+        {
+            return Err(RewriteError::Weight {
+                name: name.to_owned(),
+                got: mask.map_or(values.map_or(0, <[f32]>::len), Mask::len),
+                expected: count,
+            });
+        }
+        let mut numbers = constant.to_f32()?;
+        let mut next = values.unwrap_or_default().iter();
+        let kept = |mask: &Mask| mask.iter().collect::<Vec<bool>>();
+        let kept = mask.map_or_else(|| vec![true; count], kept);
+        for (number, kept) in numbers.iter_mut().zip(kept) {
+            match (kept, values) {
+                (true, Some(_)) => *number = next.next().copied().unwrap_or_default(),
+                (true, None) => (),
+                (false, _) => *number = 0.0,
+            }
+        }
+        let tensor = Tensor::from_slice(constant.shape(), &numbers)?;
+        self.patch.set_initializer(value, tensor);
+        Ok(())
     }
 
     /// QuantizeLinear and DequantizeLinear after a value, for all its readers.

@@ -59,6 +59,11 @@ pub enum TrainError {
          learning rate, or clip gradients with `clip-norm`"
     )]
     NotFinite { loss: f32, step: u64, node: String },
+    #[error(
+        "the loss is {loss} on the calibration data; the first value that is not a number comes from {node}\nhint: check \
+         the data set's preprocessing and the model"
+    )]
+    LossNotFinite { loss: f32, node: String },
     #[error("the checkpoint {problem}\nhint: start anew without --resume")]
     Checkpoint { problem: String },
     #[error("{0}")]

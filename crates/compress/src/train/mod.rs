@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 mod error;
+mod gradients;
 pub mod loss;
 pub mod optimizer;
 pub mod parameters;
@@ -20,6 +21,7 @@ mod trainer;
 
 pub use checkpoint::Checkpoint;
 pub use error::TrainError;
+pub use gradients::{GradientJob, visit_gradients};
 pub use loss::Loss;
 pub use optimizer::Optimizer;
 pub use parameters::{Parameter, ParameterRule, parameters};

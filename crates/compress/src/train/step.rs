@@ -16,6 +16,8 @@ use super::{Parameter, Precision, TrainError, TrainSettings};
 pub(super) enum Mode {
     /// The loss alone, as the model is deployed.
     Evaluate,
+    /// Gradients of the model as it is deployed: nothing drops, BatchNormalization takes its running statistics.
+    Deployed,
     /// Gradients; BatchNormalization takes the batch's statistics.
     Train,
     /// Gradients; BatchNormalization takes its running statistics.
@@ -128,7 +130,7 @@ impl Plan<'_> {
         let training = match mode {
             Mode::Train => training_mode(&graph),
             Mode::TrainWithRunningStatistics => training_mode_with_running_statistics(&graph),
-            Mode::Evaluate => bantam_graph::TrainingGraph {
+            Mode::Evaluate | Mode::Deployed => bantam_graph::TrainingGraph {
                 graph,
                 running: Vec::new(),
                 step: None,

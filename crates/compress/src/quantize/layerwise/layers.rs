@@ -30,7 +30,7 @@ pub(super) struct Layer {
 
 /// A constant that moves the means of the outputs.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Mean {
+pub(crate) enum Mean {
     /// The product's own bias, or one that is added behind it.
     Bias(ValueId),
     /// The running mean of the BatchNormalization behind it.
@@ -39,7 +39,7 @@ pub(super) enum Mean {
 
 /// How the numbers of a weight lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::quantize) enum Layout {
+pub(crate) enum Layout {
     /// All of one output channel, then the next.
     Rows,
     /// Output channels next to each other.
@@ -103,7 +103,12 @@ fn layer(
 }
 
 /// What moves the means of a product's outputs, if it alone does, with a number for each channel.
-fn mean(graph: &Graph, node: &Node, layout: Layout, consumers: &[Vec<(NodeId, usize)>]) -> Option<Mean> {
+pub(crate) fn mean(
+    graph: &Graph,
+    node: &Node,
+    layout: Layout,
+    consumers: &[Vec<(NodeId, usize)>],
+) -> Option<Mean> {
     let weight = graph.value(node.input(1)?).ty.shape()?;
     let channels = match layout {
         Layout::Rows => weight.first()?,
@@ -131,7 +136,7 @@ fn mean(graph: &Graph, node: &Node, layout: Layout, consumers: &[Vec<(NodeId, us
 }
 
 /// Where the output channels of a product's weight lie; `None` for products that are not solved for.
-pub(in crate::quantize) fn layout(op: &Op) -> Option<Layout> {
+pub(crate) fn layout(op: &Op) -> Option<Layout> {
     match op {
         Op::Conv(_) => Some(Layout::Rows),
         Op::Gemm(gemm) if !gemm.transA && gemm.alpha == 1.0 && gemm.beta == 1.0 => match gemm.transB {
@@ -157,7 +162,7 @@ pub(super) fn rows_of(graph: &Graph, layer: &Layer) -> Option<(Vec<f32>, usize)>
 }
 
 /// A matrix by rows of this length: one for each output channel.
-pub(in crate::quantize) fn rows_of_matrix(layout: Layout, values: Vec<f32>, depth: usize) -> Vec<f32> {
+pub(crate) fn rows_of_matrix(layout: Layout, values: Vec<f32>, depth: usize) -> Vec<f32> {
     match layout {
         Layout::Rows => values,
         Layout::Columns => transposed(&values, depth, values.len() / depth.max(1)),
@@ -165,7 +170,7 @@ pub(in crate::quantize) fn rows_of_matrix(layout: Layout, values: Vec<f32>, dept
 }
 
 /// The other way round.
-pub(in crate::quantize) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(crate) fn transposed<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     let element = |index: usize| values[index % rows * columns + index / rows];
     (0..rows * columns).map(element).collect()
 }

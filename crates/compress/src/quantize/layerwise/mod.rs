@@ -11,10 +11,10 @@ mod rounding;
 mod solve;
 mod walk;
 
-pub(in crate::quantize) use layers::{Layout, layout, rows_of_matrix, transposed};
-pub(in crate::quantize) use moments::{Moments, moments};
+pub(crate) use layers::{Layout, Mean, layout, mean, rows_of_matrix, transposed};
+pub(crate) use moments::{Moments, moments};
 pub(in crate::quantize) use rounding::{Levels, Metric, Rounded, dot};
-pub(in crate::quantize) use walk::Walk;
+pub(crate) use walk::Walk;
 
 use bantam_exec::{CompileError, RunError};
 use bantam_graph::{Graph, InferError};

@@ -15,21 +15,21 @@ const MOST_ROWS: usize = 1 << 16;
 
 /// Moments of one group of channels, with quantized inputs `x` and those of the float network `y`; the second ones are around
 /// the means, or around zero.
-pub(in crate::quantize) struct Moments {
-    pub(in crate::quantize) depth: usize,
+pub(crate) struct Moments {
+    pub(crate) depth: usize,
     /// Mean of `x`.
-    pub(super) mean: Vec<f64>,
+    pub(crate) mean: Vec<f64>,
     /// Mean of `y`.
-    pub(super) float_mean: Vec<f64>,
+    pub(crate) float_mean: Vec<f64>,
     /// Mean of `x x^T`.
-    pub(super) second: Vec<f64>,
+    pub(crate) second: Vec<f64>,
     /// Mean of `y x^T`.
-    pub(super) cross: Vec<f64>,
+    pub(crate) cross: Vec<f64>,
 }
 
 impl Moments {
     /// Means of the squares of `x`, or its variances.
-    pub(in crate::quantize) fn diagonal(&self) -> Vec<f64> {
+    pub(crate) fn diagonal(&self) -> Vec<f64> {
         let depth = self.depth;
         (0..depth)
             .map(|index| self.second[index * depth + index])
@@ -38,7 +38,7 @@ impl Moments {
 
     /// Where rows of weights make up for the difference between the inputs of the quantized and the float network: they go with
     /// `x` as the rows themselves go with `y`, by least squares, damped by this share of the mean of the diagonal.
-    pub(in crate::quantize) fn targets(&self, rows: &[f32], damping: f64) -> Vec<f32> {
+    pub(crate) fn targets(&self, rows: &[f32], damping: f64) -> Vec<f32> {
         let depth = self.depth;
         let mut damped = self.second.clone();
         let mean = self.diagonal().iter().sum::<f64>() / depth.max(1) as f64;
@@ -111,7 +111,7 @@ impl Rows<'_> {
 ///
 /// # Errors
 /// When an input has another type or shape.
-pub(in crate::quantize) fn moments(
+pub(crate) fn moments(
     node: &Node,
     weight: &[usize],
     depth: usize,

@@ -9,7 +9,7 @@ use bantam_tensor::{Batch, Tensor};
 use super::LayerwiseError;
 
 /// Where in a graph we are: the values that nodes behind this place still read, for every batch.
-pub(in crate::quantize) struct Walk {
+pub(crate) struct Walk {
     live: BTreeMap<ValueId, Vec<Tensor>>,
     /// Nodes that are done.
     done: usize,
@@ -21,7 +21,7 @@ impl Walk {
     ///
     /// # Errors
     /// When a batch lacks an input of the graph.
-    pub(in crate::quantize) fn new(graph: &Graph, batches: &[Batch]) -> Result<Walk, LayerwiseError> {
+    pub(crate) fn new(graph: &Graph, batches: &[Batch]) -> Result<Walk, LayerwiseError> {
         let mut live = BTreeMap::new();
         for &input in &graph.inputs {
             let value = graph.value(input);
@@ -49,7 +49,7 @@ impl Walk {
     ///
     /// # Errors
     /// When a node cannot be compiled or run.
-    pub(in crate::quantize) fn advance(&mut self, graph: &Graph, to: usize) -> Result<(), LayerwiseError> {
+    pub(crate) fn advance(&mut self, graph: &Graph, to: usize) -> Result<(), LayerwiseError> {
         if to <= self.done {
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl Walk {
     }
 
     /// What a live value holds, batch by batch.
-    pub(in crate::quantize) fn get(&self, value: ValueId) -> Option<&[Tensor]> {
+    pub(crate) fn get(&self, value: ValueId) -> Option<&[Tensor]> {
         self.live.get(&value).map(Vec::as_slice)
     }
 }

@@ -1,0 +1,319 @@
+//! Pruning one model.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bantam_compress::plan::{Action, Plan, Site};
+use bantam_compress::prune::criterion::Needs;
+use bantam_compress::prune::{Calibration, PruneSettings, prune as decide, satisfies};
+use bantam_compress::train::Loss;
+use bantam_formats::data::sample_indices;
+use bantam_formats::onnx::SaveOptions;
+use bantam_graph::{Graph, Model};
+use bantam_tensor::Samples;
+use serde::Serialize;
+
+use super::quantize::{Kept, kept, read_plan, write_plan};
+use super::{CompareReport, check_writable, score_both};
+use crate::{Error, Progress, pipeline};
+
+/// What to prune and how.
+#[derive(Clone)]
+pub struct PruneJob {
+    /// The model's file.
+    pub model: PathBuf,
+    /// The data set; not needed by criteria that look at weights alone, when nothing is scored.
+    pub data: Option<PathBuf>,
+    /// How weights are chosen, and what becomes of the others.
+    pub settings: PruneSettings,
+    /// What gradients are of; where absent, what suits the model.
+    pub loss: Option<Loss>,
+    /// Number of samples that are looked at.
+    pub samples: usize,
+    /// Split that they are from.
+    pub calibration_split: String,
+    /// A plan made before, which is applied instead of a new one.
+    pub plan: Option<PathBuf>,
+    /// Where to write the plan.
+    pub plan_out: Option<PathBuf>,
+    /// Score both models on this split.
+    pub score_split: Option<String>,
+    /// Metrics of the scores.
+    pub metrics: Vec<String>,
+    /// Number of scored samples.
+    pub limit: usize,
+    /// Where to write the result; nowhere when it is only to be said what would go.
+    pub output: Option<PathBuf>,
+    /// How to write it.
+    pub save: SaveOptions,
+}
+
+/// What was done, or would be.
+#[derive(Clone, Debug, Serialize)]
+pub struct PruneReport {
+    /// The model's file.
+    pub model: PathBuf,
+    /// The result's file.
+    pub output: Option<PathBuf>,
+    /// How weights were chosen.
+    pub method: String,
+    /// Number of samples that were looked at.
+    pub samples: usize,
+    /// Share of zeros among the weights in question.
+    pub sparsity: f64,
+    /// The weights in question.
+    pub layers: Vec<PrunedLayer>,
+    /// Products that stay as they are, with the reason.
+    pub kept: Vec<Kept>,
+    /// Statistics of BatchNormalization and biases that follow the outputs of the pruned network.
+    pub followed: usize,
+    /// Sizes of both files.
+    pub bytes: Option<Sizes>,
+    /// Time for all but scoring.
+    pub seconds: f64,
+    /// What to know before shipping the result.
+    pub warnings: Vec<String>,
+    /// Both models on the test split.
+    pub scores: Option<CompareReport>,
+}
+
+/// A weight and what stays of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PrunedLayer {
+    /// The weight's name.
+    pub weight: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Number of elements.
+    pub elements: usize,
+    /// Those that are zero.
+    pub zeros: usize,
+    /// Whether of any four neighbouring inputs of an output two at most are not zero.
+    pub two_of_four: bool,
+    /// The reason.
+    pub why: String,
+}
+
+/// Bytes of the files, and of their constants when they are deflated: in a plain file zeros take the room of other numbers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sizes {
+    /// Of the model.
+    pub before: u64,
+    /// Of the result.
+    pub after: u64,
+    /// Of the model's constants, deflated.
+    pub deflated_before: u64,
+    /// Of the result's constants, deflated.
+    pub deflated_after: u64,
+}
+
+/// Prunes a model: looks at samples, plans, rewrites, writes, and scores both models.
+pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Error> {
+    let start = Instant::now();
+    super::metrics_by_name(&job.metrics)?;
+    job.output.as_deref().map(check_writable).transpose()?;
+    job.plan_out.as_deref().map(check_writable).transpose()?;
+    if job.plan.is_none() {
+        job.settings.sparsity()?;
+    }
+    let model = pipeline::inline(&pipeline::load(&job.model)?)?.into_owned();
+    let (plan, samples) = match &job.plan {
+        Some(path) => (checked(read_plan(path)?, path)?, 0),
+        None => make_plan(job, &model, progress)?,
+    };
+    let pruned = pipeline::rewrite(&model, &plan)?;
+    if let Some(path) = &job.plan_out {
+        write_plan(&plan, path)?;
+    }
+    if let Some(output) = &job.output {
+        pipeline::export(&pruned, output, &job.save)?;
+    }
+    let layers = layers(&pruned.graph, &plan)?;
+    let count = |of: fn(&PrunedLayer) -> usize| layers.iter().map(of).sum::<usize>();
+    let sparsity = count(|layer| layer.zeros) as f64 / count(|layer| layer.elements).max(1) as f64;
+    let sizes = job
+        .output
+        .as_ref()
+        .map(|output| sizes(&job.model, output, &model, &pruned));
+    let seconds = start.elapsed().as_secs_f64();
+    let scores = match (&job.output, &job.score_split) {
+        (Some(output), Some(split)) => {
+            let (models, how) = (
+                (job.model.as_path(), output.as_path()),
+                (&job.metrics[..], job.limit),
+            );
+            Some(score_both(models, job.data.as_deref(), split, how, progress)?)
+        }
+        _ => None,
+    };
+    Ok(PruneReport {
+        model: job.model.clone(),
+        output: job.output.clone(),
+        method: plan.method.clone(),
+        samples,
+        sparsity,
+        warnings: warnings(job, &model.graph, &layers),
+        layers,
+        kept: kept(&plan),
+        followed: followed(&plan),
+        bytes: sizes,
+        seconds,
+        scores,
+    })
+}
+
+/// The plan, and the number of samples that were looked at.
+fn make_plan(job: &PruneJob, model: &Model, progress: &dyn Progress) -> Result<(Plan, usize), Error> {
+    let graph = &model.graph;
+    let settings = &job.settings;
+    let looks = settings.criterion.needs() != Needs::Nothing
+        || settings.reconstruction.is_some()
+        || settings.recalibrate;
+    let split = match &job.data {
+        Some(data) if looks => Some(pipeline::open_split(data, &job.calibration_split, graph)?),
+        _ => None,
+    };
+    let indices = split.as_ref().map_or_else(Vec::new, |split| {
+        sample_indices(split.len(), job.samples, settings.seed)
+    });
+    if split.is_some() && indices.is_empty() {
+        return Err(bantam_compress::stats::ObserveError::Empty.into());
+    }
+    let stage = std::cell::RefCell::new(String::new());
+    let report = |name: &str, done: usize, all: usize| {
+        if *stage.borrow() != name {
+            name.clone_into(&mut stage.borrow_mut());
+            progress.start(name, all);
+        }
+        progress.at(done);
+    };
+    let calibration = split.as_ref().map(|split| Calibration {
+        samples: split,
+        indices: &indices,
+        batch_size: pipeline::batch_size(graph, pipeline::BATCH),
+        loss: job.loss.unwrap_or_else(|| usual_loss(graph)),
+        seed: settings.seed,
+        progress: &report,
+    });
+    let plan = decide(graph, settings, calibration.as_ref());
+    progress.finish();
+    Ok((plan?, indices.len()))
+}
+
+/// The loss that such a model was most likely trained with.
+fn usual_loss(graph: &Graph) -> Loss {
+    let is_tokens = |id: &bantam_graph::ValueId| super::inspect::is_tokens(graph.value(*id));
+    match graph.inputs.iter().any(is_tokens) {
+        true => Loss::NextToken,
+        false => Loss::CrossEntropy,
+    }
+}
+
+/// A plan from a file that does nothing else than prune.
+fn checked(plan: Plan, path: &Path) -> Result<Plan, Error> {
+    let other =
+        |action: &Action| !matches!(action, Action::Mask(_) | Action::SetWeight { .. } | Action::Keep);
+    match plan.decisions.iter().find(|decision| other(&decision.action)) {
+        None => Ok(plan),
+        Some(decision) => Err(Error::PlanFile {
+            path: path.to_owned(),
+            reason: format!(
+                "it quantizes `{}`, which is for `bantam quantize`",
+                decision.site.name()
+            ),
+        }),
+    }
+}
+
+/// What the plan's weights are in the pruned graph.
+fn layers(graph: &Graph, plan: &Plan) -> Result<Vec<PrunedLayer>, Error> {
+    let (weights, _) = bantam_compress::prune::prunable(graph, &vec![None; graph.nodes.len()]);
+    let mut layers = Vec::new();
+    for decision in &plan.decisions {
+        let Site::Value(name) = &decision.site else {
+            continue;
+        };
+        let Some(weight) = weights.iter().find(|weight| weight.name == *name) else {
+            continue;
+        };
+        let tensor = graph.constant(weight.value);
+        let values = tensor.map_or(Ok(Vec::new()), bantam_tensor::Tensor::to_f32)?;
+        layers.push(PrunedLayer {
+            weight: name.clone(),
+            shape: weight.shape.clone(),
+            elements: values.len(),
+            zeros: values.iter().filter(|value| **value == 0.0).count(),
+            two_of_four: satisfies(weight, &values, 2, 4),
+            why: decision.why.clone(),
+        });
+    }
+    Ok(layers)
+}
+
+/// Constants that only follow.
+fn followed(plan: &Plan) -> usize {
+    let follows = |action: &Action| matches!(action, Action::SetWeight { kept: None, .. });
+    plan.decisions
+        .iter()
+        .filter(|decision| follows(&decision.action))
+        .count()
+}
+
+fn warnings(job: &PruneJob, graph: &Graph, layers: &[PrunedLayer]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for layer in layers.iter().filter(|layer| layer.zeros == layer.elements) {
+        warnings.push(format!(
+            "nothing is left of {}: --scope layer or erk spreads zeros more evenly",
+            layer.weight
+        ));
+    }
+    let normalizes = graph
+        .nodes
+        .iter()
+        .any(|node| node.op.name() == "BatchNormalization");
+    if normalizes && job.plan.is_none() && (job.data.is_none() || !job.settings.recalibrate) {
+        warnings
+            .push("the statistics of BatchNormalization are those of the network before pruning".to_owned());
+    }
+    warnings
+}
+
+fn sizes(before: &Path, after: &Path, model: &Model, pruned: &Model) -> Sizes {
+    Sizes {
+        before: super::model_bytes(before),
+        after: super::model_bytes(after),
+        deflated_before: deflated(model),
+        deflated_after: deflated(pruned),
+    }
+}
+
+/// Bytes of the constants of a model when they are deflated.
+fn deflated(model: &Model) -> u64 {
+    let mut encoder = flate2::write::DeflateEncoder::new(Counter(0), flate2::Compression::default());
+    for tensor in model
+        .graph
+        .values
+        .iter()
+        .filter_map(|value| value.initializer.as_ref())
+    {
+        encoder
+            .write_all(tensor.as_bytes())
+            .expect("counting does not fail");
+    }
+    encoder.finish().expect("counting does not fail").0
+}
+
+/// Counts what is written to it.
+struct Counter(u64);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! The arguments of `bantam prune`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(super) const EXAMPLES: &str = "Examples:
+  bantam prune model.onnx --data data.toml --sparsity 80% -o model-sparse.onnx
+  bantam prune model.onnx --data data.toml --criterion fisher --sparsity 90% --exclude role:last -o model-sparse.onnx
+  bantam prune llama-folder --data tokens.toml --structure 2:4 --criterion wanda -o llama-2of4.onnx
+  bantam prune model.onnx --sparsity 50% --scope erk --dry-run";
+
+#[derive(Args)]
+pub(crate) struct Prune {
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
+    pub(crate) model: PathBuf,
+    /// Data set: a TOML manifest, or an array file or image folder
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// What is removed at once: unstructured, N:M for N that stay of M neighbouring inputs as 2:4, or block:ROWSxCOLUMNS
+    #[arg(long, default_value = "unstructured")]
+    pub(crate) structure: String,
+    /// What says how much weights matter: `bantam list criteria`
+    #[arg(long, default_value = "magnitude")]
+    pub(crate) criterion: String,
+    /// Share of zeros among the weights afterwards, as 80% or 0.8; N:M says it itself
+    #[arg(long)]
+    pub(crate) sparsity: Option<String>,
+    /// Among which weights the least go: global, layer, row or erk [default: the criterion's]
+    #[arg(long)]
+    pub(crate) scope: Option<String>,
+    /// How the weights that stay make up for the others: none, least-squares, sparsegpt or obs [default: least-squares where there
+    /// are data, else none]
+    #[arg(long)]
+    pub(crate) reconstruct: Option<String>,
+    /// Leave statistics of BatchNormalization and biases as they are
+    #[arg(long)]
+    pub(crate) no_recalibrate: bool,
+    /// What gradients are of: cross-entropy, binary-cross-entropy, mse or next-token [default: cross-entropy, or next-token of
+    /// language models]
+    #[arg(long)]
+    pub(crate) loss: Option<String>,
+    /// Number of samples to look at
+    #[arg(long, default_value_t = 512)]
+    pub(crate) samples: usize,
+    /// Chooses the samples
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Prune only these nodes: op:CONV, name:GLOB or role:first|last|depthwise; repeatable
+    #[arg(long)]
+    pub(crate) include: Vec<String>,
+    /// Leave these nodes as they are; repeatable
+    #[arg(long)]
+    pub(crate) exclude: Vec<String>,
+    /// Apply this plan instead of making one
+    #[arg(long)]
+    pub(crate) plan: Option<PathBuf>,
+    /// Write the plan
+    #[arg(long)]
+    pub(crate) plan_out: Option<PathBuf>,
+    /// Say what would go, and write no model
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not score the two models
+    #[arg(long)]
+    pub(crate) no_eval: bool,
+    /// Metric of the scores; repeatable [default: top1, or perplexity of language models]
+    #[arg(long)]
+    pub(crate) metric: Vec<String>,
+    /// Score on so many samples only
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+    /// Opset of the result [default: the model's, or the lowest that can say it]
+    #[arg(long)]
+    pub(crate) opset: Option<i64>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// File for the result
+    #[arg(short, long, required_unless_present = "dry_run", conflicts_with = "dry_run")]
+    pub(crate) output: Option<PathBuf>,
+}

@@ -1,0 +1,155 @@
+//! `bantam prune`.
+
+use bantam::Error;
+use bantam::compress::prune::criterion::{CRITERIA, criterion_by_name};
+use bantam::compress::prune::reconstruct::{RECONSTRUCTIONS, Reconstruction, reconstruction_by_name};
+use bantam::compress::prune::{PruneSettings, Scope, Structure};
+use bantam::compress::train::Loss;
+use bantam::formats::onnx::{ExternalData, SaveOptions};
+use bantam::jobs::{self, PruneJob, PruneReport, PrunedLayer};
+
+use super::quantize::selectors;
+use super::train::by_name;
+use crate::arguments::Prune;
+use crate::progress::Bars;
+use crate::{commands, output};
+
+pub(crate) fn run(arguments: &Prune) -> Result<(), Error> {
+    let report = jobs::prune(&job(arguments)?, &Bars::new())?;
+    for warning in &report.warnings {
+        output::talk(&format!("warning: {warning}"));
+    }
+    match arguments.json {
+        true => output::json(&report),
+        false => print(&report),
+    }
+}
+
+/// Prints what was done.
+fn print(report: &PruneReport) -> Result<(), Error> {
+    let to = report.output.as_ref();
+    output::talk(&format!(
+        "{} -> {}: {} with {} samples in {:.2} s, {:.2}% of the weights are zero",
+        report.model.display(),
+        to.map_or("nothing is written".to_owned(), |to| to.display().to_string()),
+        report.method,
+        report.samples,
+        report.seconds,
+        report.sparsity * 100.0,
+    ));
+    if let Some(bytes) = &report.bytes {
+        output::talk(&format!(
+            "{} -> {}, deflated {} -> {}",
+            output::bytes(bytes.before),
+            output::bytes(bytes.after),
+            output::bytes(bytes.deflated_before),
+            output::bytes(bytes.deflated_after),
+        ));
+    }
+    if report.followed > 0 {
+        output::talk(&format!(
+            "{} statistics and biases follow the outputs of the pruned network",
+            report.followed
+        ));
+    }
+    for kept in &report.kept {
+        output::talk(&format!("kept: {} ({})", kept.node, kept.why));
+    }
+    match (&report.scores, to) {
+        (Some(scores), _) => output::data(&commands::comparison(scores)),
+        (None, Some(_)) => Ok(()),
+        (None, None) => output::data(&table(&report.layers)),
+    }
+}
+
+/// The layers, one a line.
+fn table(layers: &[PrunedLayer]) -> String {
+    let heading = ["weight", "shape", "elements", "zeros", "zeros %", "2:4", "why"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(layers.iter().map(|layer| {
+        let sizes: Vec<String> = layer.shape.iter().map(usize::to_string).collect();
+        vec![
+            layer.weight.clone(),
+            sizes.join("x"),
+            layer.elements.to_string(),
+            layer.zeros.to_string(),
+            format!("{:.2}", 100.0 * layer.zeros as f64 / layer.elements.max(1) as f64),
+            if layer.two_of_four { "yes" } else { "no" }.to_owned(),
+            layer.why.clone(),
+        ]
+    }));
+    output::table(&rows)
+}
+
+fn job(arguments: &Prune) -> Result<PruneJob, Error> {
+    let loss = arguments.loss.as_ref();
+    Ok(PruneJob {
+        model: arguments.model.clone(),
+        data: arguments.data.clone(),
+        settings: settings(arguments)?,
+        loss: loss.map(|name| by_name("loss", name, Loss::ALL)).transpose()?,
+        samples: arguments.samples,
+        calibration_split: "train".to_owned(),
+        plan: arguments.plan.clone(),
+        plan_out: arguments.plan_out.clone(),
+        score_split: (!arguments.no_eval).then(|| "test".to_owned()),
+        metrics: arguments.metric.clone(),
+        limit: arguments.limit.unwrap_or(usize::MAX),
+        output: arguments.output.clone(),
+        save: SaveOptions {
+            opset: arguments.opset,
+            external_data: ExternalData::Auto,
+        },
+    })
+}
+
+fn settings(arguments: &Prune) -> Result<PruneSettings, Error> {
+    let name = &arguments.criterion;
+    let unknown = || Error::unknown_name("criterion", name, CRITERIA.iter().map(|it| it.name()));
+    let scope = arguments.scope.as_ref();
+    Ok(PruneSettings {
+        criterion: criterion_by_name(name).ok_or_else(unknown)?,
+        structure: Structure::parse(&arguments.structure)?,
+        sparsity: arguments.sparsity.as_deref().map(share).transpose()?,
+        scope: scope.map(|name| by_name("scope", name, Scope::ALL)).transpose()?,
+        reconstruction: reconstruction(arguments)?,
+        recalibrate: !arguments.no_recalibrate,
+        include: selectors(&arguments.include)?,
+        exclude: selectors(&arguments.exclude)?,
+        seed: arguments.seed,
+    })
+}
+
+fn reconstruction(arguments: &Prune) -> Result<Option<&'static dyn Reconstruction>, Error> {
+    let all = || RECONSTRUCTIONS.iter().map(|it| it.name());
+    let unknown =
+        |name: &str| Error::unknown_name("reconstruction", name, std::iter::once("none").chain(all()));
+    match arguments.reconstruct.as_deref() {
+        None => Ok(RECONSTRUCTIONS
+            .first()
+            .copied()
+            .filter(|_| arguments.data.is_some())),
+        Some("none") => Ok(None),
+        Some(name) => reconstruction_by_name(name)
+            .map(Some)
+            .ok_or_else(|| unknown(name)),
+    }
+}
+
+/// A share of 1, also in percent.
+fn share(text: &str) -> Result<f64, Error> {
+    let number = |text: &str| {
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite())
+    };
+    let share = match text.strip_suffix('%') {
+        Some(percent) => number(percent).map(|percent| percent / 100.0),
+        None => number(text),
+    };
+    share.ok_or_else(|| Error::Usage {
+        message: format!("`{text}` is no share"),
+        hint: "write it as 80% or 0.8".to_owned(),
+    })
+}

@@ -1,0 +1,65 @@
+//! Why a network could not be pruned.
+
+use bantam_graph::InferError;
+use bantam_tensor::{SamplesError, TensorError};
+
+use crate::quantize::layerwise::LayerwiseError;
+use crate::rewrite::RewriteError;
+use crate::select::SelectorError;
+use crate::train::TrainError;
+
+/// Why a network could not be pruned.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum PruneError {
+    #[error(
+        "`{text}` is no structure\nhint: structures are unstructured, N:M with N below M as 2:4, and block:ROWSxCOLUMNS"
+    )]
+    Structure { text: String },
+    #[error("a sparsity of {percent}% {problem}\nhint: {hint}")]
+    Sparsity {
+        percent: f64,
+        problem: &'static str,
+        hint: String,
+    },
+    #[error("{who} looks at samples\nhint: give --data FILE, or take {instead}")]
+    NoSamples { who: String, instead: &'static str },
+    #[error(
+        "{reconstruction} chooses weights one by one or in patterns, not {structure}\nhint: --reconstruct least-squares"
+    )]
+    Blocks {
+        reconstruction: &'static str,
+        structure: String,
+    },
+    #[error(
+        "`{weight}` has {depth} weights in a row, {reconstruction} is for at most {most}\nhint: --reconstruct sparsegpt, or \
+         keep the layer with --exclude"
+    )]
+    Depth {
+        weight: String,
+        depth: usize,
+        most: usize,
+        reconstruction: &'static str,
+    },
+    #[error(
+        "the saliencies of `{weight}` by {criterion} are infinite or no number\nhint: check the model's weights and the data \
+         set's preprocessing"
+    )]
+    NotFinite { criterion: &'static str, weight: String },
+    #[error("there is nothing to prune: {reasons}\nhint: `bantam inspect` lists the ops of the model")]
+    Nothing { reasons: String },
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error(transparent)]
+    Layer(#[from] LayerwiseError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
