@@ -112,6 +112,9 @@ pub(crate) struct Inspect {
     /// The steps that our executor runs, with the kernel and the bytes of each
     #[arg(long, conflicts_with = "text")]
     pub(crate) program: bool,
+    /// Which channels, neurons and heads go together, and what `bantam prune` cannot remove
+    #[arg(long, conflicts_with_all = ["text", "program"])]
+    pub(crate) coupling: bool,
     /// With --program: the time of each step too, on random inputs
     #[arg(long, requires = "program")]
     pub(crate) profile: bool,

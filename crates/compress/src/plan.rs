@@ -93,6 +93,18 @@ pub enum Action {
         /// As many as there are places, in the order of the tensor.
         values: Numbers,
     },
+    /// Positions along an axis of the constant go, and all that is coupled with them.
+    RemoveChannels {
+        /// The axis.
+        axis: usize,
+        /// Positions along it.
+        positions: Vec<u32>,
+    },
+    /// The node, a sum, goes, with what is computed for it alone.
+    RemoveLayer {
+        /// The operand that its readers read instead.
+        keeps: String,
+    },
     /// Nothing: it stays as it is.
     Keep,
 }
@@ -126,6 +138,10 @@ impl Action {
                 format!("{} of {} stay, with other values", mask.kept(), mask.len())
             }
             Action::SetWeight { kept: None, values } => format!("{} new values", values.0.len()),
+            Action::RemoveChannels { axis, positions } => {
+                format!("{} positions along axis {axis} are removed", positions.len())
+            }
+            Action::RemoveLayer { keeps } => format!("the layer is removed, `{keeps}` passes it"),
             Action::Keep => "kept in float".to_owned(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod coupling;
 mod eval;
 mod export;
 mod generate;
@@ -13,12 +14,13 @@ mod train;
 
 pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
+pub use coupling::{AxisReport, CouplingReport, GroupReport, LockedReport, couplings};
 pub use eval::{EvalJob, EvalReport, eval};
 pub use export::{ExportJob, ExportReport, GgufTypes, Replaced, export};
 pub use generate::{GenerateJob, GenerateReport, generate};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
-pub use prune::{PruneJob, PruneReport, PrunedLayer, Sizes, prune};
+pub use prune::{Costs, PruneJob, PruneReport, PrunedLayer, Pruning, Sizes, prune};
 pub use quantize::{Codes, Kept, QuantizeJob, QuantizeReport, quantize};
 pub use train::{TrainJob, TrainReport, train};
 

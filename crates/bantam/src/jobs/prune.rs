@@ -1,22 +1,24 @@
 //! Pruning one model.
 
+mod pruning;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bantam_compress::plan::{Action, Plan, Site};
-use bantam_compress::prune::criterion::Needs;
-use bantam_compress::prune::{Calibration, PruneSettings, prune as decide, satisfies};
+use bantam_compress::prune::{Calibration, satisfies};
 use bantam_compress::train::Loss;
 use bantam_formats::data::sample_indices;
 use bantam_formats::onnx::SaveOptions;
-use bantam_graph::{Graph, Model};
+use bantam_graph::{Graph, Model, infer_shapes};
 use bantam_tensor::Samples;
 use serde::Serialize;
 
 use super::quantize::{Kept, kept, read_plan, write_plan};
 use super::{CompareReport, check_writable, score_both};
 use crate::{Error, Progress, pipeline};
+pub use pruning::Pruning;
 
 /// What to prune and how.
 #[derive(Clone)]
@@ -25,8 +27,8 @@ pub struct PruneJob {
     pub model: PathBuf,
     /// The data set; not needed by criteria that look at weights alone, when nothing is scored.
     pub data: Option<PathBuf>,
-    /// How weights are chosen, and what becomes of the others.
-    pub settings: PruneSettings,
+    /// What is pruned, and how.
+    pub pruning: Pruning,
     /// What gradients are of; where absent, what suits the model.
     pub loss: Option<Loss>,
     /// Number of samples that are looked at.
@@ -70,6 +72,8 @@ pub struct PruneReport {
     pub followed: usize,
     /// Sizes of both files.
     pub bytes: Option<Sizes>,
+    /// What both networks compute with.
+    pub cost: Option<Costs>,
     /// Time for all but scoring.
     pub seconds: f64,
     /// What to know before shipping the result.
@@ -108,6 +112,19 @@ pub struct Sizes {
     pub deflated_after: u64,
 }
 
+/// Multiply-accumulates for one sample, and parameters.
+#[derive(Clone, Debug, Serialize)]
+pub struct Costs {
+    /// Multiply-accumulates of the model.
+    pub macs_before: u64,
+    /// Multiply-accumulates of the result.
+    pub macs_after: u64,
+    /// Parameters of the model.
+    pub parameters_before: u64,
+    /// Parameters of the result.
+    pub parameters_after: u64,
+}
+
 /// Prunes a model: looks at samples, plans, rewrites, writes, and scores both models.
 pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Error> {
     let start = Instant::now();
@@ -115,7 +132,7 @@ pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Err
     job.output.as_deref().map(check_writable).transpose()?;
     job.plan_out.as_deref().map(check_writable).transpose()?;
     if job.plan.is_none() {
-        job.settings.sparsity()?;
+        job.pruning.check()?;
     }
     let model = pipeline::inline(&pipeline::load(&job.model)?)?.into_owned();
     let (plan, samples) = match &job.plan {
@@ -158,6 +175,7 @@ pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Err
         kept: kept(&plan),
         followed: followed(&plan),
         bytes: sizes,
+        cost: costs(&model.graph, &pruned.graph),
         seconds,
         scores,
     })
@@ -166,16 +184,14 @@ pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Err
 /// The plan, and the number of samples that were looked at.
 fn make_plan(job: &PruneJob, model: &Model, progress: &dyn Progress) -> Result<(Plan, usize), Error> {
     let graph = &model.graph;
-    let settings = &job.settings;
-    let looks = settings.criterion.needs() != Needs::Nothing
-        || settings.reconstruction.is_some()
-        || settings.recalibrate;
     let split = match &job.data {
-        Some(data) if looks => Some(pipeline::open_split(data, &job.calibration_split, graph)?),
+        Some(data) if job.pruning.looks_at_samples() => {
+            Some(pipeline::open_split(data, &job.calibration_split, graph)?)
+        }
         _ => None,
     };
     let indices = split.as_ref().map_or_else(Vec::new, |split| {
-        sample_indices(split.len(), job.samples, settings.seed)
+        sample_indices(split.len(), job.samples, job.pruning.seed())
     });
     if split.is_some() && indices.is_empty() {
         return Err(bantam_compress::stats::ObserveError::Empty.into());
@@ -193,10 +209,10 @@ fn make_plan(job: &PruneJob, model: &Model, progress: &dyn Progress) -> Result<(
         indices: &indices,
         batch_size: pipeline::batch_size(graph, pipeline::BATCH),
         loss: job.loss.unwrap_or_else(|| usual_loss(graph)),
-        seed: settings.seed,
+        seed: job.pruning.seed(),
         progress: &report,
     });
-    let plan = decide(graph, settings, calibration.as_ref());
+    let plan = job.pruning.plan(graph, calibration.as_ref());
     progress.finish();
     Ok((plan?, indices.len()))
 }
@@ -212,8 +228,16 @@ fn usual_loss(graph: &Graph) -> Loss {
 
 /// A plan from a file that does nothing else than prune.
 fn checked(plan: Plan, path: &Path) -> Result<Plan, Error> {
-    let other =
-        |action: &Action| !matches!(action, Action::Mask(_) | Action::SetWeight { .. } | Action::Keep);
+    let other = |action: &Action| {
+        let prunes = matches!(
+            action,
+            Action::Mask(_)
+                | Action::SetWeight { .. }
+                | Action::RemoveChannels { .. }
+                | Action::RemoveLayer { .. }
+        );
+        !prunes && *action != Action::Keep
+    };
     match plan.decisions.iter().find(|decision| other(&decision.action)) {
         None => Ok(plan),
         Some(decision) => Err(Error::PlanFile {
@@ -224,6 +248,23 @@ fn checked(plan: Plan, path: &Path) -> Result<Plan, Error> {
             ),
         }),
     }
+}
+
+/// What both networks compute with; `None` where sizes are not known.
+fn costs(before: &Graph, after: &Graph) -> Option<Costs> {
+    let cost = |graph: &Graph| {
+        let mut sized = graph.clone();
+        let sizes = super::inspect::with_batch(graph, 1);
+        infer_shapes(&mut sized, &sizes).ok()?;
+        Some(bantam_graph::cost(&sized))
+    };
+    let (before, after) = (cost(before)?, cost(after)?);
+    Some(Costs {
+        macs_before: before.macs,
+        macs_after: after.macs,
+        parameters_before: before.parameters,
+        parameters_after: after.parameters,
+    })
 }
 
 /// What the plan's weights are in the pruned graph.
@@ -272,7 +313,7 @@ fn warnings(job: &PruneJob, graph: &Graph, layers: &[PrunedLayer]) -> Vec<String
         .nodes
         .iter()
         .any(|node| node.op.name() == "BatchNormalization");
-    if normalizes && job.plan.is_none() && (job.data.is_none() || !job.settings.recalibrate) {
+    if normalizes && job.plan.is_none() && (job.data.is_none() || !job.pruning.recalibrates()) {
         warnings
             .push("the statistics of BatchNormalization are those of the network before pruning".to_owned());
     }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bantam_exec::{CompileOptions, Taps, compile};
 use bantam_formats::onnx::{SaveOptions, save};
-use bantam_graph::{Graph, Model};
+use bantam_graph::coupling::Group;
+use bantam_graph::{Graph, InferOptions, Model, coupling, infer_shapes};
 use bantam_tensor::Tensor;
 
 use crate::comparison::{Tolerance, compare, same_model};
@@ -85,6 +86,32 @@ impl Case {
             }
         }
         Ok(())
+    }
+
+    /// Removes half of what can go of each group, and compares with zeros in its place; gives how many units went.
+    pub(crate) fn prune(&self) -> Result<usize, String> {
+        let mut graph = load(&self.model_path())?.graph;
+        if infer_shapes(&mut graph, &InferOptions::default()).is_err() {
+            return Ok(0);
+        }
+        let coupling = coupling(&graph);
+        let half =
+            |(number, group): (usize, &Group)| (0..group.units.len() / 2).map(move |unit| (number, unit));
+        let units: Vec<(usize, usize)> = coupling.groups.iter().enumerate().flat_map(half).collect();
+        let smaller = coupling
+            .remove(&graph, &units)
+            .map_err(|error| error.to_string())?;
+        let masked = coupling.mask(&graph, &units).map_err(|error| error.to_string())?;
+        for data_set in self.data_sets()? {
+            let inputs = tensors(&data_set, "input")?;
+            let Ok(expected) = run(&masked, inputs.clone()) else {
+                continue;
+            };
+            for (got, expected) in run(&smaller, inputs)?.iter().zip(&expected) {
+                compare(got, expected, self.tolerance()?)?;
+            }
+        }
+        Ok(units.len())
     }
 
     fn save_and_load(&self, model: &Model) -> Result<Model, String> {

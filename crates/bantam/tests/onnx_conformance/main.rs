@@ -84,3 +84,24 @@ fn models_survive_saving_and_loading() {
     );
     assert!(failures.is_empty(), "{} models did not survive", failures.len());
 }
+
+#[test]
+fn models_without_half_of_their_units_give_what_zeros_give() {
+    let Some(cases) = cases() else { return };
+    let (mut failures, mut pruned, mut units) = (Vec::new(), 0, 0);
+    for case in &cases {
+        let mut count = 0;
+        let result = guarded(std::panic::AssertUnwindSafe(|| {
+            count = case.prune()?;
+            Ok(())
+        }));
+        if let Err(why) = result {
+            failures.push(format!("FAILED {}: {}", case.name, why.replace('\n', " ")));
+        }
+        pruned += usize::from(count > 0);
+        units += count;
+    }
+    failures.iter().for_each(|failure| println!("{failure}"));
+    println!("pruned: {pruned} of {} models, {units} units", cases.len());
+    assert!(failures.is_empty(), "{} models failed", failures.len());
+}

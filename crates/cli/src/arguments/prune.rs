@@ -8,6 +8,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   bantam prune model.onnx --data data.toml --sparsity 80% -o model-sparse.onnx
   bantam prune model.onnx --data data.toml --criterion fisher --sparsity 90% --exclude role:last -o model-sparse.onnx
   bantam prune llama-folder --data tokens.toml --structure 2:4 --criterion wanda -o llama-2of4.onnx
+  bantam prune model.onnx --data data.toml --structure channel --criterion taylor --target-macs 50% -o model-small.onnx
+  bantam prune encoder.onnx --data data.toml --structure layer --sparsity 20% -o encoder-short.onnx
   bantam prune model.onnx --sparsity 50% --scope erk --dry-run";
 
 #[derive(Args)]
@@ -17,12 +19,14 @@ pub(crate) struct Prune {
     /// Data set: a TOML manifest, or an array file or image folder
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
-    /// What is removed at once: unstructured, N:M for N that stay of M neighbouring inputs as 2:4, or block:ROWSxCOLUMNS
+    /// What is removed at once: unstructured, N:M for N that stay of M neighbouring inputs as 2:4, block:ROWSxCOLUMNS; channel, head
+    /// or layer, which leave a smaller network
     #[arg(long, default_value = "unstructured")]
     pub(crate) structure: String,
-    /// What says how much weights matter: `bantam list criteria`
-    #[arg(long, default_value = "magnitude")]
-    pub(crate) criterion: String,
+    /// What says how much weights matter: `bantam list criteria`, or of layers influence, output or random [default: magnitude; of
+    /// layers influence]
+    #[arg(long)]
+    pub(crate) criterion: Option<String>,
     /// Share of zeros among the weights afterwards, as 80% or 0.8; N:M says it itself
     #[arg(long)]
     pub(crate) sparsity: Option<String>,
@@ -33,6 +37,8 @@ pub(crate) struct Prune {
     /// are data, else none]
     #[arg(long)]
     pub(crate) reconstruct: Option<String>,
+    #[command(flatten)]
+    pub(crate) removal: Removal,
     /// Leave statistics of BatchNormalization and biases as they are
     #[arg(long)]
     pub(crate) no_recalibrate: bool,
@@ -79,4 +85,29 @@ pub(crate) struct Prune {
     /// File for the result
     #[arg(short, long, required_unless_present = "dry_run", conflicts_with = "dry_run")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Removal {
+    /// Share of the multiply-accumulates that stays, as 50%
+    #[arg(long, help_heading = "Channels, heads and layers")]
+    pub(crate) target_macs: Option<String>,
+    /// Share of the parameters that stays
+    #[arg(long, help_heading = "Channels, heads and layers")]
+    pub(crate) target_parameters: Option<String>,
+    /// Share of the units of a group that stays whatever they matter
+    #[arg(long, default_value = "10%", help_heading = "Channels, heads and layers")]
+    pub(crate) least: String,
+    /// Leave a multiple of so many units in each group
+    #[arg(long, default_value_t = 1, help_heading = "Channels, heads and layers")]
+    pub(crate) multiple: usize,
+    /// Remove channels of residual streams too
+    #[arg(long, help_heading = "Channels, heads and layers")]
+    pub(crate) streams: bool,
+    /// Remove in so many steps, and look anew at what matters after each
+    #[arg(long, default_value_t = 1, help_heading = "Channels, heads and layers")]
+    pub(crate) steps: usize,
+    /// Divide what a unit matters by what it saves to this power
+    #[arg(long, default_value_t = 1.0, help_heading = "Channels, heads and layers")]
+    pub(crate) savings_power: f64,
 }

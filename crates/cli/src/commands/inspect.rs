@@ -1,7 +1,7 @@
 //! `bantam inspect`.
 
 use bantam::Error;
-use bantam::jobs::{self, BenchJob, InspectReport};
+use bantam::jobs::{self, BenchJob, CouplingReport, InspectReport};
 
 use super::steps;
 use crate::arguments::Inspect;
@@ -10,6 +10,13 @@ use crate::output;
 pub(crate) fn run(arguments: &Inspect) -> Result<(), Error> {
     if arguments.program {
         return program(arguments);
+    }
+    if arguments.coupling {
+        let report = jobs::couplings(&arguments.model)?;
+        return match arguments.json {
+            true => output::json(&report),
+            false => output::data(&coupling(&report)),
+        };
     }
     let (report, graph) = jobs::inspect(&arguments.model, arguments.batch)?;
     if arguments.json {
@@ -33,6 +40,32 @@ fn program(arguments: &Inspect) -> Result<(), Error> {
         true => output::json(&steps),
         false => output::data(&steps::table(&steps, arguments.batch)),
     }
+}
+
+/// Groups of what goes together, then what stays.
+fn coupling(report: &CouplingReport) -> String {
+    let mut rows = vec![
+        ["units", "weights and their axes", ""]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for group in &report.groups {
+        let axes = group.weights.iter().map(|axis| match axis.positions {
+            1 => format!("{}[{}]", axis.weight, axis.axis),
+            many => format!("{}[{}] x {many}", axis.weight, axis.axis),
+        });
+        let axes: Vec<String> = axes.collect();
+        rows.push(vec![group.units.to_string(), axes.join(", "), String::new()]);
+    }
+    for locked in &report.locked {
+        let stays = format!("{} stay", locked.positions);
+        rows.push(vec![
+            stays,
+            format!("{}[{}]", locked.weight, locked.axis),
+            locked.reason.clone(),
+        ]);
+    }
+    output::table(&rows)
 }
 
 fn text(report: &InspectReport) -> String {

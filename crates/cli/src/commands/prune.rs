@@ -1,12 +1,15 @@
 //! `bantam prune`.
 
 use bantam::Error;
-use bantam::compress::prune::criterion::{CRITERIA, criterion_by_name};
+use bantam::compress::prune::channels::{ChannelScope, ChannelSettings, Target, UnitKind};
+use bantam::compress::prune::criterion::{CRITERIA, Criterion, criterion_by_name};
+use bantam::compress::prune::layers::{LayerCriterion, LayerSettings};
 use bantam::compress::prune::reconstruct::{RECONSTRUCTIONS, Reconstruction, reconstruction_by_name};
 use bantam::compress::prune::{PruneSettings, Scope, Structure};
 use bantam::compress::train::Loss;
 use bantam::formats::onnx::{ExternalData, SaveOptions};
-use bantam::jobs::{self, PruneJob, PruneReport, PrunedLayer};
+use bantam::graph::InferOptions;
+use bantam::jobs::{self, PruneJob, PruneReport, PrunedLayer, Pruning};
 
 use super::quantize::selectors;
 use super::train::by_name;
@@ -44,6 +47,16 @@ fn print(report: &PruneReport) -> Result<(), Error> {
             output::bytes(bytes.after),
             output::bytes(bytes.deflated_before),
             output::bytes(bytes.deflated_after),
+        ));
+    }
+    if let Some(cost) = &report.cost {
+        output::talk(&format!(
+            "MACs {} -> {} ({:.2} times fewer), parameters {} -> {}",
+            cost.macs_before,
+            cost.macs_after,
+            cost.macs_before as f64 / cost.macs_after.max(1) as f64,
+            cost.parameters_before,
+            cost.parameters_after,
         ));
     }
     if report.followed > 0 {
@@ -86,7 +99,7 @@ fn job(arguments: &Prune) -> Result<PruneJob, Error> {
     Ok(PruneJob {
         model: arguments.model.clone(),
         data: arguments.data.clone(),
-        settings: settings(arguments)?,
+        pruning: pruning(arguments)?,
         loss: loss.map(|name| by_name("loss", name, Loss::ALL)).transpose()?,
         samples: arguments.samples,
         calibration_split: "train".to_owned(),
@@ -104,11 +117,9 @@ fn job(arguments: &Prune) -> Result<PruneJob, Error> {
 }
 
 fn settings(arguments: &Prune) -> Result<PruneSettings, Error> {
-    let name = &arguments.criterion;
-    let unknown = || Error::unknown_name("criterion", name, CRITERIA.iter().map(|it| it.name()));
     let scope = arguments.scope.as_ref();
     Ok(PruneSettings {
-        criterion: criterion_by_name(name).ok_or_else(unknown)?,
+        criterion: criterion(arguments)?,
         structure: Structure::parse(&arguments.structure)?,
         sparsity: arguments.sparsity.as_deref().map(share).transpose()?,
         scope: scope.map(|name| by_name("scope", name, Scope::ALL)).transpose()?,
@@ -118,6 +129,121 @@ fn settings(arguments: &Prune) -> Result<PruneSettings, Error> {
         exclude: selectors(&arguments.exclude)?,
         seed: arguments.seed,
     })
+}
+
+/// What the structure asks for.
+fn pruning(arguments: &Prune) -> Result<Pruning, Error> {
+    let structure = arguments.structure.as_str();
+    if let Some((_, kind)) = UnitKind::ALL.iter().find(|(name, _)| *name == structure) {
+        return Ok(Pruning::Channels(channels(arguments, *kind)?));
+    }
+    if structure == "layer" {
+        return Ok(Pruning::Layers(layers(arguments)?));
+    }
+    let options = &arguments.removal;
+    if options.target_macs.is_some() || options.target_parameters.is_some() {
+        return Err(Error::Usage {
+            message: format!("{structure} weights that are zero save no MACs and no parameters"),
+            hint: "--structure channel, head or layer removes them; zeros are counted by --sparsity"
+                .to_owned(),
+        });
+    }
+    Ok(Pruning::Weights(settings(arguments)?))
+}
+
+/// What is to be saved, and the share of it that stays.
+fn target(arguments: &Prune) -> Result<(Target, f64), Error> {
+    let options = &arguments.removal;
+    let targets = [
+        (
+            Target::Macs,
+            options.target_macs.as_deref().map(share).transpose()?,
+        ),
+        (
+            Target::Parameters,
+            options.target_parameters.as_deref().map(share).transpose()?,
+        ),
+        (
+            Target::Units,
+            arguments
+                .sparsity
+                .as_deref()
+                .map(share)
+                .transpose()?
+                .map(|gone| 1.0 - gone),
+        ),
+    ];
+    let given: Vec<(Target, f64)> = (targets.into_iter())
+        .filter_map(|(target, left)| Some((target, left?)))
+        .collect();
+    match given[..] {
+        [only] => Ok(only),
+        _ => Err(Error::Usage {
+            message: "one target is needed to know how much to remove".to_owned(),
+            hint: "give one of --target-macs 50%, --target-parameters 50% (what stays) or --sparsity 50% (units that go)"
+                .to_owned(),
+        }),
+    }
+}
+
+fn channels(arguments: &Prune, kind: UnitKind) -> Result<ChannelSettings, Error> {
+    let (options, (target, left)) = (&arguments.removal, target(arguments)?);
+    let scope = match arguments.scope.as_deref() {
+        None | Some("global") => ChannelScope::Global,
+        Some("layer") => ChannelScope::Group,
+        Some(other) => {
+            return Err(Error::unknown_name(
+                "scope of channels",
+                other,
+                ["global", "layer"].into_iter(),
+            ));
+        }
+    };
+    Ok(ChannelSettings {
+        kind,
+        criterion: criterion(arguments)?,
+        target,
+        left,
+        scope,
+        savings_power: options.savings_power,
+        least: share(&options.least)?,
+        multiple: options.multiple,
+        streams: options.streams,
+        steps: options.steps,
+        reconstruction: reconstruction(arguments)?,
+        recalibrate: !arguments.no_recalibrate,
+        include: selectors(&arguments.include)?,
+        exclude: selectors(&arguments.exclude)?,
+        sizes: InferOptions::default(),
+        seed: arguments.seed,
+    })
+}
+
+fn layers(arguments: &Prune) -> Result<LayerSettings, Error> {
+    let (target, left) = target(arguments)?;
+    let name = arguments.criterion.as_deref().unwrap_or(LayerCriterion::ALL[0].0);
+    let found = LayerCriterion::ALL.iter().find(|(known, ..)| *known == name);
+    let names = LayerCriterion::ALL.iter().map(|(name, ..)| *name);
+    Ok(LayerSettings {
+        criterion: found
+            .map(|(_, criterion, _)| *criterion)
+            .ok_or_else(|| Error::unknown_name("criterion of layers", name, names))?,
+        target,
+        left,
+        include: selectors(&arguments.include)?,
+        exclude: selectors(&arguments.exclude)?,
+        sizes: InferOptions::default(),
+        seed: arguments.seed,
+    })
+}
+
+/// The criterion of weights and channels.
+fn criterion(arguments: &Prune) -> Result<&'static dyn Criterion, Error> {
+    let Some(name) = arguments.criterion.as_deref() else {
+        return Ok(CRITERIA[0]);
+    };
+    let unknown = || Error::unknown_name("criterion", name, CRITERIA.iter().map(|it| it.name()));
+    criterion_by_name(name).ok_or_else(unknown)
 }
 
 fn reconstruction(arguments: &Prune) -> Result<Option<&'static dyn Reconstruction>, Error> {

@@ -48,6 +48,19 @@ pub enum PruneError {
     NotFinite { criterion: &'static str, weight: String },
     #[error("there is nothing to prune: {reasons}\nhint: `bantam inspect` lists the ops of the model")]
     Nothing { reasons: String },
+    #[error(
+        "{wanted:.1}% of the {what} cannot be reached by removing these units: at least {least:.1}% stay\nhint: a lower --least, fewer \
+         --exclude, or a higher target"
+    )]
+    Target {
+        what: &'static str,
+        wanted: f64,
+        least: f64,
+    },
+    #[error(transparent)]
+    Remove(#[from] bantam_graph::RemoveError),
+    #[error(transparent)]
+    Graph(#[from] bantam_graph::GraphError),
     #[error(transparent)]
     Selector(#[from] SelectorError),
     #[error(transparent)]

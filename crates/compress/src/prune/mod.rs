@@ -6,9 +6,11 @@
 
 mod adapt;
 mod budget;
+pub mod channels;
 pub mod criterion;
 mod error;
 mod evidence;
+pub mod layers;
 pub mod reconstruct;
 mod settings;
 mod structure;

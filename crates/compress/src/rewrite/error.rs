@@ -58,6 +58,23 @@ pub enum RewriteError {
         "the plan quantizes node `{node}` dynamically, which is possible for MatMul, Gemm, Conv and Gather with a constant matrix or kernel only\nhint: a plan fits the model that it was made for"
     )]
     Dynamic { node: String },
+    #[error(
+        "the plan removes position {position} along axis {axis} of `{name}`, which stays: {reason}\nhint: a plan fits the model that it was made for"
+    )]
+    Stays {
+        name: String,
+        axis: usize,
+        position: u32,
+        reason: String,
+    },
+    #[error(
+        "the plan removes the layer that ends in `{name}`, which is no sum of a value and of what is computed from it\nhint: a plan fits the model that it was made for"
+    )]
+    Layer { name: String },
+    #[error(transparent)]
+    Remove(#[from] bantam_graph::RemoveError),
+    #[error(transparent)]
+    Infer(#[from] bantam_graph::InferError),
     #[error(transparent)]
     Tensor(#[from] TensorError),
     #[error(transparent)]

@@ -2,6 +2,7 @@
 
 mod dynamic;
 mod error;
+mod remove;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -42,7 +43,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
         rewriter.patch
     };
     patch.apply(&mut shifted)?;
-    Ok(shifted)
+    remove::remove_channels(remove::remove_layers(shifted, plan)?, plan)
 }
 
 /// Adds to constants what the plan says; nothing else has looked at them yet.
@@ -96,7 +97,9 @@ impl Rewriter<'_> {
             return Err(RewriteError::Axis { name });
         }
         match (&decision.action, &decision.site) {
-            (Action::Keep, _) | (Action::ShiftConstant(_), Site::Value(_)) => Ok(()),
+            (Action::Keep, _) => Ok(()),
+            (Action::ShiftConstant(_) | Action::RemoveChannels { .. }, Site::Value(_)) => Ok(()),
+            (Action::RemoveLayer { .. }, Site::Node(_)) => Ok(()),
             (Action::QuantizeActivation(params), Site::Value(name)) => self.activation(name, params),
             (Action::QuantizeConstant { format, params }, Site::Input { value, node, input }) => {
                 self.constant(value, node, *input, format, params)

@@ -1,5 +1,7 @@
 //! The best weights for a mask.
 
+use std::collections::BTreeMap;
+
 use bantam_kernels::cholesky::cholesky_solve;
 use rayon::prelude::*;
 
@@ -40,50 +42,83 @@ impl Reconstruction for LeastSquares {
 pub(super) fn solved(rows: &[f32], kept: &[bool], moments: &Moments) -> Option<Vec<f32>> {
     let depth = moments.depth;
     let mean = moments.diagonal().iter().sum::<f64>() / depth.max(1) as f64;
-    let pairs = rows.par_chunks_exact(depth).zip(kept.par_chunks_exact(depth));
-    let solved: Option<Vec<Vec<f32>>> = pairs
-        .map(|(row, kept)| solve_row(row, kept, moments, mean))
-        .collect();
-    Some(solved?.concat())
+    // Rows of which the same stays share their matrix, as all do where whole channels go.
+    let mut alike: BTreeMap<&[bool], Vec<usize>> = BTreeMap::new();
+    for (row, kept) in kept.chunks_exact(depth.max(1)).enumerate() {
+        alike.entry(kept).or_default().push(row);
+    }
+    let alike: Vec<(&[bool], Vec<usize>)> = alike.into_iter().collect();
+    let solve = |(kept, numbers): &(&[bool], Vec<usize>)| {
+        let system = System::new(kept, moments, mean)?;
+        let row = |&number: &usize| (number, system.solve(&rows[number * depth..][..depth]));
+        Some(numbers.par_iter().map(row).collect::<Vec<_>>())
+    };
+    let parts: Option<Vec<Vec<(usize, Vec<f32>)>>> = alike.par_iter().map(solve).collect();
+    let mut solved = vec![0.0; rows.len()];
+    for (number, row) in parts?.into_iter().flatten() {
+        solved[number * depth..][..depth].copy_from_slice(&row);
+    }
+    Some(solved)
 }
 
-fn solve_row(row: &[f32], kept: &[bool], moments: &Moments, mean: f64) -> Option<Vec<f32>> {
-    let depth = moments.depth;
-    let support: Vec<usize> = (0..depth).filter(|index| kept[*index]).collect();
-    let mut solved = vec![0.0; depth];
-    let size = support.len();
-    if size == 0 {
-        return Some(solved);
+/// The equations of rows of which the same stays.
+struct System<'a> {
+    moments: &'a Moments,
+    /// What stays.
+    support: Vec<usize>,
+    /// Cholesky factor of their damped second moments.
+    factor: Vec<f64>,
+    /// What is added to the diagonal.
+    damping: f64,
+}
+
+impl System<'_> {
+    fn new<'a>(kept: &[bool], moments: &'a Moments, mean: f64) -> Option<System<'a>> {
+        let support: Vec<usize> = (0..moments.depth).filter(|index| kept[*index]).collect();
+        let size = support.len();
+        let mut matrix = Vec::with_capacity(size * size);
+        for row in &support {
+            let row = &moments.second[row * moments.depth..][..moments.depth];
+            matrix.extend(support.iter().map(|column| row[*column]));
+        }
+        // The factored matrix is damped by shares of its own mean.
+        let own = (0..size).map(|index| matrix[index * size + index]).sum::<f64>() / size.max(1) as f64;
+        let share = match own > f64::MIN_POSITIVE {
+            true => DAMPING * mean / own,
+            false => DAMPING,
+        };
+        let factor = match size {
+            0 => Vec::new(),
+            _ => factored(&matrix, size, share)?,
+        };
+        Some(System {
+            moments,
+            support,
+            factor,
+            damping: DAMPING * mean,
+        })
     }
-    let entry = |row: &usize, column: &usize| moments.second[row * depth + column];
-    let mut matrix = Vec::with_capacity(size * size);
-    support
-        .iter()
-        .for_each(|row| matrix.extend(support.iter().map(|column| entry(row, column))));
-    // The factored matrix is damped by shares of its own mean.
-    let own = (0..size).map(|index| matrix[index * size + index]).sum::<f64>() / size as f64;
-    let damping = if own > f64::MIN_POSITIVE {
-        DAMPING * mean / own
-    } else {
-        DAMPING
-    };
-    let factor = factored(&matrix, size, damping)?;
-    let mut wanted = vec![0.0; depth];
-    for (weight, products) in row.iter().zip(moments.cross.chunks_exact(depth)) {
-        let weight = f64::from(*weight);
-        wanted
-            .iter_mut()
-            .zip(products)
-            .for_each(|(sum, product)| *sum += weight * product);
+
+    fn solve(&self, row: &[f32]) -> Vec<f32> {
+        let depth = self.moments.depth;
+        let mut wanted = vec![0.0; depth];
+        for (weight, products) in row.iter().zip(self.moments.cross.chunks_exact(depth)) {
+            let weight = f64::from(*weight);
+            wanted
+                .iter_mut()
+                .zip(products)
+                .for_each(|(sum, product)| *sum += weight * product);
+        }
+        let mut right: Vec<f64> = (self.support.iter())
+            .map(|index| wanted[*index] + self.damping * f64::from(row[*index]))
+            .collect();
+        if !right.is_empty() {
+            cholesky_solve(&self.factor, right.len(), &mut right);
+        }
+        let mut solved = vec![0.0; depth];
+        for (index, value) in self.support.iter().zip(right) {
+            solved[*index] = value as f32;
+        }
+        solved
     }
-    let mut right: Vec<f64> = support
-        .iter()
-        .map(|index| wanted[*index] + DAMPING * mean * f64::from(row[*index]))
-        .collect();
-    cholesky_solve(&factor, size, &mut right);
-    support
-        .iter()
-        .zip(right)
-        .for_each(|(index, value)| solved[*index] = value as f32);
-    Some(solved)
 }

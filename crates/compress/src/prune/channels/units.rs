@@ -1,0 +1,141 @@
+//! The units of a network that may go, what they matter, and what they save.
+
+use std::collections::HashMap;
+
+use bantam_graph::coupling::Group;
+use bantam_graph::ops::{Binary, Variadic};
+use bantam_graph::{Coupling, Graph, Op, ValueId};
+
+use super::{ChannelSettings, Target, UnitKind};
+use crate::prune::criterion::Needs;
+use crate::prune::{PruneError, Weight};
+
+/// Groups of a coupling that may lose units.
+pub(super) struct Units<'a> {
+    pub(super) coupling: &'a Coupling,
+    /// Numbers of these groups.
+    pub(super) groups: Vec<usize>,
+    /// For each of them, what one unit saves, as a share of the whole network.
+    pub(super) savings: Vec<f64>,
+}
+
+impl<'a> Units<'a> {
+    /// Those of the right kind that have listed weights and none that is to stay.
+    pub(super) fn new(
+        (graph, sized): (&Graph, &Graph),
+        coupling: &'a Coupling,
+        weights: &[Weight],
+        stays: &[ValueId],
+        settings: &ChannelSettings,
+    ) -> Result<Units<'a>, PruneError> {
+        let (heads, streams) = (read_by_attention(graph), streams(graph));
+        let has = |group: &Group, values: &dyn Fn(ValueId) -> bool| {
+            group.axes.iter().any(|(value, _)| values(*value))
+        };
+        let fits = |group: &Group| {
+            let is_head = has(group, &|value| heads[value.index()]);
+            let weight = |value: ValueId| weights.iter().any(|weight| weight.value == value);
+            group.units.len() > 1
+                && is_head == (settings.kind == UnitKind::Head)
+                && has(group, &weight)
+                && !has(group, &|value| stays.contains(&value))
+                && (settings.streams || !has(group, &|value| streams[value.index()]))
+        };
+        let numbers = (0..coupling.groups.len()).filter(|number| fits(&coupling.groups[*number]));
+        let groups: Vec<usize> = numbers.collect();
+        let whole = settings.target.measure(sized).max(1) as f64;
+        let mut savings = Vec::with_capacity(groups.len());
+        for &group in &groups {
+            let left = match settings.target {
+                Target::Units => whole - 1.0,
+                target => target.measure(&coupling.remove(sized, &[(group, 0)])?) as f64,
+            };
+            savings.push((whole - left).max(0.0) / whole);
+        }
+        Ok(Units {
+            coupling,
+            groups,
+            savings,
+        })
+    }
+
+    /// Number of units of a group, by its place among those that may lose some.
+    pub(super) fn count(&self, place: usize) -> usize {
+        self.coupling.groups[self.groups[place]].units.len()
+    }
+
+    /// Saliencies of all units by those of weights, elements in the order of the tensors: sums over all elements of a unit. Numbers
+    /// that cannot be compared between layers are divided by their mean over the group.
+    pub(super) fn saliency(
+        &self,
+        weights: &[Weight],
+        elements: &[Vec<f32>],
+        settings: &ChannelSettings,
+    ) -> Vec<Vec<f64>> {
+        let numbers: HashMap<ValueId, usize> = (weights.iter().enumerate())
+            .map(|(number, weight)| (weight.value, number))
+            .collect();
+        let of_group = |&group: &usize| -> Vec<f64> {
+            let group = &self.coupling.groups[group];
+            let mut sums = vec![0.0; group.units.len()];
+            for (number, (value, axis)) in group.axes.iter().enumerate() {
+                let Some(&weight) = numbers.get(value) else {
+                    continue;
+                };
+                let along = along(&elements[weight], &weights[weight].shape, *axis);
+                for (sum, unit) in sums.iter_mut().zip(&group.units) {
+                    *sum += unit.along(number).map(|position| along[position]).sum::<f64>();
+                }
+            }
+            if settings.criterion.needs() == Needs::Nothing {
+                let mean = sums.iter().sum::<f64>() / sums.len().max(1) as f64;
+                sums.iter_mut()
+                    .for_each(|sum| *sum /= mean.max(f64::MIN_POSITIVE));
+            }
+            sums
+        };
+        self.groups.iter().map(of_group).collect()
+    }
+}
+
+/// Sums of elements by their position along an axis.
+fn along(elements: &[f32], shape: &[usize], axis: usize) -> Vec<f64> {
+    let inner: usize = shape[axis + 1..].iter().product();
+    let mut sums = vec![0.0; shape[axis]];
+    for (index, run) in elements.chunks_exact(inner.max(1)).enumerate() {
+        sums[index % shape[axis]] += run.iter().map(|value| f64::from(*value)).sum::<f64>();
+    }
+    sums
+}
+
+/// By value: whether attention mixes it over positions, as one op or as a Softmax.
+fn read_by_attention(graph: &Graph) -> Vec<bool> {
+    let mut read = vec![false; graph.values.len()];
+    for node in &graph.nodes {
+        let inputs = match node.op {
+            Op::Attention(_) => 3,
+            Op::Softmax(_) => 1,
+            _ => 0,
+        };
+        let inputs = node.inputs.iter().take(inputs).flatten();
+        inputs.for_each(|value| read[value.index()] = true);
+    }
+    read
+}
+
+/// By value: whether it is a sum of data, as residual streams are.
+fn streams(graph: &Graph) -> Vec<bool> {
+    let mut streams = vec![false; graph.values.len()];
+    for node in &graph.nodes {
+        let sums = matches!(node.op, Op::Binary(Binary::Add) | Op::Variadic(Variadic::Sum));
+        let data = node
+            .inputs
+            .iter()
+            .flatten()
+            .filter(|input| graph.constant(**input).is_none());
+        if let (true, Some(output)) = (sums && data.count() > 1, node.output(0)) {
+            streams[output.index()] = true;
+        }
+    }
+    streams
+}
