@@ -119,7 +119,7 @@ fn plans_that_were_saved_are_those_that_are_applied() {
         .decisions
         .iter()
         .filter(|it| matches!(it.action, Action::RemoveChannels { .. }));
-    assert!(removed.count() > 3);
+    assert!(removed.count() > 1);
     // A plan fits the model that it was made for, and no other.
     let again = pipeline::rewrite(&smaller, &read)
         .map(|_| ())

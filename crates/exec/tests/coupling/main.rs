@@ -5,7 +5,7 @@ mod net;
 mod sequences;
 
 use bantam_exec::{CompileOptions, Taps, compile};
-use bantam_graph::{Graph, InferOptions, coupling, infer_shapes, verify};
+use bantam_graph::{Dim, Graph, InferOptions, coupling, infer_shapes, verify};
 use bantam_tensor::{SplitMix64, Tensor};
 use net::Net;
 
@@ -90,7 +90,12 @@ fn run(graph: &Graph) -> Result<Vec<Tensor>, Box<dyn std::error::Error>> {
     let inputs: Vec<(&str, Tensor)> = (graph.inputs.iter())
         .map(|input| {
             let value = graph.value(*input);
-            let shape = value.ty.static_shape().unwrap_or_else(|| vec![2, 3, 8, 8]);
+            let size = |dim: &Dim| match dim {
+                Dim::Known(size) => *size,
+                Dim::Symbol(name) if name == "tokens" => 4,
+                _ => 2,
+            };
+            let shape: Vec<usize> = value.ty.shape().unwrap_or_default().iter().map(size).collect();
             let count = shape.iter().product();
             let values: Vec<f32> = (0..count).map(|_| random.unit() * 2.0 - 1.0).collect();
             (

@@ -32,10 +32,14 @@ impl Net {
         self.graph.add_input("input", DType::F32, dims)
     }
 
-    /// An input `[2, 4, width]`.
+    /// An input `[batch, tokens, width]`.
     pub(crate) fn sequence(&mut self, width: usize) -> ValueId {
-        self.graph
-            .add_input("input", DType::F32, vec![2.into(), 4.into(), width.into()])
+        let open = |name: &str| Dim::Symbol(name.to_owned());
+        self.graph.add_input(
+            "input",
+            DType::F32,
+            vec![open("batch"), open("tokens"), width.into()],
+        )
     }
 
     fn name(&mut self, stem: &str) -> String {

@@ -2,7 +2,7 @@
 
 use bantam_graph::ops::{
     Attention, Concat, Direction, Gru, LayerNormalization, Lstm, MatMul, Reshape, Rnn, RotaryEmbedding,
-    Slice, Softmax, Swish, Transpose, Unsqueeze,
+    Shape, Slice, Softmax, Swish, Transpose, Unsqueeze,
 };
 use bantam_graph::ops::{Reduce, ReduceKind, Squeeze, Unary};
 use bantam_graph::{Graph, ValueId};
@@ -43,8 +43,9 @@ fn part(net: &mut Net, x: ValueId) -> ValueId {
             net.add(op, &[x, scale, bias])
         }
     };
-    let y = match net.random.below(5) {
+    let y = match net.random.below(6) {
         0 => heads(net, normal),
+        5 => flattened(net, normal),
         1 => fused_heads(net, normal),
         2 => gated(net, normal),
         3 => recurrent(net, normal),
@@ -72,7 +73,7 @@ fn together(net: &mut Net, x: ValueId, width: usize) -> ValueId {
         },
         &[x],
     );
-    let shape = net.integers(&[2, 4, width as i64]);
+    let shape = net.integers(&[0, 0, width as i64]);
     net.add(Reshape { allowzero: false }, &[y, shape])
 }
 
@@ -116,6 +117,40 @@ fn joint_projection(net: &mut Net, x: ValueId) -> ValueId {
     let mixed = softmax_attention(net, parts);
     let flat = together(net, mixed, width);
     net.linear(flat, width, WIDTH)
+}
+
+/// Products on a list of all tokens of the batch, put apart again by shapes that are computed.
+fn flattened(net: &mut Net, x: ValueId) -> ValueId {
+    let (heads, size) = (2 + net.random.below(2), 3);
+    let width = heads * size;
+    let shape = net.add(Shape { end: None, start: 0 }, &[x]);
+    let (starts, ends) = (net.integers(&[0]), net.integers(&[2]));
+    let open = net.add(Slice {}, &[shape, starts, ends]);
+    let list = net.integers(&[-1, WIDTH as i64]);
+    let flat = net.add(Reshape { allowzero: false }, &[x, list]);
+    let operands = [0; 3].map(|_| {
+        let projected = net.linear(flat, WIDTH, width);
+        let inner = net.integers(&[heads as i64, size as i64]);
+        let shape = net.add(Concat { axis: 0 }, &[open, inner]);
+        let apart = net.add(Reshape { allowzero: false }, &[projected, shape]);
+        net.add(
+            Transpose {
+                perm: Some(vec![0, 2, 1, 3]),
+            },
+            &[apart],
+        )
+    });
+    let mixed = softmax_attention(net, operands);
+    let together = net.add(
+        Transpose {
+            perm: Some(vec![0, 2, 1, 3]),
+        },
+        &[mixed],
+    );
+    let list = net.integers(&[-1, width as i64]);
+    let flat = net.add(Reshape { allowzero: false }, &[together, list]);
+    let y = net.linear(flat, width, WIDTH);
+    net.add(Reshape { allowzero: false }, &[y, shape])
 }
 
 /// Attention as one op, with grouped queries and rotary positions.

@@ -4,8 +4,8 @@ use bantam_tensor::Tensor;
 
 use super::Axis;
 use super::remove::Kept;
-use crate::ops::{Attention, Reshape, RotaryEmbedding, Split};
-use crate::{Dim, Graph, Node, NodeId, Op, Patch, ValueId};
+use crate::ops::{Attention, Binary, Reshape, RotaryEmbedding, Split};
+use crate::{Dim, Graph, Node, NodeId, Op, Patch, Value, ValueId};
 
 /// Edits one node's attributes and constant shapes; `None` where they cannot say the new sizes.
 pub(super) fn adapt(graph: &Graph, id: NodeId, kept: &Kept, patch: &mut Patch) -> Option<()> {
@@ -31,7 +31,7 @@ pub(super) fn adapt(graph: &Graph, id: NodeId, kept: &Kept, patch: &mut Patch) -
 
 /// The shape input of a Reshape that gives the output's dimensions, whatever the sizes that are not known: 0 copies a
 /// dimension, -1 stands for one that is left.
-pub(super) fn dynamic_shape(graph: &Graph, x: ValueId, y: ValueId) -> Option<Vec<i64>> {
+fn dynamic_shape(graph: &Graph, x: ValueId, y: ValueId) -> Option<Vec<i64>> {
     let (from, to) = (graph.value(x).ty.shape()?, graph.value(y).ty.shape()?);
     let mut open = false;
     let entry = |(axis, dim): (usize, &Dim)| match dim {
@@ -189,14 +189,42 @@ impl Edit<'_> {
 
     fn reshape(&self, patch: &mut Patch) -> Option<()> {
         let (x, y) = (self.node.input(0)?, self.node.output(0)?);
-        let mut shape = match self.integers(1) {
-            Some(shape) => shape,
-            None => dynamic_shape(self.graph, x, y)?,
+        let Some(mut shape) = self.integers(1).or_else(|| dynamic_shape(self.graph, x, y)) else {
+            return self.computed_shape(y, patch);
         };
         for (axis, entry) in shape.iter_mut().enumerate().filter(|(_, entry)| **entry > 0) {
             *entry = self.sizes((y, axis))?.1;
         }
         self.set(patch, 1, &shape);
+        Some(())
+    }
+
+    /// A shape that is computed, with those sizes of it that are known replaced: `shape * [1 or 0] + [0 or size]`.
+    fn computed_shape(&self, y: ValueId, patch: &mut Patch) -> Option<()> {
+        let (computed, rank) = (self.node.input(1)?, self.graph.value(y).ty.shape()?.len());
+        let sizes = (0..rank).map(|axis| self.sizes((y, axis)).map(|(_, after)| after));
+        let (mut open, mut known) = (Vec::with_capacity(rank), Vec::with_capacity(rank));
+        for size in sizes {
+            open.push(i64::from(size.is_none()));
+            known.push(size.unwrap_or(0));
+        }
+        let name = self.graph.value(y).name.clone();
+        let mut value = computed;
+        for (binary, numbers) in [(Binary::Mul, open), (Binary::Add, known)] {
+            let constant = patch.add_constant(&format!("{name}_sizes"), Tensor::from_vec1(&numbers));
+            let next = patch.add_value(Value {
+                name: format!("{name}_shape"),
+                ..Value::default()
+            });
+            patch.add_node(Node::new(
+                format!("{name}_shape"),
+                binary.into(),
+                &[value, constant],
+                &[next],
+            ));
+            value = next;
+        }
+        patch.set_input(self.id, 1, Some(value));
         Some(())
     }
 
