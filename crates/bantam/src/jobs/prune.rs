@@ -117,6 +117,9 @@ pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Err
     if job.plan.is_none() {
         job.settings.sparsity()?;
     }
+    if job.output.is_some() && job.score_split.is_some() && job.data.is_none() {
+        return Err(super::scoring_needs_data());
+    }
     let model = pipeline::inline(&pipeline::load(&job.model)?)?.into_owned();
     let (plan, samples) = match &job.plan {
         Some(path) => (checked(read_plan(path)?, path)?, 0),

@@ -26,6 +26,9 @@ pub(crate) struct Prune {
     /// Share of zeros among the weights afterwards, as 80% or 0.8; N:M says it itself
     #[arg(long)]
     pub(crate) sparsity: Option<String>,
+    /// In so many steps; after each, the weights that are left are scored anew
+    #[arg(long, default_value_t = 1)]
+    pub(crate) steps: usize,
     /// Among which weights the least go: global, layer, row or erk [default: the criterion's]
     #[arg(long)]
     pub(crate) scope: Option<String>,

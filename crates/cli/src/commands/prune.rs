@@ -111,6 +111,7 @@ fn settings(arguments: &Prune) -> Result<PruneSettings, Error> {
         criterion: criterion_by_name(name).ok_or_else(unknown)?,
         structure: Structure::parse(&arguments.structure)?,
         sparsity: arguments.sparsity.as_deref().map(share).transpose()?,
+        steps: arguments.steps,
         scope: scope.map(|name| by_name("scope", name, Scope::ALL)).transpose()?,
         reconstruction: reconstruction(arguments)?,
         recalibrate: !arguments.no_recalibrate,

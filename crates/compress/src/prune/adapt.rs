@@ -135,7 +135,7 @@ impl Adapter<'_> {
         [before, after]: [&[f32]; 2],
         moments: &[Moments],
     ) -> Result<(), PruneError> {
-        let mut bias_values = values(self.pruned, bias)?;
+        let mut bias_values = values(self.dense, bias)?;
         let in_group = weight.rows / weight.groups;
         let sum = |row: &[f32], means: &[f64]| {
             row.iter()
@@ -169,7 +169,7 @@ impl Adapter<'_> {
             return Ok(());
         };
         let (before, after) = (Channels::of(y)?, Channels::of(x)?);
-        let (mut means, mut variances) = (values(self.pruned, mean)?, values(self.pruned, variance)?);
+        let (mut means, mut variances) = (values(self.dense, mean)?, values(self.dense, variance)?);
         if before.means.len() != means.len() || after.means.len() != variances.len() {
             return Ok(());
         }
