@@ -4,11 +4,11 @@ use bantam_compress::prune::criterion::CRITERIA;
 use bantam_graph::Graph;
 use bantam_tensor::{Samples, Tensor};
 
-use super::support::{Noise, convolutions, linear, noise, run, saliency, values};
+use super::support::{Noise, convolutions, linear, run, saliency, samples_of, values};
 
 /// The loss of each sample.
 fn losses(graph: &Graph, samples: &Noise) -> Vec<f64> {
-    let scores = &run(graph, samples, "x")[0];
+    let scores = &run(graph, samples, "scores")[0];
     let loss = |(index, scores): (usize, &[f32])| {
         let sum: f64 = scores.iter().map(|score| f64::from(*score).exp()).sum();
         sum.ln() - f64::from(scores[index % 3])
@@ -49,7 +49,7 @@ fn assert_near(found: &[f32], expected: &[f64], what: &str) {
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let off = (f64::from(*found) - expected).abs();
         assert!(
-            off < 5e-3 * largest,
+            off < 1e-2 * largest,
             "{what}, weight {index}: {found} instead of {expected}"
         );
     }
@@ -82,12 +82,12 @@ fn gradient_criteria_against_differences() {
 /// Inputs of the matrix of [`linear`], and its weights by output.
 fn matrix() -> (Graph, Noise, Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let (graph, samples) = linear();
-    let x = run(&graph, &samples, "x")[1]
-        .chunks_exact(5)
-        .map(|row| row.iter().copied().map(f64::from).collect());
-    let w = values(&graph, "w");
-    let rows = (0..3).map(|output| (0..5).map(|input| f64::from(w[input * 3 + output])).collect());
-    let (x, rows) = (x.collect(), rows.collect());
+    let double = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
+    let x: Vec<Vec<f64>> = samples_of(&samples).chunks_exact(5).map(double).collect();
+    let w = double(&values(&graph, "w"));
+    let rows: Vec<Vec<f64>> = (0..3)
+        .map(|output| (0..5).map(|input| w[input * 3 + output]).collect())
+        .collect();
     (graph, samples, x, rows)
 }
 
@@ -161,5 +161,4 @@ fn every_criterion_scores_every_weight_the_same_again() {
             criterion.name()
         );
     }
-    assert_ne!(noise(3, 1), noise(3, 2));
 }

@@ -86,10 +86,10 @@ fn criteria_without_data_need_none() {
 #[test]
 fn reconstruction_brings_outputs_nearer() {
     let (graph, samples) = convolutions();
-    let before = &run(&graph, &samples, "x")[0];
+    let before = &run(&graph, &samples, "scores")[0];
     let error_of = |settings: &PruneSettings| {
         let pruned = rewrite(&graph, &plan(&graph, &samples, settings).unwrap()).unwrap();
-        error(before, &run(&pruned, &samples, "x")[0])
+        error(before, &run(&pruned, &samples, "scores")[0])
     };
     let plain = error_of(&settings("magnitude", "unstructured", 0.6));
     let random = error_of(&settings("random", "unstructured", 0.6));
@@ -111,7 +111,7 @@ fn reconstruction_brings_outputs_nearer() {
 #[test]
 fn steps_come_to_the_same_sparsity() {
     let (graph, samples) = convolutions();
-    let mut settings = with(settings("fisher", "unstructured", 0.8), "least-squares");
+    let mut settings = with(settings("obs", "unstructured", 0.8), "least-squares");
     let once = rewrite(&graph, &plan(&graph, &samples, &settings).unwrap()).unwrap();
     settings.steps = 4;
     let pruned = rewrite(&graph, &plan(&graph, &samples, &settings).unwrap()).unwrap();
@@ -120,8 +120,8 @@ fn steps_come_to_the_same_sparsity() {
         .map(|name| zeros(&pruned, name))
         .sum();
     assert!(gone.abs_diff(883) <= 1, "{gone}");
-    let before = &run(&graph, &samples, "x")[0];
-    let [once, stepped] = [&once, &pruned].map(|graph| error(before, &run(graph, &samples, "x")[0]));
+    let before = &run(&graph, &samples, "scores")[0];
+    let [once, stepped] = [&once, &pruned].map(|graph| error(before, &run(graph, &samples, "scores")[0]));
     assert!(stepped < once, "{stepped} in steps, {once} at once");
     for (steps, structure) in [(0, "unstructured"), (2, "2:4")] {
         settings.structure = bantam_compress::prune::Structure::parse(structure).unwrap();
@@ -208,7 +208,7 @@ fn statistics_follow() {
 fn biases_follow() {
     let (graph, samples) = linear();
     let means = |graph: &Graph| {
-        let outputs = &run(graph, &samples, "x")[0];
+        let outputs = &run(graph, &samples, "scores")[0];
         let mean = |output: usize| outputs.iter().skip(output).step_by(3).sum::<f32>() / 40.0;
         (0..3).map(mean).collect::<Vec<f32>>()
     };

@@ -188,13 +188,23 @@ pub(crate) fn saliency(graph: &Graph, samples: &Noise, criterion: &str) -> Vec<V
 /// The first output for all samples, and a value on the way.
 pub(crate) fn run(graph: &Graph, samples: &Noise, observed: &str) -> [Vec<f32>; 2] {
     let mut graph = graph.clone();
-    graph.outputs.push(graph.value_by_name(observed).unwrap());
+    let observed = graph.value_by_name(observed).unwrap();
+    if !graph.outputs.contains(&observed) {
+        graph.outputs.push(observed);
+    }
     let program = compile(&graph, &CompileOptions::default()).unwrap();
     let batch = samples.batch(&(0..samples.count).collect::<Vec<_>>()).unwrap();
     let outputs = program
         .run(&[("x", batch.inputs[0].1.clone())], &mut Taps::none())
         .unwrap();
-    [outputs[0].to_f32().unwrap(), outputs[1].to_f32().unwrap()]
+    let values = |output: &Tensor| output.to_f32().unwrap();
+    [values(&outputs[0]), values(&outputs[outputs.len() - 1])]
+}
+
+/// All samples, one after another.
+pub(crate) fn samples_of(samples: &Noise) -> Vec<f32> {
+    let batch = samples.batch(&(0..samples.count).collect::<Vec<_>>()).unwrap();
+    batch.inputs[0].1.to_f32().unwrap()
 }
 
 /// The elements of a constant.
