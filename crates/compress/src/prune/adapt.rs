@@ -173,11 +173,11 @@ impl Adapter<'_> {
         if before.means.len() != means.len() || after.means.len() != variances.len() {
             return Ok(());
         }
-        for channel in 0..means.len() {
-            means[channel] += (after.means[channel] - before.means[channel]) as f32;
+        for (channel, (mean, variance)) in means.iter_mut().zip(&mut variances).enumerate() {
+            *mean += (after.means[channel] - before.means[channel]) as f32;
             let ratio = after.variances[channel] / before.variances[channel];
-            variances[channel] = match ratio.is_finite() {
-                true => (f64::from(variances[channel]) * ratio) as f32,
+            *variance = match ratio.is_finite() {
+                true => (f64::from(*variance) * ratio) as f32,
                 false => after.variances[channel] as f32,
             };
         }

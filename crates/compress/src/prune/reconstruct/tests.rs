@@ -145,8 +145,8 @@ fn least_squares_is_the_optimum_for_the_mask() {
         outputs.map(error).sum::<f64>() / 200.0 + 1e-3 * mean * moved
     };
     let best: Vec<f64> = solved.iter().map(|value| f64::from(*value)).collect();
-    for index in 0..depth {
-        if !kept[index] {
+    for (index, kept) in kept.iter().enumerate() {
+        if !kept {
             assert_eq!(solved[index], 0.0);
             continue;
         }
@@ -291,8 +291,8 @@ fn chosen_masks_have_the_pattern() {
 #[test]
 fn inputs_that_never_vary_and_no_numbers() {
     let depth = 4;
-    let still = moments(&vec![0.0; 40], &vec![0.0; 40], depth);
-    let broken = moments(&vec![f64::NAN; 40], &vec![0.0; 40], depth);
+    let still = moments(&[0.0; 40], &[0.0; 40], depth);
+    let broken = moments(&[f64::NAN; 40], &[0.0; 40], depth);
     let (row, kept) = (row(depth, 1), [true, false, true, false]);
     for reconstruction in RECONSTRUCTIONS {
         let job = |moments| job(&row, &kept, moments, Structure::Unstructured);
