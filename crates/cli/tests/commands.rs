@@ -1,5 +1,6 @@
 //! The program as a user runs it: what works, and what must fail with a clear message and without partial output.
 
+mod pruning;
 mod refusals;
 mod support;
 mod training;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bantam_compress::prune::{prunable, satisfies};
 use bantam_graph::{Graph, InferOptions, Node, Value, cost, infer_shapes};
 use bantam_tensor::{DType, Tensor};
 use serde::Serialize;
@@ -61,6 +62,10 @@ pub struct NodeReport {
     pub macs: Option<u64>,
     /// Bytes of its constants.
     pub weight_bytes: u64,
+    /// Share of zeros in its weight, if that is a constant matrix or kernel.
+    pub sparsity: Option<f64>,
+    /// Whether of any four neighbouring inputs of an output of its weight two at most are not zero, as sparse tensor cores want.
+    pub two_of_four: Option<bool>,
 }
 
 /// Reads a model and counts what it holds; sizes that the file leaves open in the first dimension of inputs are `batch`.
@@ -78,12 +83,13 @@ pub fn inspect(path: &Path, batch: usize) -> Result<(InspectReport, Graph), Erro
     let options = with_batch(&graph, batch);
     infer_shapes(&mut graph, &options)?;
     let cost = cost(&graph);
-    let nodes = graph
+    let mut nodes: Vec<NodeReport> = graph
         .nodes
         .iter()
         .zip(&cost.nodes)
         .map(|(node, cost)| node_report(&graph, node, cost))
         .collect();
+    add_zeros(&graph, &mut nodes)?;
     let report = InspectReport {
         model: path.to_owned(),
         bytes: super::model_bytes(path),
@@ -150,7 +156,25 @@ fn node_report(graph: &Graph, node: &Node, cost: &cost::NodeCost) -> NodeReport 
         parameters: cost.parameters,
         macs: cost.macs,
         weight_bytes: cost.weight_bytes,
+        sparsity: None,
+        two_of_four: None,
     }
+}
+
+/// Says how many zeros the weights that can be pruned have.
+fn add_zeros(graph: &Graph, nodes: &mut [NodeReport]) -> Result<(), Error> {
+    let (weights, _) = prunable(graph, &vec![None; graph.nodes.len()]);
+    for weight in weights {
+        let Some(tensor) = graph.constant(weight.value) else {
+            continue;
+        };
+        let values = tensor.to_f32()?;
+        let zeros = values.iter().filter(|value| **value == 0.0).count();
+        let node = &mut nodes[weight.node.index()];
+        node.sparsity = Some(zeros as f64 / values.len().max(1) as f64);
+        node.two_of_four = Some(satisfies(&weight, &values, 2, 4));
+    }
+    Ok(())
 }
 
 /// The dtype in which a constant of rank 2 or more is stored, also behind DequantizeLinear.

@@ -124,10 +124,7 @@ fn score_both(
     (metrics, limit): (&[String], usize),
     progress: &dyn Progress,
 ) -> Result<CompareReport, Error> {
-    let data = data.ok_or_else(|| Error::Usage {
-        message: "scoring needs data".to_owned(),
-        hint: "give --data FILE, or --no-eval to skip scoring".to_owned(),
-    })?;
+    let data = data.ok_or_else(scoring_needs_data)?;
     let first = EvalJob {
         model: before.to_owned(),
         data: data.to_owned(),
@@ -144,6 +141,13 @@ fn score_both(
         second_runtime: RuntimeChoice::Bantam,
     };
     compare(&job, progress)
+}
+
+fn scoring_needs_data() -> Error {
+    Error::Usage {
+        message: "scoring needs data".to_owned(),
+        hint: "give --data FILE, or --no-eval to skip scoring".to_owned(),
+    }
 }
 
 /// Fails early where the result could not be written, instead of after the work.

@@ -1,24 +1,25 @@
 //! Pruning one model.
 
 mod pruning;
+mod report;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bantam_compress::plan::{Action, Plan, Site};
-use bantam_compress::prune::{Calibration, satisfies};
+use bantam_compress::plan::{Action, Plan};
+use bantam_compress::prune::Calibration;
 use bantam_compress::train::Loss;
 use bantam_formats::data::sample_indices;
 use bantam_formats::onnx::SaveOptions;
-use bantam_graph::{Graph, Model, infer_shapes};
+use bantam_graph::{Graph, Model};
 use bantam_tensor::Samples;
-use serde::Serialize;
 
-use super::quantize::{Kept, kept, read_plan, write_plan};
-use super::{CompareReport, check_writable, score_both};
+use super::quantize::{kept, read_plan, write_plan};
+use super::{check_writable, score_both};
 use crate::{Error, Progress, pipeline};
 pub use pruning::Pruning;
+pub use report::{Costs, PruneReport, PrunedLayer, Sizes};
+use report::{costs, layers, sizes};
 
 /// What to prune and how.
 #[derive(Clone)]
@@ -51,80 +52,6 @@ pub struct PruneJob {
     pub save: SaveOptions,
 }
 
-/// What was done, or would be.
-#[derive(Clone, Debug, Serialize)]
-pub struct PruneReport {
-    /// The model's file.
-    pub model: PathBuf,
-    /// The result's file.
-    pub output: Option<PathBuf>,
-    /// How weights were chosen.
-    pub method: String,
-    /// Number of samples that were looked at.
-    pub samples: usize,
-    /// Share of zeros among the weights in question.
-    pub sparsity: f64,
-    /// The weights in question.
-    pub layers: Vec<PrunedLayer>,
-    /// Products that stay as they are, with the reason.
-    pub kept: Vec<Kept>,
-    /// Statistics of BatchNormalization and biases that follow the outputs of the pruned network.
-    pub followed: usize,
-    /// Sizes of both files.
-    pub bytes: Option<Sizes>,
-    /// What both networks compute with.
-    pub cost: Option<Costs>,
-    /// Time for all but scoring.
-    pub seconds: f64,
-    /// What to know before shipping the result.
-    pub warnings: Vec<String>,
-    /// Both models on the test split.
-    pub scores: Option<CompareReport>,
-}
-
-/// A weight and what stays of it.
-#[derive(Clone, Debug, Serialize)]
-pub struct PrunedLayer {
-    /// The weight's name.
-    pub weight: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Number of elements.
-    pub elements: usize,
-    /// Those that are zero.
-    pub zeros: usize,
-    /// Whether of any four neighbouring inputs of an output two at most are not zero.
-    pub two_of_four: bool,
-    /// The reason.
-    pub why: String,
-}
-
-/// Bytes of the files, and of their constants when they are deflated: in a plain file zeros take the room of other numbers.
-#[derive(Clone, Debug, Serialize)]
-pub struct Sizes {
-    /// Of the model.
-    pub before: u64,
-    /// Of the result.
-    pub after: u64,
-    /// Of the model's constants, deflated.
-    pub deflated_before: u64,
-    /// Of the result's constants, deflated.
-    pub deflated_after: u64,
-}
-
-/// Multiply-accumulates for one sample, and parameters.
-#[derive(Clone, Debug, Serialize)]
-pub struct Costs {
-    /// Multiply-accumulates of the model.
-    pub macs_before: u64,
-    /// Multiply-accumulates of the result.
-    pub macs_after: u64,
-    /// Parameters of the model.
-    pub parameters_before: u64,
-    /// Parameters of the result.
-    pub parameters_after: u64,
-}
-
 /// Prunes a model: looks at samples, plans, rewrites, writes, and scores both models.
 pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Error> {
     let start = Instant::now();
@@ -133,6 +60,9 @@ pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Err
     job.plan_out.as_deref().map(check_writable).transpose()?;
     if job.plan.is_none() {
         job.pruning.check()?;
+    }
+    if job.output.is_some() && job.score_split.is_some() && job.data.is_none() {
+        return Err(super::scoring_needs_data());
     }
     let model = pipeline::inline(&pipeline::load(&job.model)?)?.into_owned();
     let (plan, samples) = match &job.plan {
@@ -250,48 +180,6 @@ fn checked(plan: Plan, path: &Path) -> Result<Plan, Error> {
     }
 }
 
-/// What both networks compute with; `None` where sizes are not known.
-fn costs(before: &Graph, after: &Graph) -> Option<Costs> {
-    let cost = |graph: &Graph| {
-        let mut sized = graph.clone();
-        let sizes = super::inspect::with_batch(graph, 1);
-        infer_shapes(&mut sized, &sizes).ok()?;
-        Some(bantam_graph::cost(&sized))
-    };
-    let (before, after) = (cost(before)?, cost(after)?);
-    Some(Costs {
-        macs_before: before.macs,
-        macs_after: after.macs,
-        parameters_before: before.parameters,
-        parameters_after: after.parameters,
-    })
-}
-
-/// What the plan's weights are in the pruned graph.
-fn layers(graph: &Graph, plan: &Plan) -> Result<Vec<PrunedLayer>, Error> {
-    let (weights, _) = bantam_compress::prune::prunable(graph, &vec![None; graph.nodes.len()]);
-    let mut layers = Vec::new();
-    for decision in &plan.decisions {
-        let Site::Value(name) = &decision.site else {
-            continue;
-        };
-        let Some(weight) = weights.iter().find(|weight| weight.name == *name) else {
-            continue;
-        };
-        let tensor = graph.constant(weight.value);
-        let values = tensor.map_or(Ok(Vec::new()), bantam_tensor::Tensor::to_f32)?;
-        layers.push(PrunedLayer {
-            weight: name.clone(),
-            shape: weight.shape.clone(),
-            elements: values.len(),
-            zeros: values.iter().filter(|value| **value == 0.0).count(),
-            two_of_four: satisfies(weight, &values, 2, 4),
-            why: decision.why.clone(),
-        });
-    }
-    Ok(layers)
-}
-
 /// Constants that only follow.
 fn followed(plan: &Plan) -> usize {
     let follows = |action: &Action| matches!(action, Action::SetWeight { kept: None, .. });
@@ -318,43 +206,4 @@ fn warnings(job: &PruneJob, graph: &Graph, layers: &[PrunedLayer]) -> Vec<String
             .push("the statistics of BatchNormalization are those of the network before pruning".to_owned());
     }
     warnings
-}
-
-fn sizes(before: &Path, after: &Path, model: &Model, pruned: &Model) -> Sizes {
-    Sizes {
-        before: super::model_bytes(before),
-        after: super::model_bytes(after),
-        deflated_before: deflated(model),
-        deflated_after: deflated(pruned),
-    }
-}
-
-/// Bytes of the constants of a model when they are deflated.
-fn deflated(model: &Model) -> u64 {
-    let mut encoder = flate2::write::DeflateEncoder::new(Counter(0), flate2::Compression::default());
-    for tensor in model
-        .graph
-        .values
-        .iter()
-        .filter_map(|value| value.initializer.as_ref())
-    {
-        encoder
-            .write_all(tensor.as_bytes())
-            .expect("counting does not fail");
-    }
-    encoder.finish().expect("counting does not fail").0
-}
-
-/// Counts what is written to it.
-struct Counter(u64);
-
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

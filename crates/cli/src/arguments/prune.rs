@@ -30,6 +30,9 @@ pub(crate) struct Prune {
     /// Share of zeros among the weights afterwards, as 80% or 0.8; N:M says it itself
     #[arg(long)]
     pub(crate) sparsity: Option<String>,
+    /// In so many steps; after each, the weights that are left are scored anew
+    #[arg(long, default_value_t = 1)]
+    pub(crate) steps: usize,
     /// Among which weights the least go: global, layer, row or erk [default: the criterion's]
     #[arg(long)]
     pub(crate) scope: Option<String>,
@@ -104,9 +107,6 @@ pub(crate) struct Removal {
     /// Remove channels of residual streams too
     #[arg(long, help_heading = "Channels, heads and layers")]
     pub(crate) streams: bool,
-    /// Remove in so many steps, and look anew at what matters after each
-    #[arg(long, default_value_t = 1, help_heading = "Channels, heads and layers")]
-    pub(crate) steps: usize,
     /// Divide what a unit matters by what it saves to this power
     #[arg(long, default_value_t = 1.0, help_heading = "Channels, heads and layers")]
     pub(crate) savings_power: f64,

@@ -69,7 +69,17 @@ fn coupling(report: &CouplingReport) -> String {
 }
 
 fn text(report: &InspectReport) -> String {
-    let heading = ["node", "op", "output", "weights", "parameters", "MACs", "bytes"];
+    let heading = [
+        "node",
+        "op",
+        "output",
+        "weights",
+        "parameters",
+        "MACs",
+        "bytes",
+        "zeros %",
+        "2:4",
+    ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for node in &report.nodes {
         rows.push(vec![
@@ -80,6 +90,12 @@ fn text(report: &InspectReport) -> String {
             node.parameters.to_string(),
             node.macs.map_or("?".to_owned(), |macs| macs.to_string()),
             node.weight_bytes.to_string(),
+            node.sparsity
+                .map_or(String::new(), |share| format!("{:.1}", share * 100.0)),
+            match node.two_of_four {
+                Some(true) => "yes".to_owned(),
+                _ => String::new(),
+            },
         ]);
     }
     let ports = |ports: &[jobs::Port]| {

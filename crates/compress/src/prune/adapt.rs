@@ -135,7 +135,7 @@ impl Adapter<'_> {
         [before, after]: [&[f32]; 2],
         moments: &[Moments],
     ) -> Result<(), PruneError> {
-        let mut bias_values = values(self.pruned, bias)?;
+        let mut bias_values = values(self.dense, bias)?;
         let in_group = weight.rows / weight.groups;
         let sum = |row: &[f32], means: &[f64]| {
             row.iter()
@@ -169,15 +169,15 @@ impl Adapter<'_> {
             return Ok(());
         };
         let (before, after) = (Channels::of(y)?, Channels::of(x)?);
-        let (mut means, mut variances) = (values(self.pruned, mean)?, values(self.pruned, variance)?);
+        let (mut means, mut variances) = (values(self.dense, mean)?, values(self.dense, variance)?);
         if before.means.len() != means.len() || after.means.len() != variances.len() {
             return Ok(());
         }
-        for channel in 0..means.len() {
-            means[channel] += (after.means[channel] - before.means[channel]) as f32;
+        for (channel, (mean, variance)) in means.iter_mut().zip(&mut variances).enumerate() {
+            *mean += (after.means[channel] - before.means[channel]) as f32;
             let ratio = after.variances[channel] / before.variances[channel];
-            variances[channel] = match ratio.is_finite() {
-                true => (f64::from(variances[channel]) * ratio) as f32,
+            *variance = match ratio.is_finite() {
+                true => (f64::from(*variance) * ratio) as f32,
                 false => after.variances[channel] as f32,
             };
         }

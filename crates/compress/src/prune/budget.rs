@@ -192,3 +192,6 @@ fn erk_densities(weights: &[Weight], density: f64) -> Vec<f64> {
         over.into_iter().for_each(|index| dense[index] = true);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,10 @@ pub enum PruneError {
         problem: &'static str,
         hint: String,
     },
+    #[error(
+        "{problem}\nhint: --steps 1, or more with --structure unstructured and --reconstruct least-squares or none"
+    )]
+    Steps { problem: &'static str },
     #[error("{who} looks at samples\nhint: give --data FILE, or take {instead}")]
     NoSamples { who: String, instead: &'static str },
     #[error(

@@ -49,33 +49,24 @@ pub fn prune(
         &kept_by_user(&dense, &settings.include, &settings.exclude)?,
     );
     check(settings, &weights, &decisions, calibration)?;
-    let evidence = Evidence {
-        graph: &dense,
-        weights: &weights,
-        calibration,
-        seed: settings.seed,
-    };
-    let saliency = saliency(&evidence, settings)?;
-    let mut masks = masks(
-        &weights,
-        &saliency,
-        settings.structure,
-        settings.scope(),
-        sparsity,
-    );
-    let mut pruned = dense.clone();
-    for (weight, mask) in weights.iter().zip(&masks) {
-        let values = weight.by_rows(values(&dense, weight.value)?);
-        let masked = values
-            .iter()
-            .zip(mask)
-            .map(|(value, kept)| if *kept { *value } else { 0.0 });
-        set(&mut pruned, weight.value, &weight.as_stored(masked.collect()))?;
+    let (mut pruned, mut kept) = (dense.clone(), Vec::new());
+    for step in 1..=settings.steps {
+        let evidence = Evidence {
+            graph: &pruned,
+            weights: &weights,
+            calibration,
+            seed: settings.seed,
+        };
+        let saliency = saliency(&evidence, settings)?;
+        // Each step keeps the same share of what the one before has left.
+        let share = 1.0 - (1.0 - sparsity).powf(step as f64 / settings.steps as f64);
+        kept = masks(&weights, &saliency, settings.structure, settings.scope(), share);
+        mask_weights(&mut pruned, &weights, &kept)?;
+        if let Some(calibration) = calibration {
+            adapt::adapt(&dense, &mut pruned, &weights, &mut kept, settings, calibration)?;
+        }
     }
-    if let Some(calibration) = calibration {
-        adapt::adapt(&dense, &mut pruned, &weights, &mut masks, settings, calibration)?;
-    }
-    for (weight, mask) in weights.iter().zip(masks) {
+    for (weight, mask) in weights.iter().zip(kept) {
         let decision = decision(
             &dense,
             &pruned,
@@ -94,11 +85,25 @@ pub fn prune(
     })
 }
 
+/// Makes zero what does not stay; masks are by rows.
+fn mask_weights(graph: &mut Graph, weights: &[Weight], masks: &[Vec<bool>]) -> Result<(), PruneError> {
+    for (weight, mask) in weights.iter().zip(masks) {
+        let mut rows = weight.by_rows(values(graph, weight.value)?);
+        let gone = rows.iter_mut().zip(mask).filter(|(_, kept)| !**kept);
+        gone.for_each(|(value, _)| *value = 0.0);
+        set(graph, weight.value, &weight.as_stored(rows))?;
+    }
+    Ok(())
+}
+
 /// A few words on how weights are chosen.
 fn method(settings: &PruneSettings, sparsity: f64) -> String {
     let mut words = format!("pruning by {}, {}", settings.criterion.name(), settings.structure);
     if settings.structure.implied_sparsity().is_none() {
         words += &format!(", {}% ({})", sparsity * 100.0, settings.scope().name());
+    }
+    if settings.steps > 1 {
+        words += &format!(", {} steps", settings.steps);
     }
     if let Some(reconstruction) = settings.reconstruction {
         words += &format!(", {}", reconstruction.name());
@@ -121,6 +126,18 @@ fn check(
             false => reasons.join(", "),
         };
         return Err(PruneError::Nothing { reasons });
+    }
+    if settings.steps == 0 {
+        return Err(PruneError::Steps {
+            problem: "at least one step is needed",
+        });
+    }
+    let chooses = settings
+        .reconstruction
+        .is_some_and(|reconstruction| reconstruction.chooses());
+    if settings.steps > 1 && (chooses || settings.structure.implied_sparsity().is_some()) {
+        let problem = "patterns, and reconstructions that choose weights themselves, take one step";
+        return Err(PruneError::Steps { problem });
     }
     let missing = |who: String, instead| Err(PruneError::NoSamples { who, instead });
     if settings.criterion.needs() != Needs::Nothing && calibration.is_none() {

@@ -14,6 +14,8 @@ pub struct PruneSettings {
     pub structure: Structure,
     /// The share of all weights that are zero afterwards; a pattern says it itself.
     pub sparsity: Option<f64>,
+    /// In so many steps: after each, the weights that are left are scored anew.
+    pub steps: usize,
     /// Among which weights the least salient go; the criterion's own where absent.
     pub scope: Option<Scope>,
     /// How the weights that stay make up for those that go.

@@ -202,6 +202,7 @@ impl Pruner<'_> {
             structure: Structure::Unstructured,
             sparsity: None,
             scope: None,
+            steps: 1,
             reconstruction: self.settings.reconstruction,
             recalibrate: self.settings.recalibrate,
             include: Vec::new(),

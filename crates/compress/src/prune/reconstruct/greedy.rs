@@ -43,9 +43,9 @@ impl Reconstruction for Greedy {
 }
 
 /// The weights of a row in the order in which they go, each with what the error of the outputs grows by.
-type Trace = Vec<(usize, f64)>;
+pub(super) type Trace = Vec<(usize, f64)>;
 
-fn trace(row: &[f32], inverse: &Inverse, job: &Rows<'_>) -> Trace {
+pub(super) fn trace(row: &[f32], inverse: &Inverse, job: &Rows<'_>) -> Trace {
     let depth = job.depth;
     let mut row: Vec<f64> = row.iter().copied().map(f64::from).collect();
     let mut inverse = inverse.values.clone();

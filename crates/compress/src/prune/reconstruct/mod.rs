@@ -8,6 +8,8 @@ mod greedy;
 mod inverse;
 mod least_squares;
 mod sparse_gpt;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use inverse::Inverse;
 

@@ -1,0 +1,140 @@
+//! `bantam prune`.
+
+use super::support::Demo;
+
+fn report(demo: &Demo, arguments: &str) -> serde_json::Value {
+    let plain = "prune digits.onnx --data digits.toml --json";
+    let run = demo.run(&plain.split(' ').chain(arguments.split(' ')).collect::<Vec<_>>());
+    assert!(
+        run.status.success(),
+        "{arguments}: {}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    serde_json::from_slice(&run.stdout).expect("one JSON object")
+}
+
+fn top1(report: &serde_json::Value, side: &str) -> f64 {
+    report["scores"][side]["metrics"]["top1"]["value"]
+        .as_f64()
+        .unwrap()
+}
+
+#[test]
+fn least_squares_keeps_what_masks_alone_lose() {
+    let demo = Demo::new();
+    let sparsity = "--sparsity 85% -o p.onnx";
+    let alone = report(&demo, &format!("{sparsity} --reconstruct none --no-recalibrate"));
+    let solved = report(&demo, sparsity);
+    let random = report(&demo, &format!("{sparsity} --criterion random"));
+    for report in [&alone, &solved, &random] {
+        assert!((report["sparsity"].as_f64().unwrap() - 0.85).abs() < 1e-3);
+        let bytes = |name: &str| report["bytes"][name].as_u64().unwrap();
+        assert!(bytes("deflated_after") < bytes("deflated_before") / 2);
+    }
+    let [alone, random] = [&alone, &random].map(|report| top1(report, "second"));
+    let [before, solved] = ["first", "second"].map(|side| top1(&solved, side));
+    assert!(solved > alone + 0.05, "{solved}, masks alone {alone}");
+    assert!(solved > random + 0.05, "{solved}, at random {random}");
+    assert!(solved > before - 0.1, "{solved} of {before}");
+}
+
+#[test]
+fn a_saved_plan_gives_the_same_file() {
+    let demo = Demo::new();
+    for how in [
+        "--sparsity 70% --criterion fisher",
+        "--structure 2:4 --reconstruct sparsegpt",
+    ] {
+        let arguments =
+            format!("prune digits.onnx --data digits.toml --no-eval {how} --plan-out plan.json -o a.onnx");
+        demo.succeed(&arguments.split(' ').collect::<Vec<_>>());
+        demo.succeed(
+            &"prune digits.onnx --no-eval --plan plan.json -o b.onnx"
+                .split(' ')
+                .collect::<Vec<_>>(),
+        );
+        assert_eq!(demo.read("a.onnx"), demo.read("b.onnx"), "{how}");
+        let plan: serde_json::Value = serde_json::from_slice(&demo.read("plan.json")).unwrap();
+        let decisions = plan["decisions"].as_array().unwrap();
+        assert!(
+            decisions
+                .iter()
+                .all(|decision| !decision["why"].as_str().unwrap().is_empty())
+        );
+    }
+    let refused = demo.run(
+        &"quantize digits.onnx --no-eval --plan plan.json -o q.onnx"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && message.contains("it prunes"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let demo = Demo::new();
+    for how in [
+        "--sparsity 80% --criterion woodfisher",
+        "--sparsity 60% --criterion obs --reconstruct obs",
+    ] {
+        for (threads, output) in [("1", "one.onnx"), ("3", "three.onnx")] {
+            let arguments = format!("prune digits.onnx --data digits.toml --no-eval {how} -o {output}");
+            let run = demo
+                .command(&arguments.split(' ').collect::<Vec<_>>())
+                .env("RAYON_NUM_THREADS", threads)
+                .output()
+                .unwrap();
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        }
+        assert_eq!(demo.read("one.onnx"), demo.read("three.onnx"), "{how}");
+    }
+}
+
+#[test]
+fn a_dry_run_tells_and_writes_nothing() {
+    let demo = Demo::new();
+    let before = demo.files();
+    let run = demo.run(&["prune", "digits.onnx", "--structure", "2:4", "--dry-run"]);
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(said.contains("zeros %") && said.contains("yes"), "{said}");
+    assert_eq!(demo.files(), before);
+}
+
+#[test]
+fn inspect_shows_zeros_and_patterns() {
+    let demo = Demo::new();
+    demo.succeed(
+        &"prune digits.onnx --structure 2:4 --no-eval -o p.onnx"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
+    let nodes = |model: &str| {
+        let run = demo.run(&["inspect", model, "--json"]);
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        report["nodes"].as_array().unwrap().clone()
+    };
+    let weighted = |nodes: &[serde_json::Value]| {
+        nodes
+            .iter()
+            .filter(|node| node["sparsity"].is_number())
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let pruned = weighted(&nodes("p.onnx"));
+    assert!(pruned.len() > 2 && pruned.iter().all(|node| node["two_of_four"] == true));
+    assert!(
+        pruned
+            .iter()
+            .any(|node| (node["sparsity"].as_f64().unwrap() - 0.5).abs() < 0.01)
+    );
+    assert!(
+        weighted(&nodes("digits.onnx"))
+            .iter()
+            .all(|node| node["sparsity"].as_f64().unwrap() < 0.01)
+    );
+}
