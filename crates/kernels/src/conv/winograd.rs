@@ -27,6 +27,9 @@ const TILES: std::ops::Range<usize> = 24..64;
 /// Bytes of weights for each tile at most: they are read once for a few tiles, from a far cache.
 const WEIGHTS_OF_TILE: usize = 1 << 20;
 
+/// Channels that are worth transforming, on either side.
+const LEAST_CHANNELS: usize = 4;
+
 /// Whether this form is possible and likely to be faster than the direct one.
 pub(super) fn pays_off(geometry: &Geometry) -> bool {
     let one = |list: &[usize]| list.iter().all(|&step| step == 1);
@@ -40,8 +43,8 @@ pub(super) fn pays_off(geometry: &Geometry) -> bool {
     let (rows, columns) = (geometry.output[0].div_ceil(OUT), geometry.output[1].div_ceil(OUT));
     let computed = rows * columns * OUT * OUT;
     let weights = POSITIONS * geometry.channels * geometry.out_channels * size_of::<f32>();
-    geometry.channels >= 16
-        && geometry.out_channels >= 16
+    geometry.channels >= LEAST_CHANNELS
+        && geometry.out_channels >= LEAST_CHANNELS
         && computed * 5 <= geometry.output_plane() * 8
         && geometry.batch.saturating_mul(rows * columns) >= weights / WEIGHTS_OF_TILE
 }
