@@ -6,7 +6,7 @@ mod train;
 
 pub(crate) use language::{Export, Generate};
 pub(crate) use new::New;
-pub(crate) use train::{Quantization, Train};
+pub(crate) use train::{Quantization, Sparsity, Train, Zeros};
 
 use std::path::PathBuf;
 
@@ -288,7 +288,7 @@ pub(crate) struct Bench {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// networks, initializations, methods, algorithms, losses, optimizers, schedules, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
+    /// networks, initializations, methods, algorithms, losses, optimizers, schedules, sparse-methods, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
     pub(crate) what: String,
     /// One JSON object on standard output
     #[arg(long)]

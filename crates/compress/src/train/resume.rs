@@ -84,6 +84,9 @@ impl Trainer<'_> {
                 tensors.insert(format!("average/{}", parameter.name), averages[index].clone());
             }
         }
+        if let Some(sparse) = &self.sparse {
+            sparse.put(&mut |name, tensor| drop(tensors.insert(name, tensor)));
+        }
         Checkpoint {
             identity: self.identity(),
             progress: serde_json::to_string(&self.progress).unwrap_or_default(),
@@ -118,6 +121,9 @@ impl Trainer<'_> {
             self.best = Some(best);
         }
         self.state = state;
+        if let Some(sparse) = &mut self.sparse {
+            sparse.restore(checkpoint, self.progress.step)?;
+        }
         Ok(())
     }
 
