@@ -1,12 +1,14 @@
 //! The command line, as it is written.
 
 mod language;
+mod lottery;
 mod new;
 mod train;
 
 pub(crate) use language::{Export, Generate};
+pub(crate) use lottery::Lottery;
 pub(crate) use new::New;
-pub(crate) use train::{Quantization, Sparsity, Train, Zeros};
+pub(crate) use train::{Quantization, Sparsity, Train, Training, Zeros};
 
 use std::path::PathBuf;
 
@@ -39,6 +41,9 @@ pub(crate) enum Command {
     /// Fine-tune a model, distil it, or train it to be quantized
     #[command(after_help = train::EXAMPLES)]
     Train(Box<Train>),
+    /// Find a small part of a fresh network that learns as well as the whole (iterative magnitude pruning)
+    #[command(after_help = lottery::EXAMPLES)]
+    Lottery(Box<Lottery>),
     /// Score a model, with confidence intervals
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Eval),

@@ -22,6 +22,21 @@ pub(crate) struct Train {
     /// Data set: a TOML manifest; its split `train` is learned from, with what its [augment] sections say
     #[arg(long)]
     pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) training: Training,
+    #[command(flatten)]
+    pub(crate) teacher: Teacher,
+    #[command(flatten)]
+    pub(crate) sparsity: Sparsity,
+    #[command(flatten)]
+    pub(crate) quantization: Quantization,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// How to train, for every command that does.
+#[derive(Args)]
+pub(crate) struct Training {
     /// Times that all samples are seen
     #[arg(long, default_value_t = 5)]
     pub(crate) epochs: usize,
@@ -85,14 +100,6 @@ pub(crate) struct Train {
     /// Chooses the order of samples and how they are changed
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) teacher: Teacher,
-    #[command(flatten)]
-    pub(crate) sparsity: Sparsity,
-    #[command(flatten)]
-    pub(crate) quantization: Quantization,
-    #[command(flatten)]
-    pub(crate) files: Files,
 }
 
 #[derive(Args)]

@@ -13,7 +13,7 @@ use bantam::jobs::{self, TrainJob, TrainReport};
 use bantam::tensor::Granularity;
 
 use super::quantize::{granularity, range, selectors, target};
-use crate::arguments::{Quantization, Sparsity, Train, Zeros};
+use crate::arguments::{Quantization, Sparsity, Train, Training, Zeros};
 use crate::progress::Bars;
 use crate::{commands, output};
 
@@ -75,7 +75,7 @@ pub(crate) fn print(report: &TrainReport) -> Result<(), Error> {
 }
 
 /// Rows for the zeros of each weight, and of all.
-fn zeros(layers: &[LayerSparsity]) -> Vec<Vec<String>> {
+pub(crate) fn zeros(layers: &[LayerSparsity]) -> Vec<Vec<String>> {
     let row = |name: &str, elements: usize, zeros: usize| {
         let share = format!("{:.2}", 100.0 * zeros as f64 / elements.max(1) as f64);
         vec![name.to_owned(), elements.to_string(), zeros.to_string(), share]
@@ -127,14 +127,8 @@ fn job(arguments: &Train) -> Result<TrainJob, Error> {
     })
 }
 
-fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
-    let teacher = &arguments.teacher;
-    let distillation = teacher.teacher.as_ref().map(|_| Distillation {
-        temperature: teacher.temperature,
-        weight: teacher.teacher_weight,
-        features: teacher.feature.clone(),
-        feature_weight: teacher.feature_weight,
-    });
+/// The settings of a command that trains, without teacher and zeros.
+pub(crate) fn training(arguments: &Training) -> Result<TrainSettings, Error> {
     let optimizer = match by_name("optimizer", &arguments.optimizer, Optimizer::ALL)? {
         Optimizer::Sgd { .. } => Optimizer::Sgd {
             momentum: arguments.momentum,
@@ -159,12 +153,25 @@ fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
         freeze_statistics: arguments.freeze_statistics,
         validation: arguments.validation,
         patience: arguments.patience,
-        distillation,
-        sparsity: sparsity(&arguments.sparsity)?,
-        first_step: 0,
         precision: by_name("precision", &arguments.precision, Precision::ALL)?,
         memory_limit: arguments.memory_limit,
         seed: arguments.seed,
+        ..TrainSettings::default()
+    })
+}
+
+fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
+    let teacher = &arguments.teacher;
+    let distillation = teacher.teacher.as_ref().map(|_| Distillation {
+        temperature: teacher.temperature,
+        weight: teacher.teacher_weight,
+        features: teacher.feature.clone(),
+        feature_weight: teacher.feature_weight,
+    });
+    Ok(TrainSettings {
+        distillation,
+        sparsity: sparsity(&arguments.sparsity)?,
+        ..training(&arguments.training)?
     })
 }
 
@@ -210,7 +217,8 @@ fn sparsity(arguments: &Sparsity) -> Result<Option<SparsitySettings>, Error> {
     }))
 }
 
-fn by_name<T: Copy>(kind: &'static str, name: &str, all: &[(&str, T)]) -> Result<T, Error> {
+/// The entry of a list with this name.
+pub(crate) fn by_name<T: Copy>(kind: &'static str, name: &str, all: &[(&str, T)]) -> Result<T, Error> {
     let found = all.iter().find(|(known, _)| *known == name);
     found
         .map(|(_, value)| *value)

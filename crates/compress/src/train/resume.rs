@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bantam_graph::Op;
+use bantam_graph::{Graph, Op};
 use bantam_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,25 @@ impl Checkpoint {
     pub fn done(&self) -> Result<(u64, usize), TrainError> {
         let progress = self.read_progress()?;
         Ok((progress.step, progress.epoch))
+    }
+
+    /// A graph with the weights and running statistics that training had come to.
+    ///
+    /// # Errors
+    /// When the graph lacks one of them.
+    pub fn weights_in(&self, graph: &Graph) -> Result<Graph, TrainError> {
+        let mut graph = graph.clone();
+        for (name, tensor) in &self.tensors {
+            let place = name
+                .strip_prefix("weights/")
+                .or_else(|| name.strip_prefix("statistics/"));
+            let Some(place) = place else { continue };
+            let value = graph.value_by_name(place).ok_or_else(|| TrainError::Checkpoint {
+                problem: format!("has weights of `{place}`, which the model lacks"),
+            })?;
+            graph.value_mut(value).initializer = Some(tensor.clone());
+        }
+        Ok(graph)
     }
 
     fn read_progress(&self) -> Result<Progress, TrainError> {

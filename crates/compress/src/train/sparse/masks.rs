@@ -2,7 +2,7 @@
 
 use bantam_graph::Graph;
 
-use super::{Sparse, SparseMethod, SparsitySchedule, SparsitySettings};
+use super::{LayerSparsity, Sparse, SparseMethod, SparsitySchedule, SparsitySettings};
 use crate::train::state::State;
 use crate::train::{TrainError, TrainSettings, parameters};
 
@@ -29,21 +29,59 @@ impl Masks {
         Ok(Masks(names.zip(sparse.masks).collect()))
     }
 
+    /// Masks of the weights that are not zero.
+    ///
+    /// # Errors
+    /// When there are no weights of products.
+    pub fn of_zeros(graph: &Graph, settings: &SparsitySettings) -> Result<Masks, TrainError> {
+        let settings = SparsitySettings {
+            exclude: settings.exclude.clone(),
+            ..SparsitySettings::default()
+        };
+        let sparse = Sparse::new(graph, &parameters(graph, &[], &[])?, &settings, (1, 0))?;
+        let names = sparse.layers.iter().map(|layer| layer.name.clone());
+        Ok(Masks(names.zip(sparse.masks).collect()))
+    }
+
+    /// The zeros of a graph with the same constants.
+    ///
+    /// # Errors
+    /// When a constant is missing or holds no numbers.
+    pub fn report(&self, graph: &Graph) -> Result<Vec<LayerSparsity>, TrainError> {
+        let layer = |(name, _): &(String, Vec<bool>)| {
+            let tensor = graph.value_by_name(name).and_then(|value| graph.constant(value));
+            Ok(LayerSparsity::of(
+                name,
+                &tensor.ok_or_else(|| missing(name))?.to_f32()?,
+            ))
+        };
+        self.0.iter().map(layer).collect()
+    }
+
     /// Sets the weights of a graph with the same constants that do not stay to zero.
     ///
     /// # Errors
     /// When a constant is missing or has another size.
     pub fn apply(&self, graph: &mut Graph) -> Result<(), TrainError> {
         for (name, mask) in &self.0 {
-            let missing = || TrainError::Settings(format!("the graph has no weight `{name}` of this size"));
-            let value = graph.value_by_name(name).ok_or_else(missing)?;
-            let tensor = graph.value_mut(value).initializer.as_mut().ok_or_else(missing)?;
+            let value = graph.value_by_name(name).ok_or_else(|| missing(name))?;
+            let tensor = graph
+                .value_mut(value)
+                .initializer
+                .as_mut()
+                .ok_or_else(|| missing(name))?;
             let weights = tensor.values_mut::<f32>()?;
             if weights.len() != mask.len() {
-                return Err(missing());
+                return Err(missing(name));
             }
             super::clear(weights, mask, 0.0);
         }
         Ok(())
     }
+}
+
+fn missing(name: &str) -> TrainError {
+    TrainError::Settings(format!(
+        "the graph has no weight `{name}` of this size\nhint: masks are for the network that they were made of"
+    ))
 }

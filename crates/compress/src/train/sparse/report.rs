@@ -19,18 +19,24 @@ pub struct LayerSparsity {
     pub sparsity: f64,
 }
 
+impl LayerSparsity {
+    pub(super) fn of(name: &str, weights: &[f32]) -> LayerSparsity {
+        let zeros = weights.iter().filter(|weight| **weight == 0.0).count();
+        LayerSparsity {
+            name: name.to_owned(),
+            elements: weights.len(),
+            zeros,
+            sparsity: zeros as f64 / weights.len().max(1) as f64,
+        }
+    }
+}
+
 impl Sparse {
     /// The zeros of each masked weight of a graph.
     pub(in crate::train) fn report(&self, graph: &Graph, parameters: &[Parameter]) -> Vec<LayerSparsity> {
         let layer = |layer: &super::Layer| {
             let weights = graph.constant(parameters[layer.parameter].value)?.to_f32().ok()?;
-            let zeros = weights.iter().filter(|weight| **weight == 0.0).count();
-            Some(LayerSparsity {
-                name: layer.name.clone(),
-                elements: weights.len(),
-                zeros,
-                sparsity: zeros as f64 / weights.len().max(1) as f64,
-            })
+            Some(LayerSparsity::of(&layer.name, &weights))
         };
         self.layers.iter().filter_map(layer).collect()
     }
