@@ -155,6 +155,19 @@ impl TrainSettings {
         broken.map(|(_, rule)| (*rule).to_owned()).or_else(of_sparsity)
     }
 
+    /// Samples of a set of so many that are kept apart.
+    pub(super) fn validation_samples(&self, samples: usize) -> usize {
+        (samples as f64 * f64::from(self.validation)).round() as usize
+    }
+
+    /// Steps of training on so many samples.
+    pub fn steps(&self, samples: usize) -> u64 {
+        let train = samples.saturating_sub(self.validation_samples(samples));
+        let of_epoch = train.checked_div(self.batch.min(train)).unwrap_or(0);
+        let all = of_epoch as u64 * self.epochs as u64;
+        self.max_steps.map_or(all, |most| most.min(all))
+    }
+
     /// Whether samples need labels.
     pub fn needs_labels(&self) -> bool {
         let all_teacher = self.distillation.as_ref().is_some_and(|it| it.weight == 1.0);

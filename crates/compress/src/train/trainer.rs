@@ -98,8 +98,7 @@ impl<'a> Trainer<'a> {
         if settings.validation > 0.0 {
             SplitMix64::new(settings.seed ^ 0x7661_6c69).shuffle(&mut order);
         }
-        let apart = (samples.len() as f64 * f64::from(settings.validation)).round() as usize;
-        let train = order.split_off(apart);
+        let train = order.split_off(settings.validation_samples(samples.len()));
         let batch = settings.batch.min(train.len());
         if batch == 0 {
             return Err(TrainError::TooFew { samples: train.len() });
@@ -171,8 +170,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn total_steps(&self) -> u64 {
-        let all = self.steps_of_epoch() as u64 * self.settings.epochs as u64;
-        self.settings.max_steps.map_or(all, |most| most.min(all))
+        self.settings.steps(self.samples.len())
     }
 
     fn run(mut self, observer: &mut dyn Observer) -> Result<Trained, TrainError> {

@@ -7,6 +7,7 @@ use bantam_compress::train::{Checkpoint, Observer, StepReport, TrainSettings, Tr
 use bantam_formats::data::Split;
 use bantam_formats::onnx::SaveOptions;
 use bantam_graph::{Graph, Model};
+use bantam_tensor::Samples;
 
 use super::LotteryJob;
 use super::work::Work;
@@ -38,6 +39,13 @@ impl<'a> Rounds<'a> {
         // Fails early where no layer can be masked.
         Masks::by_magnitude(&model.graph, &job.sparsity)?;
         let split = pipeline::open_split(&job.data, "train", &model.graph)?;
+        let (step, steps) = (job.rewind_step, job.settings.steps(split.len()));
+        if step >= steps {
+            return Err(Error::Usage {
+                message: format!("training has no step {step} to go back to, of {steps}"),
+                hint: "a smaller --rewind-step, or more epochs".to_owned(),
+            });
+        }
         Ok(Rounds {
             work: Work::open(job)?,
             job,
@@ -87,12 +95,7 @@ impl<'a> Rounds<'a> {
         let start = match (self.job.rewind_step, watcher.rewound) {
             (0, _) => self.model.graph.clone(),
             (_, Some(checkpoint)) => checkpoint.weights_in(&self.model.graph)?,
-            (step, None) => {
-                return Err(Error::Usage {
-                    message: format!("training has no step {step} to go back to, of {}", result.steps),
-                    hint: "a smaller --rewind-step, or more epochs".to_owned(),
-                });
-            }
+            (_, None) => unreachable!("training makes more steps than that"),
         };
         self.work.write(rewound, &self.model, start.clone())?;
         self.work.write(trained, &self.model, result.graph.clone())?;

@@ -242,14 +242,11 @@ fn zeros_stay_in_bf16_and_with_a_teacher() {
     let mut notes = Notes::default();
     let teacher = Some(&teacher.graph);
     let trained = train(&start, &samples, &settings, &[], teacher, None, &mut notes).unwrap();
-    let kept = masked(&start)
+    let mut kept = masked(&start)
         .concat()
         .into_iter()
         .zip(masked(&trained.graph).concat());
-    assert!(
-        kept.into_iter()
-            .all(|(before, after)| (before == 0.0) == (after == 0.0))
-    );
+    assert!(kept.all(|(before, after)| (before == 0.0) == (after == 0.0)));
     assert!(samples.accuracy(&trained.graph) > 0.9);
 }
 
