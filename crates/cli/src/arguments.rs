@@ -1,14 +1,16 @@
 //! The command line, as it is written.
 
 mod language;
+mod lottery;
 mod new;
 mod prune;
 mod train;
 
 pub(crate) use language::{Export, Generate};
+pub(crate) use lottery::Lottery;
 pub(crate) use new::New;
 pub(crate) use prune::Prune;
-pub(crate) use train::{Quantization, Train};
+pub(crate) use train::{Quantization, Sparsity, Train, Training, Zeros};
 
 use std::path::PathBuf;
 
@@ -44,6 +46,9 @@ pub(crate) enum Command {
     /// Fine-tune a model, distil it, or train it to be quantized
     #[command(after_help = train::EXAMPLES)]
     Train(Box<Train>),
+    /// Find a small part of a fresh network that learns as well as the whole (iterative magnitude pruning)
+    #[command(after_help = lottery::EXAMPLES)]
+    Lottery(Box<Lottery>),
     /// Score a model, with confidence intervals
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Eval),
@@ -296,7 +301,7 @@ pub(crate) struct Bench {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// networks, initializations, methods, algorithms, criteria, reconstructions, losses, optimizers, schedules, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
+    /// networks, initializations, methods, algorithms, criteria, reconstructions, losses, optimizers, schedules, sparse-methods, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
     pub(crate) what: String,
     /// One JSON object on standard output
     #[arg(long)]

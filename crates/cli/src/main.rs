@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Quantize(arguments) => commands::quantize::run(arguments),
         Command::Prune(arguments) => commands::prune::run(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
+        Command::Lottery(arguments) => commands::lottery::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Generate(arguments) => commands::generate::run(arguments),
         Command::Export(arguments) => commands::export::run(arguments),

@@ -2,6 +2,7 @@
 
 mod pruning;
 mod refusals;
+mod sparsity;
 mod support;
 mod training;
 

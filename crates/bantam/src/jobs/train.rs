@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bantam_compress::quantize::aware::AwareSettings;
+use bantam_compress::train::sparse::LayerSparsity;
 use bantam_compress::train::{Checkpoint, EpochReport, ParameterRule, TrainSettings, Trained};
 use bantam_formats::data::Split;
 use bantam_formats::onnx::SaveOptions;
@@ -85,6 +86,9 @@ pub struct TrainReport {
     pub epoch_scores: Vec<f64>,
     /// Values and constants that are quantized.
     pub quantized: usize,
+    /// Zeros of each masked weight, where training is sparse.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sparsity: Vec<LayerSparsity>,
     /// Both models on the test split.
     pub scores: Option<CompareReport>,
 }
@@ -180,6 +184,7 @@ fn report(
         epochs: trained.history.clone(),
         epoch_scores: course.scores.clone(),
         quantized: course.quantized,
+        sparsity: trained.sparsity.clone(),
         scores: scores.transpose()?,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bantam::compress::train::sparse::Amount;
 use clap::Args;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -9,6 +10,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   bantam train model.onnx --data data.toml --optimizer adamw --weight-decay 0.05 --warmup 1 --ema 0.999 -o tuned.onnx
   bantam train small.onnx --data data.toml --teacher large.onnx --temperature 4 -o distilled.onnx
   bantam train model.onnx --data data.toml --quantize --weights int4 --activations uint4 -o model-w4a4.onnx
+  bantam train pruned.onnx --data data.toml --sparsity keep -o tuned.onnx
+  bantam train model.onnx --data data.toml --teacher model.onnx --sparsity 90% -o sparse.onnx
+  bantam train fresh.onnx --data data.toml --sparsity 90% --sparse-method rigl -o sparse.onnx
   bantam train model.onnx --data data.toml --epochs 50 --resume -o tuned.onnx";
 
 #[derive(Args)]
@@ -18,6 +22,21 @@ pub(crate) struct Train {
     /// Data set: a TOML manifest; its split `train` is learned from, with what its [augment] sections say
     #[arg(long)]
     pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) training: Training,
+    #[command(flatten)]
+    pub(crate) teacher: Teacher,
+    #[command(flatten)]
+    pub(crate) sparsity: Sparsity,
+    #[command(flatten)]
+    pub(crate) quantization: Quantization,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// How to train, for every command that does.
+#[derive(Args)]
+pub(crate) struct Training {
     /// Times that all samples are seen
     #[arg(long, default_value_t = 5)]
     pub(crate) epochs: usize,
@@ -81,12 +100,6 @@ pub(crate) struct Train {
     /// Chooses the order of samples and how they are changed
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) teacher: Teacher,
-    #[command(flatten)]
-    pub(crate) quantization: Quantization,
-    #[command(flatten)]
-    pub(crate) files: Files,
 }
 
 #[derive(Args)]
@@ -107,6 +120,51 @@ pub(crate) struct Teacher {
     /// Factor of that difference
     #[arg(long, default_value_t = 1.0, requires = "teacher")]
     pub(crate) feature_weight: f32,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Zeros in weights")]
+pub(crate) struct Sparsity {
+    /// Zeros in weights of products: keep those that are there, have a share of zeros as 90%, or leave 2 of 4 as 2:4
+    #[arg(long, value_parser = zeros)]
+    pub(crate) sparsity: Option<Zeros>,
+    /// How zeros come about: gradual, feedback, static, set or rigl [default: gradual]
+    #[arg(long, requires = "sparsity")]
+    pub(crate) sparse_method: Option<String>,
+    /// What the share is counted over: global, layer or erk [default: global; erk with static, set and rigl]
+    #[arg(long, requires = "sparsity")]
+    pub(crate) sparsity_scope: Option<String>,
+    /// What stays where zeros become more: the weights of largest magnitude, movement or taylor
+    #[arg(long, default_value = "magnitude", requires = "sparsity")]
+    pub(crate) sparsity_criterion: String,
+    /// How zeros become more: one-shot, linear or cubic [default: cubic; one-shot for patterns]
+    #[arg(long, requires = "sparsity")]
+    pub(crate) sparsity_schedule: Option<String>,
+    /// Share of the steps after which masks begin to change
+    #[arg(long, default_value_t = 0.0, requires = "sparsity")]
+    pub(crate) sparsity_from: f32,
+    /// Share of the steps after which masks stay [default: 0.5; 0.75 with set and rigl]
+    #[arg(long, requires = "sparsity")]
+    pub(crate) sparsity_until: Option<f32>,
+    /// Steps between two changes [default: a fortieth of those in which masks change, at most 100]
+    #[arg(long, requires = "sparsity")]
+    pub(crate) sparsity_every: Option<u64>,
+    /// Share of a layer's connections that set and rigl exchange at first
+    #[arg(long, default_value_t = 0.3, requires = "sparsity")]
+    pub(crate) sparsity_exchange: f32,
+    /// Decay of the weights behind the mask, with feedback
+    #[arg(long, default_value_t = 0.0, requires = "sparsity")]
+    pub(crate) sparsity_mask_decay: f32,
+    /// Nodes whose weights stay dense: op:CONV, name:GLOB or role:first|last|depthwise; repeatable
+    #[arg(long, requires = "sparsity")]
+    pub(crate) sparsity_exclude: Vec<String>,
+}
+
+/// What is asked of zeros.
+#[derive(Clone, Copy)]
+pub(crate) enum Zeros {
+    Keep,
+    Amount(Amount),
 }
 
 #[derive(Args)]
@@ -201,6 +259,29 @@ pub(crate) struct Files {
     /// File for the result
     #[arg(short, long)]
     pub(crate) output: PathBuf,
+}
+
+/// Reads `keep`, a share or a pattern.
+pub(super) fn zeros(text: &str) -> Result<Zeros, String> {
+    let number = |text: &str| {
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite())
+    };
+    let amount = match (text, text.split_once(':'), text.strip_suffix('%')) {
+        ("keep", ..) => return Ok(Zeros::Keep),
+        (_, Some((stay, of)), _) => {
+            let sizes = stay.trim().parse().ok().zip(of.trim().parse().ok());
+            sizes.map(|(stay, of)| Amount::Pattern { stay, of })
+        }
+        (.., Some(percent)) => number(percent).map(|percent| Amount::Share(percent / 100.0)),
+        _ => number(text).map(Amount::Share),
+    };
+    amount.map(Zeros::Amount).ok_or_else(|| {
+        "`keep`, a share or a pattern is expected\nhint: 90% for nine zeros in ten, 2:4 for two of four"
+            .to_owned()
+    })
 }
 
 /// Reads a width and a number of epochs.

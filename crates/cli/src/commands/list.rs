@@ -9,6 +9,7 @@ use bantam::compress::quantize::groups::GROUP_ALGORITHMS;
 use bantam::compress::quantize::layerwise::ALGORITHMS;
 use bantam::compress::range::RANGES;
 use bantam::compress::target::TARGETS;
+use bantam::compress::train::sparse::SparseMethod;
 use bantam::compress::train::{Loss, Optimizer, Schedule};
 use bantam::formats::FILE_FORMATS;
 use bantam::formats::huggingface::ARCHITECTURES;
@@ -63,6 +64,12 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
     }),
     ("schedules", || {
         Schedule::ALL.iter().map(|(name, _)| entry(name, "")).collect()
+    }),
+    ("sparse-methods", || {
+        SparseMethod::ALL
+            .iter()
+            .map(|(name, _, summary)| entry(name, summary))
+            .collect()
     }),
     ("ranges", || {
         RANGES.iter().map(|x| entry(x.name(), x.summary())).collect()

@@ -9,6 +9,7 @@ pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod lottery;
 pub(crate) mod new;
 pub(crate) mod prune;
 pub(crate) mod quantize;

@@ -4,13 +4,16 @@ use bantam::Error;
 use bantam::compress::quantize::aware::{
     ActivationMapping, AwareSettings, BatchNormalizationMode, InitialScale, ScaleTraining, WeightMapping,
 };
+use bantam::compress::train::sparse::{
+    Criterion, LayerSparsity, Scope, SparseMethod, SparsitySchedule, SparsitySettings,
+};
 use bantam::compress::train::{Distillation, Loss, Optimizer, Precision, Schedule, TrainSettings};
 use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::jobs::{self, TrainJob, TrainReport};
 use bantam::tensor::Granularity;
 
 use super::quantize::{granularity, range, selectors, target};
-use crate::arguments::{Quantization, Train};
+use crate::arguments::{Quantization, Sparsity, Train, Training, Zeros};
 use crate::progress::Bars;
 use crate::{commands, output};
 
@@ -36,14 +39,18 @@ pub(crate) fn print(report: &TrainReport) -> Result<(), Error> {
             share.map_or(String::new(), |share| format!(", {what} {:.2}%", share * 100.0))
         };
         output::talk(&format!(
-            "epoch {}: loss {:.4}{}{}{}, {:.0} samples/s",
+            "epoch {}: loss {:.4}{}{}{}{}, {:.0} samples/s",
             epoch.epoch,
             epoch.loss,
             percent("right in training", epoch.accuracy),
             percent("validation", epoch.validation),
             percent("score", report.epoch_scores.get(index).copied()),
+            percent("zeros", epoch.sparsity),
             epoch.samples_per_second,
         ));
+    }
+    if !report.sparsity.is_empty() {
+        output::talk(&output::table(&zeros(&report.sparsity)));
     }
     if report.segments > 1 {
         output::talk(&format!(
@@ -65,6 +72,27 @@ pub(crate) fn print(report: &TrainReport) -> Result<(), Error> {
         Some(scores) => output::data(&commands::comparison(scores)),
         None => Ok(()),
     }
+}
+
+/// Rows for the zeros of each weight, and of all.
+pub(crate) fn zeros(layers: &[LayerSparsity]) -> Vec<Vec<String>> {
+    let row = |name: &str, elements: usize, zeros: usize| {
+        let share = format!("{:.2}", 100.0 * zeros as f64 / elements.max(1) as f64);
+        vec![name.to_owned(), elements.to_string(), zeros.to_string(), share]
+    };
+    let mut rows = vec![
+        ["weight", "elements", "zeros", "zeros %"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(
+        layers
+            .iter()
+            .map(|layer| row(&layer.name, layer.elements, layer.zeros)),
+    );
+    let sum = |count: fn(&LayerSparsity) -> usize| layers.iter().map(count).sum();
+    rows.push(row("all", sum(|layer| layer.elements), sum(|layer| layer.zeros)));
+    rows
 }
 
 fn job(arguments: &Train) -> Result<TrainJob, Error> {
@@ -99,14 +127,8 @@ fn job(arguments: &Train) -> Result<TrainJob, Error> {
     })
 }
 
-fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
-    let teacher = &arguments.teacher;
-    let distillation = teacher.teacher.as_ref().map(|_| Distillation {
-        temperature: teacher.temperature,
-        weight: teacher.teacher_weight,
-        features: teacher.feature.clone(),
-        feature_weight: teacher.feature_weight,
-    });
+/// The settings of a command that trains, without teacher and zeros.
+pub(crate) fn training(arguments: &Training) -> Result<TrainSettings, Error> {
     let optimizer = match by_name("optimizer", &arguments.optimizer, Optimizer::ALL)? {
         Optimizer::Sgd { .. } => Optimizer::Sgd {
             momentum: arguments.momentum,
@@ -131,14 +153,72 @@ fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
         freeze_statistics: arguments.freeze_statistics,
         validation: arguments.validation,
         patience: arguments.patience,
-        distillation,
         precision: by_name("precision", &arguments.precision, Precision::ALL)?,
         memory_limit: arguments.memory_limit,
         seed: arguments.seed,
+        ..TrainSettings::default()
     })
 }
 
-pub(super) fn by_name<T: Copy>(kind: &'static str, name: &str, all: &[(&str, T)]) -> Result<T, Error> {
+fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
+    let teacher = &arguments.teacher;
+    let distillation = teacher.teacher.as_ref().map(|_| Distillation {
+        temperature: teacher.temperature,
+        weight: teacher.teacher_weight,
+        features: teacher.feature.clone(),
+        feature_weight: teacher.feature_weight,
+    });
+    Ok(TrainSettings {
+        distillation,
+        sparsity: sparsity(&arguments.sparsity)?,
+        ..training(&arguments.training)?
+    })
+}
+
+fn sparsity(arguments: &Sparsity) -> Result<Option<SparsitySettings>, Error> {
+    let methods: Vec<(&str, SparseMethod)> = SparseMethod::ALL
+        .iter()
+        .map(|(name, method, _)| (*name, *method))
+        .collect();
+    let chosen = arguments.sparse_method.as_deref();
+    let chosen = chosen
+        .map(|name| by_name("sparse method", name, &methods))
+        .transpose()?;
+    let (method, amount) = match (arguments.sparsity, chosen) {
+        (None, _) => return Ok(None),
+        (Some(Zeros::Keep), None | Some(SparseMethod::Keep)) => {
+            (SparseMethod::Keep, SparsitySettings::default().amount)
+        }
+        (Some(Zeros::Amount(amount)), method) if method != Some(SparseMethod::Keep) => {
+            (method.unwrap_or(SparseMethod::Gradual), amount)
+        }
+        _ => {
+            return Err(Error::Usage {
+                message: "zeros that are kept have no share and no other method".to_owned(),
+                hint: "--sparsity keep alone, or --sparsity 90% with another --sparse-method".to_owned(),
+            });
+        }
+    };
+    let scope = arguments.sparsity_scope.as_deref();
+    let schedule = arguments.sparsity_schedule.as_deref();
+    Ok(Some(SparsitySettings {
+        method,
+        amount,
+        scope: scope.map(|name| by_name("scope", name, Scope::ALL)).transpose()?,
+        criterion: by_name("criterion", &arguments.sparsity_criterion, Criterion::ALL)?,
+        schedule: (schedule.map(|name| by_name("schedule of zeros", name, SparsitySchedule::ALL)))
+            .transpose()?,
+        from: arguments.sparsity_from,
+        until: arguments.sparsity_until,
+        every: arguments.sparsity_every,
+        exchange: arguments.sparsity_exchange,
+        mask_decay: arguments.sparsity_mask_decay,
+        exclude: arguments.sparsity_exclude.clone(),
+    }))
+}
+
+/// The entry of a list with this name.
+pub(crate) fn by_name<T: Copy>(kind: &'static str, name: &str, all: &[(&str, T)]) -> Result<T, Error> {
     let found = all.iter().find(|(known, _)| *known == name);
     found
         .map(|(_, value)| *value)

@@ -29,6 +29,22 @@ pub enum TrainError {
     NoLabels,
     #[error("there is nothing to train: no parameter of the model is left\nhint: check what is frozen")]
     NothingToTrain,
+    #[error(
+        "no weight of a convolution, product or recurrent cell is left to be sparse\nhint: check what is frozen and excluded"
+    )]
+    NoWeights,
+    #[error(
+        "no trained weight has a zero to keep\nhint: prune the model first, or give a share: `sparsity` 90%"
+    )]
+    NoZeros,
+    #[error("{:.2}% of the weights are zero already, more than {:.2}%\nhint: keep them with `sparsity` keep", is * 100.0, wanted * 100.0)]
+    TooSparse { is: f64, wanted: f64 },
+    #[error(
+        "{stay} of {of} does not fit the inputs of {layers}\nhint: leave such layers dense with `sparsity-exclude`, as role:first or name:GLOB"
+    )]
+    Pattern { stay: usize, of: usize, layers: String },
+    #[error("{first} steps were made before, of {steps}\nhint: fewer steps to begin with, or more epochs")]
+    FirstStep { first: u64, steps: u64 },
     #[error("`{glob}` to freeze matches no parameter and no node\nhint: {hint}")]
     Unmatched { glob: String, hint: String },
     #[error("the loss does not depend on `{parameter}`\nhint: freeze it if that is meant")]

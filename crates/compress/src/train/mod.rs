@@ -14,6 +14,7 @@ mod report;
 mod resume;
 pub mod schedule;
 mod settings;
+pub mod sparse;
 mod state;
 mod step;
 mod teacher;

@@ -4,6 +4,7 @@ use bantam_graph::Graph;
 use serde::{Deserialize, Serialize};
 
 use super::Checkpoint;
+use super::sparse::LayerSparsity;
 
 /// A step that was made.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -39,6 +40,9 @@ pub struct EpochReport {
     pub accuracy: Option<f64>,
     /// Accuracy (or else the negative loss) on the samples kept apart.
     pub validation: Option<f64>,
+    /// Share of the weights of products that are zero, where training is sparse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<f64>,
     /// Time in steps, in seconds.
     pub seconds: f64,
     /// Samples of a second: those of a batch over the median time of a step.
@@ -86,4 +90,6 @@ pub struct Trained {
     pub segments: usize,
     /// Steps that were made.
     pub steps: u64,
+    /// Zeros of each masked weight, where training is sparse.
+    pub sparsity: Vec<LayerSparsity>,
 }

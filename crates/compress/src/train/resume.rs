@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bantam_graph::Op;
+use bantam_graph::{Graph, Op};
 use bantam_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,25 @@ impl Checkpoint {
     pub fn done(&self) -> Result<(u64, usize), TrainError> {
         let progress = self.read_progress()?;
         Ok((progress.step, progress.epoch))
+    }
+
+    /// A graph with the weights and running statistics that training had come to.
+    ///
+    /// # Errors
+    /// When the graph lacks one of them.
+    pub fn weights_in(&self, graph: &Graph) -> Result<Graph, TrainError> {
+        let mut graph = graph.clone();
+        for (name, tensor) in &self.tensors {
+            let place = name
+                .strip_prefix("weights/")
+                .or_else(|| name.strip_prefix("statistics/"));
+            let Some(place) = place else { continue };
+            let value = graph.value_by_name(place).ok_or_else(|| TrainError::Checkpoint {
+                problem: format!("has weights of `{place}`, which the model lacks"),
+            })?;
+            graph.value_mut(value).initializer = Some(tensor.clone());
+        }
+        Ok(graph)
     }
 
     fn read_progress(&self) -> Result<Progress, TrainError> {
@@ -84,6 +103,9 @@ impl Trainer<'_> {
                 tensors.insert(format!("average/{}", parameter.name), averages[index].clone());
             }
         }
+        if let Some(sparse) = &self.sparse {
+            sparse.put(&mut |name, tensor| drop(tensors.insert(name, tensor)));
+        }
         Checkpoint {
             identity: self.identity(),
             progress: serde_json::to_string(&self.progress).unwrap_or_default(),
@@ -118,6 +140,9 @@ impl Trainer<'_> {
             self.best = Some(best);
         }
         self.state = state;
+        if let Some(sparse) = &mut self.sparse {
+            sparse.restore(checkpoint, self.progress.step)?;
+        }
         Ok(())
     }
 

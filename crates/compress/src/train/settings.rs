@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sparse::SparsitySettings;
 use super::{Loss, Optimizer, Precision, Schedule};
 
 /// Settings of training. Their words are those of recipes and of the command line.
@@ -42,6 +43,11 @@ pub struct TrainSettings {
     pub patience: Option<usize>,
     /// Learning from another network.
     pub distillation: Option<Distillation>,
+    /// Zeros in trained weights.
+    pub sparsity: Option<SparsitySettings>,
+    /// Steps that count as made before training begins: order of samples, rate and masks go on behind them. The weights that the
+    /// graph has are those after them (rewinding, Frankle et al. 2020).
+    pub first_step: u64,
     /// What values and products of a step are rounded to.
     pub precision: Precision,
     /// Most bytes of a step; parts of the forward pass run twice where that is needed.
@@ -84,6 +90,8 @@ impl Default for TrainSettings {
             validation: 0.0,
             patience: None,
             distillation: None,
+            sparsity: None,
+            first_step: 0,
             precision: Precision::Float32,
             memory_limit: None,
             seed: 0,
@@ -143,7 +151,21 @@ impl TrainSettings {
             ),
         ];
         let broken = rules.iter().find(|(holds, _)| !holds);
-        broken.map(|(_, rule)| (*rule).to_owned())
+        let of_sparsity = || self.sparsity.as_ref().and_then(SparsitySettings::problem);
+        broken.map(|(_, rule)| (*rule).to_owned()).or_else(of_sparsity)
+    }
+
+    /// Samples of a set of so many that are kept apart.
+    pub(super) fn validation_samples(&self, samples: usize) -> usize {
+        (samples as f64 * f64::from(self.validation)).round() as usize
+    }
+
+    /// Steps of training on so many samples.
+    pub fn steps(&self, samples: usize) -> u64 {
+        let train = samples.saturating_sub(self.validation_samples(samples));
+        let of_epoch = train.checked_div(self.batch.min(train)).unwrap_or(0);
+        let all = of_epoch as u64 * self.epochs as u64;
+        self.max_steps.map_or(all, |most| most.min(all))
     }
 
     /// Whether samples need labels.

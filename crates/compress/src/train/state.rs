@@ -40,8 +40,13 @@ impl State {
 
     /// The same with the weights that are the result.
     pub(super) fn deployed(&self) -> State {
+        self.with_weights(self.best_weights().to_vec())
+    }
+
+    /// What a step needs, with other weights.
+    pub(super) fn with_weights(&self, weights: Vec<Tensor>) -> State {
         State {
-            weights: self.best_weights().to_vec(),
+            weights,
             memory: Vec::new(),
             averages: None,
             statistics: self.statistics.clone(),

@@ -8,6 +8,7 @@ use bantam_graph::{Graph, InferOptions, Op, ValueId, infer_shapes};
 use bantam_tensor::{Batch, Samples, SamplesError, SplitMix64, Tensor};
 
 use super::resume::Progress;
+use super::sparse::Sparse;
 use super::state::State;
 use super::step::{Lesson, Mode, Plan, Step};
 use super::teacher::{Teacher, features};
@@ -37,6 +38,7 @@ pub fn train(
         return Err(TrainError::Settings(problem));
     }
     let mut trainer = Trainer::new(graph, samples, settings, rules, teacher)?;
+    trainer.begin()?;
     if let Some(checkpoint) = resume {
         trainer.restore(checkpoint)?;
     }
@@ -58,6 +60,7 @@ pub(super) struct Trainer<'a> {
     validation: Vec<usize>,
     batch: usize,
     pub(super) state: State,
+    pub(super) sparse: Option<Sparse>,
     pub(super) best: Option<State>,
     pub(super) progress: Progress,
     steps: HashMap<(usize, Mode), Step>,
@@ -95,8 +98,7 @@ impl<'a> Trainer<'a> {
         if settings.validation > 0.0 {
             SplitMix64::new(settings.seed ^ 0x7661_6c69).shuffle(&mut order);
         }
-        let apart = (samples.len() as f64 * f64::from(settings.validation)).round() as usize;
-        let train = order.split_off(apart);
+        let train = order.split_off(settings.validation_samples(samples.len()));
         let batch = settings.batch.min(train.len());
         if batch == 0 {
             return Err(TrainError::TooFew { samples: train.len() });
@@ -124,6 +126,7 @@ impl<'a> Trainer<'a> {
             train,
             validation: order,
             batch,
+            sparse: None,
             best: None,
             progress: Progress::default(),
             steps: HashMap::new(),
@@ -131,13 +134,43 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    /// Masks before the first step, and what counts as made before it.
+    fn begin(&mut self) -> Result<(), TrainError> {
+        let (first, steps) = (self.settings.first_step, self.total_steps());
+        if first >= steps {
+            return Err(TrainError::FirstStep { first, steps });
+        }
+        let in_epoch = self.steps_of_epoch() as u64;
+        self.progress.step = first;
+        self.progress.epoch = (first / in_epoch) as usize;
+        self.progress.epoch_step = (first % in_epoch) as usize;
+        if let Some(settings) = &self.settings.sparsity {
+            let span = (steps, self.settings.seed);
+            let sparse = Sparse::new(&self.graph, &self.parameters, settings, span)?;
+            sparse.apply(&mut self.state)?;
+            self.sparse = Some(sparse);
+        }
+        Ok(())
+    }
+
     fn steps_of_epoch(&self) -> usize {
         self.train.len() / self.batch
     }
 
+    /// Steps of this epoch that were made, and not only count as made.
+    fn counted(&self) -> usize {
+        let in_epoch = self.steps_of_epoch() as u64;
+        let is_first = self.progress.epoch as u64 == self.settings.first_step / in_epoch;
+        let before = if is_first {
+            self.settings.first_step % in_epoch
+        } else {
+            0
+        };
+        self.progress.epoch_step - before as usize
+    }
+
     fn total_steps(&self) -> u64 {
-        let all = self.steps_of_epoch() as u64 * self.settings.epochs as u64;
-        self.settings.max_steps.map_or(all, |most| most.min(all))
+        self.settings.steps(self.samples.len())
     }
 
     fn run(mut self, observer: &mut dyn Observer) -> Result<Trained, TrainError> {
@@ -151,13 +184,27 @@ impl<'a> Trainer<'a> {
                 break;
             }
         }
-        let state = self.best.take().unwrap_or_else(|| self.state.deployed());
+        let best = self.best.take();
+        let graph = self.with_weights(&best.map_or_else(|| self.deployed(), Ok)?);
         Ok(Trained {
-            graph: self.with_weights(&state),
+            sparsity: self
+                .sparse
+                .as_ref()
+                .map_or(Vec::new(), |it| it.report(&graph, &self.parameters)),
+            graph,
             segments: self.steps.values().map(|step| step.segments).max().unwrap_or(1),
             steps: self.progress.step,
             history: self.progress.history,
         })
+    }
+
+    /// What the result would be now.
+    fn deployed(&self) -> Result<State, TrainError> {
+        let mut state = self.state.deployed();
+        if let Some(sparse) = &self.sparse {
+            sparse.mask(&mut state.weights)?;
+        }
+        Ok(state)
     }
 
     /// The samples of each step of an epoch.
@@ -250,9 +297,15 @@ impl<'a> Trainer<'a> {
         let (number, mode) = (self.progress.step, self.mode());
         self.step(self.batch, mode)?;
         let step = &self.steps[&(self.batch, mode)];
-        let result = step.run(&self.state, lesson, number)?;
+        let mut shown = None;
+        if let Some(sparse) = &mut self.sparse {
+            sparse.begin(number, &mut self.state)?;
+            shown = sparse.shown(&self.state)?;
+        }
+        let shown = shown.as_ref().unwrap_or(&self.state);
+        let mut result = step.run(shown, lesson, number)?;
         if !result.loss.is_finite() {
-            let node = step.culprit(&self.state, lesson, number);
+            let node = step.culprit(shown, lesson, number);
             return Err(TrainError::NotFinite {
                 loss: result.loss,
                 step: number + 1,
@@ -266,6 +319,9 @@ impl<'a> Trainer<'a> {
         let warmup = (f64::from(settings.warmup) * self.steps_of_epoch() as f64).round() as u64;
         let factor = settings.schedule.factor(number, self.total_steps(), warmup);
         let learning_rate = settings.learning_rate * factor;
+        if let Some(sparse) = &mut self.sparse {
+            sparse.learn(number, learning_rate, &mut result.gradients, &mut self.state)?;
+        }
         let gradient_norm = self.state.update(
             number + 1,
             learning_rate,
@@ -286,8 +342,7 @@ impl<'a> Trainer<'a> {
             loss: result.loss,
             learning_rate,
             gradient_norm,
-            accuracy: right
-                .map(|_| self.progress.right as f64 / (self.progress.epoch_step * self.batch) as f64),
+            accuracy: right.map(|_| self.progress.right as f64 / (self.counted() * self.batch) as f64),
             samples: self.batch,
             seconds: 0.0,
         })
@@ -295,7 +350,7 @@ impl<'a> Trainer<'a> {
 
     fn end_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let validation = self.validate()?;
-        let count = self.progress.epoch_step.max(1) as f64;
+        let count = self.counted().max(1) as f64;
         let is_classes = self.settings.loss == Loss::CrossEntropy && self.samples.has_labels();
         let mut sorted = self.times.clone();
         sorted.sort_by(f64::total_cmp);
@@ -305,15 +360,20 @@ impl<'a> Trainer<'a> {
             loss: f64::from_bits(self.progress.loss_bits) / count,
             accuracy: is_classes.then(|| self.progress.right as f64 / (count * self.batch as f64)),
             validation,
+            sparsity: self.sparse.as_ref().map(Sparse::sparsity),
             seconds: self.times.iter().sum(),
             samples_per_second: self.batch as f64 / median,
         };
-        if let Some(score) = validation {
+        let is_final = self
+            .sparse
+            .as_ref()
+            .is_none_or(|it| it.is_final(self.progress.step));
+        if let Some(score) = validation.filter(|_| is_final) {
             let best = self.progress.best_bits.map(f64::from_bits);
             if best.is_none_or(|best| score > best) {
                 self.progress.best_bits = Some(score.to_bits());
                 self.progress.since_best = 0;
-                self.best = Some(self.state.deployed());
+                self.best = Some(self.deployed()?);
             } else {
                 self.progress.since_best += 1;
             }
@@ -328,7 +388,8 @@ impl<'a> Trainer<'a> {
         observer
             .checkpoint(&self.checkpoint())
             .map_err(TrainError::Observer)?;
-        let model = || self.with_weights(&self.state.deployed());
+        let deployed = self.deployed()?;
+        let model = || self.with_weights(&deployed);
         observer.epoch(&report, &model).map_err(TrainError::Observer)
     }
 
@@ -337,7 +398,7 @@ impl<'a> Trainer<'a> {
         if self.validation.is_empty() {
             return Ok(None);
         }
-        let state = self.state.deployed();
+        let state = self.deployed()?;
         let (mut all_right, mut sum, mut count) = (None, 0.0, 0);
         for indices in self.validation.clone().chunks(self.batch) {
             let batch = self.samples.batch(indices)?;

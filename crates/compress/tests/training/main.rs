@@ -1,5 +1,6 @@
 //! Training of small networks on made-up data.
 
+mod sparse;
 mod support;
 
 use bantam_compress::train::{

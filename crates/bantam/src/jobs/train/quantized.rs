@@ -1,7 +1,7 @@
 //! Quantization-aware training of a model.
 
 use bantam_compress::plan::Action;
-use bantam_compress::quantize::aware::{Aware, AwareSettings, bake, strip};
+use bantam_compress::quantize::aware::{Aware, AwareSettings, bake, strip, weights_without_zero};
 use bantam_formats::data::{Split, sample_indices};
 use bantam_graph::Graph;
 use bantam_tensor::Samples;
@@ -25,6 +25,9 @@ impl Quantized {
     ) -> Result<Quantized, Error> {
         let indices = sample_indices(split.len(), job.calibration_samples, job.settings.seed);
         let (_, aware) = pipeline::make_aware(graph, split, settings, &indices, progress)?;
+        if job.settings.sparsity.is_some() {
+            check_zeros(&aware)?;
+        }
         Ok(Quantized { aware })
     }
 
@@ -43,5 +46,17 @@ impl Quantized {
             .filter(|decision| decision.action != Action::Keep)
             .count();
         Ok((baked.graph, count))
+    }
+}
+
+/// Fails where zeros of weights would not be among their levels.
+fn check_zeros(aware: &Aware) -> Result<(), Error> {
+    let names = weights_without_zero(aware)?;
+    match names.first() {
+        None => Ok(()),
+        Some(name) => Err(Error::Usage {
+            message: format!("{} weights have no level for zero, as `{name}`", names.len()),
+            hint: "sparse weights need --weights of 3 bits or more, or --weight-mapping ternary".to_owned(),
+        }),
     }
 }

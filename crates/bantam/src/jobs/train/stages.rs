@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bantam_compress::quantize::aware::{ActivationMapping, AwareError, AwareSettings, WeightMapping};
+use bantam_compress::train::sparse::SparsitySettings;
 use bantam_compress::train::{TrainSettings, Trained};
 use bantam_formats::data::Split;
 use bantam_graph::{Graph, Model};
@@ -74,7 +75,18 @@ pub(super) fn stages(job: &TrainJob) -> Result<Vec<Stage>, Error> {
         stages.push(stage(settings, *epochs, path.into()));
     }
     stages.push(stage(job.quantize.clone(), last, job.checkpoint.clone()));
+    for stage in stages.iter_mut().skip(1) {
+        stage.settings.sparsity = stage.settings.sparsity.as_ref().map(kept);
+    }
     Ok(stages)
+}
+
+/// What keeps the zeros that a stage before has made.
+fn kept(settings: &SparsitySettings) -> SparsitySettings {
+    SparsitySettings {
+        exclude: settings.exclude.clone(),
+        ..SparsitySettings::default()
+    }
 }
 
 /// The settings with weights of so many bits, and activations of no fewer.

@@ -24,6 +24,7 @@ mod settings;
 mod sites;
 mod trained;
 mod weights;
+mod zeros;
 
 use bantam_graph::Graph;
 
@@ -39,6 +40,7 @@ pub use settings::{
     ActivationMapping, AwareSettings, BatchNormalizationMode, Edges, InitialScale, ScaleTraining,
     WeightMapping,
 };
+pub use zeros::weights_without_zero;
 
 /// A graph that rounds weights and activations to the levels they will have.
 #[derive(Clone, Debug)]
