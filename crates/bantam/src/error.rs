@@ -50,7 +50,7 @@ pub enum Error {
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
     #[error(transparent)]
-    Prune(#[from] PruneError),
+    Prune(#[from] Box<PruneError>),
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
     #[error(transparent)]
@@ -136,5 +136,11 @@ impl Error {
             name: name.to_owned(),
             hint: format!("{guess}known are {}", known.join(", ")),
         }
+    }
+}
+
+impl From<PruneError> for Error {
+    fn from(error: PruneError) -> Error {
+        Error::Prune(Box::new(error))
     }
 }

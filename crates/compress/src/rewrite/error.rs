@@ -72,11 +72,23 @@ pub enum RewriteError {
     )]
     Layer { name: String },
     #[error(transparent)]
-    Remove(#[from] bantam_graph::RemoveError),
+    Remove(Box<bantam_graph::RemoveError>),
     #[error(transparent)]
-    Infer(#[from] bantam_graph::InferError),
+    Infer(Box<bantam_graph::InferError>),
     #[error(transparent)]
     Tensor(#[from] TensorError),
     #[error(transparent)]
     Graph(#[from] GraphError),
+}
+
+impl From<bantam_graph::RemoveError> for RewriteError {
+    fn from(error: bantam_graph::RemoveError) -> RewriteError {
+        RewriteError::Remove(Box::new(error))
+    }
+}
+
+impl From<bantam_graph::InferError> for RewriteError {
+    fn from(error: bantam_graph::InferError) -> RewriteError {
+        RewriteError::Infer(Box::new(error))
+    }
 }

@@ -179,7 +179,7 @@ fn space(net: &mut Net, x: ValueId) -> ValueId {
         0 => DepthToSpaceMode::DepthColumnRow,
         _ => DepthToSpaceMode::ColumnRowDepth,
     };
-    if net.size(x, 2) % 2 == 0 && net.random.below(2) == 0 {
+    if net.size(x, 2).is_multiple_of(2) && net.random.below(2) == 0 {
         let y = net.add(SpaceToDepth { blocksize: 2, mode }, &[x]);
         return net.conv(y, 4, 1, 1, 1);
     }
@@ -202,7 +202,7 @@ fn transposed(net: &mut Net, x: ValueId) -> ValueId {
     let groups = match net.random.below(3) {
         0 => 1,
         1 => channels,
-        _ if channels % 2 == 0 => 2,
+        _ if channels.is_multiple_of(2) => 2,
         _ => 1,
     };
     let share = 1 + net.random.below(3);

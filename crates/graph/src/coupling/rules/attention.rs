@@ -30,7 +30,7 @@ impl Heads {
                 site.lock((value, 1), INSIDE);
                 let count = usize::try_from(heads?).ok().filter(|count| *count > 0)?;
                 let all = site.size((value, 2))?;
-                (all % count == 0).then_some(Heads {
+                all.is_multiple_of(count).then_some(Heads {
                     axis: (value, 2),
                     count,
                     size: all / count,
@@ -42,7 +42,7 @@ impl Heads {
 
     /// Heads go with those of another value; where there are fewer of these, several with one.
     fn with(&self, site: &mut Site<'_>, other: &Heads) -> Done {
-        if other.count == 0 || self.count % other.count != 0 {
+        if other.count == 0 || !self.count.is_multiple_of(other.count) {
             return None;
         }
         let share = self.count / other.count;

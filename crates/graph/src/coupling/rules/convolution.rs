@@ -28,7 +28,7 @@ fn channels(site: &mut Site<'_>, group: i64) -> Option<Channels> {
     }
     let groups = usize::try_from(group).ok().filter(|groups| *groups > 0)?;
     let (input, output) = (site.size((x, 1))?, site.size((y, 1))?);
-    if input % groups != 0 || output % groups != 0 {
+    if !input.is_multiple_of(groups) || !output.is_multiple_of(groups) {
         return None;
     }
     if !site.fixed[x.index()] && !site.fixed[weight.index()] {
