@@ -103,7 +103,9 @@ impl Case {
             .map_err(|error| error.to_string())?;
         let masked = coupling.mask(&graph, &units).map_err(|error| error.to_string())?;
         for data_set in self.data_sets()? {
-            let inputs = tensors(&data_set, "input")?;
+            let Ok(inputs) = tensors(&data_set, "input") else {
+                continue;
+            };
             let Ok(expected) = run(&masked, inputs.clone()) else {
                 continue;
             };
