@@ -29,7 +29,7 @@ fn changed(graph: &Graph, name: &str, index: usize, by: f32) -> Graph {
 
 /// For each weight of a constant, the gradient of each sample's loss, by differences.
 fn gradients(graph: &Graph, samples: &Noise, name: &str) -> Vec<Vec<f64>> {
-    let step = 1e-2;
+    let step = 2e-3;
     let of_weight = |index: usize| {
         let [above, below] = [step, -step].map(|by| losses(&changed(graph, name, index, by), samples));
         above

@@ -6,7 +6,10 @@ use super::*;
 use crate::prune::structure::pattern_groups;
 use inverse::DAMPING;
 
-/// Inputs that depend on each other: `[count, depth]`.
+/// Sizes of inputs, in turn.
+const SIZES: [f64; 3] = [0.3, 1.0, 2.0];
+
+/// Inputs of different sizes that depend on each other: `[count, depth]`.
 fn inputs(count: usize, depth: usize, seed: u64) -> Vec<f64> {
     let mut random = SplitMix64::new(seed);
     let noise: Vec<f64> = (0..count * depth)
@@ -14,7 +17,7 @@ fn inputs(count: usize, depth: usize, seed: u64) -> Vec<f64> {
         .collect();
     let mixed = |row: &[f64]| {
         (0..depth)
-            .map(|i| row[i] + 0.8 * row[(i + 1) % depth] + 0.5 * row[0])
+            .map(|i| (row[i] + 0.8 * row[(i + 1) % depth] + 0.5 * row[0]) * SIZES[i % 3])
             .collect::<Vec<_>>()
     };
     noise.chunks_exact(depth).flat_map(mixed).collect()
