@@ -1,7 +1,9 @@
-//! Lottery tickets: iterative magnitude pruning with rewinding (Frankle and Carbin 2019, section 2; Frankle et al. 2020, algorithm 2).
+//! Lottery tickets: iterative magnitude pruning with rewinding (Frankle and Carbin 2019, section 2; Frankle
+//! et al. 2020, algorithm 2).
 //!
-//! The network is trained; its smallest weights become zero, the others go back to what they were after the first steps, and training
-//! begins again there, until as many weights are zero as are asked for. Each round's file lies in the work folder.
+//! The network is trained; its smallest weights become zero, the others go back to what they were after the
+//! first steps, and training begins again there, until as many weights are zero as are asked for. Each
+//! round's file lies in the work folder.
 
 mod rounds;
 mod work;

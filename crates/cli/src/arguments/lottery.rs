@@ -41,7 +41,8 @@ pub(crate) struct Lottery {
     pub(crate) init: String,
     #[command(flatten)]
     pub(crate) training: Training,
-    /// File for the ticket: the weights that the last round starts from [default: the output with .ticket.onnx behind it]
+    /// File for the ticket: the weights that the last round starts from [default: the output with
+    /// .ticket.onnx behind it]
     #[arg(long)]
     pub(crate) ticket: Option<PathBuf>,
     /// Folder for the files of each round [default: the output with .rounds behind it]

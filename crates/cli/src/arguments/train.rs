@@ -146,7 +146,7 @@ pub(crate) struct Sparsity {
     /// Share of the steps after which masks stay [default: 0.5; 0.75 with set and rigl]
     #[arg(long, requires = "sparsity")]
     pub(crate) sparsity_until: Option<f32>,
-    /// Steps between two changes [default: a fortieth of those in which masks change, at most 100]
+    /// Steps between two changes [default: 1 with feedback, else a fortieth of those in which masks change, a tenth with set and rigl, at most 100]
     #[arg(long, requires = "sparsity")]
     pub(crate) sparsity_every: Option<u64>,
     /// Share of a layer's connections that set and rigl exchange at first

@@ -45,8 +45,8 @@ pub struct TrainSettings {
     pub distillation: Option<Distillation>,
     /// Zeros in trained weights.
     pub sparsity: Option<SparsitySettings>,
-    /// Steps that count as made before training begins: order of samples, rate and masks go on behind them. The weights that the
-    /// graph has are those after them (rewinding, Frankle et al. 2020).
+    /// Steps that count as made before training begins: order of samples, rate and masks go on behind them. The
+    /// weights that the graph has are those after them (rewinding, Frankle et al. 2020).
     pub first_step: u64,
     /// What values and products of a step are rounded to.
     pub precision: Precision,

@@ -7,8 +7,8 @@ use bantam_graph::{Node, Op, ValueId};
 use super::evaluate::constants;
 use super::{Aware, AwareError, QuantizerKind};
 
-/// The weights whose levels leave zero out, so that pruned weights would not stay zero: those of two levels, symmetric ones of one or
-/// two bits, and DoReFa's below 8 bits.
+/// The weights whose levels leave zero out, so that pruned weights would not stay zero: those of two levels,
+/// symmetric ones of one or two bits, and DoReFa's below 8 bits.
 ///
 /// # Errors
 /// When the levels depend on the inputs of the network.

@@ -12,8 +12,9 @@ pub(super) fn kept(count: usize, sparsity: f64) -> usize {
     ((1.0 - sparsity) * count as f64).round() as usize
 }
 
-/// Weights of each layer that stay where shares are in proportion to the sum of a layer's sizes over their product (Erdős-Rényi
-/// kernel, Evci et al. 2020, section 3); layers whose share would be above 1 stay whole. All together are as many as the share of all.
+/// Weights of each layer that stay where shares are in proportion to the sum of a layer's sizes over their
+/// product (Erdős-Rényi kernel, Evci et al. 2020, section 3); layers whose share would be above 1 stay whole.
+/// All together are as many as the share of all.
 pub(super) fn erdos_renyi(layers: &[Layer], sparsity: f64) -> Vec<usize> {
     let total: usize = layers.iter().map(Layer::len).sum();
     let wanted = kept(total, sparsity);

@@ -14,7 +14,8 @@ pub(super) struct Layer {
     pub(super) parameter: usize,
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
-    /// The axis along which the products' sums run; `None` where products differ, or where that cannot be told.
+    /// The axis along which the products' sums run; `None` where products differ, or where that cannot be
+    /// told.
     pub(super) input_axis: Option<usize>,
 }
 
@@ -31,7 +32,8 @@ struct Reader {
     input_axis: Option<usize>,
 }
 
-/// The trained weights of convolutions, matrix products and recurrent cells, but for those that a node of `exclude` reads.
+/// The trained weights of convolutions, matrix products and recurrent cells, but for those that a node of
+/// `exclude` reads.
 ///
 /// # Errors
 /// When a selector is malformed or matches nothing, or when nothing is left.
@@ -68,8 +70,8 @@ pub(super) fn layers(
     }
 }
 
-/// The products that read a value, also behind nodes that round or move its elements. `axes` are the weight's axes, in the order of
-/// the value's.
+/// The products that read a value, also behind nodes that round or move its elements. `axes` are the weight's
+/// axes, in the order of the value's.
 fn collect(
     graph: &Graph,
     consumers: &[Vec<(NodeId, usize)>],
@@ -106,8 +108,8 @@ fn permuted(axes: &[usize], perm: Option<&[i64]>) -> Option<Vec<usize>> {
         .collect()
 }
 
-/// The axis of a product's operand along which it sums; `None` where an op has no weight. Axes beyond the rank mean that it cannot be
-/// told.
+/// The axis of a product's operand along which it sums; `None` where an op has no weight. Axes beyond the
+/// rank mean that it cannot be told.
 fn input_axis(op: &Op, position: usize, rank: usize) -> Option<usize> {
     match (op, position) {
         (Op::Conv(_) | Op::FusedConv(_), 1) => Some(1),

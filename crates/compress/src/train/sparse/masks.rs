@@ -11,7 +11,8 @@ use crate::train::{TrainError, TrainSettings, parameters};
 pub struct Masks(Vec<(String, Vec<bool>)>);
 
 impl Masks {
-    /// Masks of the largest weights: as many zeros as `settings` say in the end, counted over what they say. What is zero stays so.
+    /// Masks of the largest weights: as many zeros as `settings` say in the end, counted over what they say.
+    /// What is zero stays so.
     ///
     /// # Errors
     /// When the settings make no sense or do not fit the weights.

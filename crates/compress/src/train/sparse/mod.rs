@@ -1,16 +1,19 @@
 //! Zeros in trained weights: kept, grown step by step, or moved while training.
 //!
-//! A mask says of each weight of a product whether it stays. Weights that do not are zero in every step, and so are what the optimizer
-//! remembers of them and their moving averages; only [`SparseMethod::Feedback`] lets them learn behind the mask until it is final.
+//! A mask says of each weight of a product whether it stays. Weights that do not are zero in every step, and
+//! so are what the optimizer remembers of them and their moving averages; only [`SparseMethod::Feedback`]
+//! lets them learn behind the mask until it is final.
 
 mod budget;
 mod choose;
+mod grow;
 mod layers;
 mod masks;
 mod regrow;
 mod report;
 mod schedule;
 mod settings;
+mod stored;
 
 pub use masks::Masks;
 pub use report::LayerSparsity;
@@ -20,7 +23,7 @@ use bantam_graph::Graph;
 use bantam_tensor::{SplitMix64, Tensor};
 
 use super::state::State;
-use super::{Checkpoint, Parameter, TrainError};
+use super::{Parameter, TrainError};
 use layers::Layer;
 use schedule::Span;
 
@@ -142,79 +145,8 @@ impl Sparse {
         }
     }
 
-    /// Before step `step`: masks grow if it is time.
-    pub(super) fn begin(&mut self, step: u64, state: &mut State) -> Result<(), TrainError> {
-        let grows = matches!(
-            self.settings.method,
-            SparseMethod::Gradual | SparseMethod::Feedback
-        );
-        if !grows || !self.span.is_due(step) {
-            return Ok(());
-        }
-        let grown = self.grown(self.span.done(step), state)?;
-        for (mask, grown) in self.masks.iter_mut().zip(grown) {
-            let stays = mask
-                .iter()
-                .zip(&grown)
-                .map(|(before, now)| *now && (self.is_open || *before));
-            *mask = stays.collect();
-        }
-        self.is_open &= step < self.span.last;
-        if !self.is_open {
-            self.apply(state)?;
-        }
-        Ok(())
-    }
-
-    /// The masks when so much of their change is done.
-    fn grown(&self, done: f64, state: &State) -> Result<Vec<Vec<bool>>, TrainError> {
-        let scores = self.current_scores(state)?;
-        if let Amount::Pattern { stay, of } = self.settings.amount {
-            let pairs = self.layers.iter().zip(&scores);
-            return Ok(pairs
-                .map(|(layer, scores)| choose::pattern(layer, scores, stay, of))
-                .collect());
-        }
-        let last = self.settings.amount.share();
-        let sparsity = self.settings.schedule().sparsity([self.initial, last], done);
-        if self.settings.scope() == Scope::Global {
-            let total = scores.iter().map(Vec::len).sum();
-            return Ok(choose::largest_of_all(&scores, budget::kept(total, sparsity)));
-        }
-        let counts = self.budget(sparsity);
-        Ok(scores
-            .iter()
-            .zip(counts)
-            .map(|(scores, count)| choose::largest(scores, count))
-            .collect())
-    }
-
-    /// The criterion's score of each weight; where weights behind the mask do not learn, these come last.
-    fn current_scores(&self, state: &State) -> Result<Vec<Vec<f32>>, TrainError> {
-        let mut scores = match self.settings.criterion {
-            Criterion::Magnitude => {
-                let weights = self
-                    .layers
-                    .iter()
-                    .map(|layer| state.weights[layer.parameter].to_f32());
-                let weights = weights.collect::<Result<Vec<Vec<f32>>, _>>()?;
-                weights
-                    .into_iter()
-                    .map(|it| it.into_iter().map(f32::abs).collect())
-                    .collect()
-            }
-            _ => self.scores.clone(),
-        };
-        if !self.is_open {
-            for (scores, mask) in scores.iter_mut().zip(&self.masks) {
-                clear(scores, mask, f32::NEG_INFINITY);
-            }
-        }
-        Ok(scores)
-    }
-
-    /// After the gradients of step `step` at the masked weights: criteria remember, connections are exchanged, and gradients of weights
-    /// that stay zero become zero.
+    /// After the gradients of step `step` at the masked weights: criteria remember, connections are
+    /// exchanged, and gradients of weights that stay zero become zero.
     pub(super) fn learn(
         &mut self,
         step: u64,
@@ -331,33 +263,6 @@ impl Sparse {
         let count = |mask: &Vec<bool>| mask.iter().filter(|stays| !**stays).count();
         let zeros: usize = self.masks.iter().map(count).sum();
         zeros as f64 / self.masks.iter().map(Vec::len).sum::<usize>().max(1) as f64
-    }
-
-    /// What a checkpoint keeps of the masks.
-    pub(super) fn put(&self, put: &mut dyn FnMut(String, Tensor)) {
-        for (index, (layer, mask)) in self.layers.iter().zip(&self.masks).enumerate() {
-            let marks: Vec<f32> = mask.iter().map(|stays| f32::from(u8::from(*stays))).collect();
-            put(format!("mask/{}", layer.name), Tensor::from_vec1(&marks));
-            if let Some(scores) = self.scores.get(index) {
-                put(format!("score/{}", layer.name), Tensor::from_vec1(scores));
-            }
-        }
-    }
-
-    /// The masks of a checkpoint, before step `step`.
-    pub(super) fn restore(&mut self, checkpoint: &Checkpoint, step: u64) -> Result<(), TrainError> {
-        let stored = |kind: &str, layer: &Layer| {
-            let tensor = checkpoint.tensor(&format!("{kind}/{}", layer.name), &[layer.len()])?;
-            Ok::<Vec<f32>, TrainError>(tensor.to_f32()?)
-        };
-        for (index, layer) in self.layers.iter().enumerate() {
-            self.masks[index] = stored("mask", layer)?.iter().map(|mark| *mark != 0.0).collect();
-            if let Some(scores) = self.scores.get_mut(index) {
-                *scores = stored("score", layer)?;
-            }
-        }
-        self.is_open &= step <= self.span.last;
-        Ok(())
     }
 }
 

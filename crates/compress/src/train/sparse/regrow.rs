@@ -2,8 +2,9 @@
 
 use super::choose::largest;
 
-/// The mask after the `count` smallest weights that stay have given way to as many of those that do not, with the largest `growth`.
-/// Weights that have just given way may come back at once (Evci et al. 2020, algorithm 1).
+/// The mask after the `count` smallest weights that stay have given way to as many of those that do not, with
+/// the largest `growth`. Weights that have just given way may come back at once (Evci et al. 2020, algorithm
+/// 1).
 pub(super) fn exchange(mask: &[bool], weights: &[f32], growth: &[f32], count: usize) -> Vec<bool> {
     let active = mask.iter().filter(|stays| **stays).count();
     let magnitude = |(stays, weight): (&bool, &f32)| match stays {

@@ -1,10 +1,13 @@
 //! When masks change, and how many zeros there are then.
 
-use super::settings::{SparsitySchedule, SparsitySettings};
+use super::settings::{SparseMethod, SparsitySchedule, SparsitySettings};
 
-/// Most steps between two changes, and changes that there are at least where steps allow, unless the user says otherwise.
+/// Most steps between two changes, and changes that there are at least where steps allow, unless the user
+/// says otherwise.
 const MOST_BETWEEN: u64 = 100;
 const CHANGES: u64 = 40;
+/// The same where connections are exchanged: new ones need time to grow before they are weighed.
+const EXCHANGES: u64 = 10;
 
 /// The steps in which masks change. A step is named by how many were made before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +24,13 @@ impl Span {
         let end = steps.saturating_sub(1);
         let at = |share: f32| ((f64::from(share) * steps as f64) as u64).min(end);
         let (first, last) = (at(settings.from), at(settings.until()));
-        let usual = ((last - first) / CHANGES).clamp(1, MOST_BETWEEN);
+        let usual = match settings.method {
+            // Held back for long, weights behind the mask come back far too large.
+            SparseMethod::Feedback => 1,
+            SparseMethod::Set | SparseMethod::Rigl => (last - first) / EXCHANGES,
+            _ => (last - first) / CHANGES,
+        };
+        let usual = usual.clamp(1, MOST_BETWEEN);
         Span {
             first,
             last,
@@ -57,7 +66,8 @@ impl SparsitySchedule {
     }
 }
 
-/// The share of a layer's connections that are exchanged, `alpha / 2 (1 + cos(pi t / T))` (Evci et al. 2020, section 3).
+/// The share of a layer's connections that are exchanged, `alpha / 2 (1 + cos(pi t / T))` (Evci et al. 2020,
+/// section 3).
 pub(super) fn exchanged(alpha: f32, done: f64) -> f64 {
     f64::from(alpha) / 2.0 * (1.0 + (std::f64::consts::PI * done).cos())
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Zeros in trained weights: how many, where, and how they come about. The words are those of recipes and of the command line.
+/// Zeros in trained weights: how many, where, and how they come about. The words are those of recipes and of
+/// the command line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SparsitySettings {
@@ -10,7 +11,8 @@ pub struct SparsitySettings {
     pub method: SparseMethod,
     /// How many there are in the end.
     pub amount: Amount,
-    /// What the amount is counted over; by default [`Scope::Erk`] for masks that are there from the start, else [`Scope::Global`].
+    /// What the amount is counted over; by default [`Scope::Erk`] for masks that are there from the start,
+    /// else [`Scope::Global`].
     pub scope: Option<Scope>,
     /// What the weights that stay are chosen by, where masks grow.
     pub criterion: Criterion,
@@ -18,14 +20,16 @@ pub struct SparsitySettings {
     pub schedule: Option<SparsitySchedule>,
     /// Share of the steps after which masks begin to change.
     pub from: f32,
-    /// Share of the steps after which masks stay; by default three quarters for connections that are exchanged (Evci et al. 2020),
-    /// else one half.
+    /// Share of the steps after which masks stay; by default three quarters for connections that are
+    /// exchanged (Evci et al. 2020), else one half.
     pub until: Option<f32>,
-    /// Steps between two changes; by default a fortieth of the steps in which masks change, and at most 100.
+    /// Steps between two changes; by default 1 with feedback, else a fortieth of the steps in which masks
+    /// change, or a tenth where connections are exchanged, and at most 100.
     pub every: Option<u64>,
     /// Share of the connections of a layer that are exchanged at first.
     pub exchange: f32,
-    /// With [`SparseMethod::Feedback`], decay of the weights behind the mask on top of the others' (Zhou et al. 2021, equation 9).
+    /// With [`SparseMethod::Feedback`], decay of the weights behind the mask on top of the others' (Zhou et
+    /// al. 2021, equation 9).
     pub mask_decay: f32,
     /// Selectors of nodes whose weights stay dense.
     pub exclude: Vec<String>,
@@ -83,8 +87,9 @@ pub enum SparseMethod {
     Keep,
     /// The mask grows; what is zero stays so (Zhu and Gupta 2017).
     Gradual,
-    /// The mask grows, and weights behind it learn on, so that they may come back: the network computes with masked weights, and
-    /// its gradient moves all (Lin et al. 2020; for patterns with a decay behind the mask SR-STE, Zhou et al. 2021).
+    /// The mask grows, and weights behind it learn on, so that they may come back: the network computes with
+    /// masked weights, and its gradient moves all (Lin et al. 2020; for patterns with a decay behind the mask
+    /// SR-STE, Zhou et al. 2021).
     Feedback,
     /// A random mask stays. The control of the two below.
     Static,
@@ -160,8 +165,8 @@ pub enum Scope {
     Global,
     /// Each layer by itself.
     Layer,
-    /// Layers have shares of weights left in proportion to the sum of their sizes over the product of these (Erdős-Rényi kernel, Evci
-    /// et al. 2020, section 3).
+    /// Layers have shares of weights left in proportion to the sum of their sizes over the product of these
+    /// (Erdős-Rényi kernel, Evci et al. 2020, section 3).
     Erk,
 }
 

@@ -21,7 +21,8 @@ fn plain(sparsity: SparsitySettings) -> TrainSettings {
     }
 }
 
-/// The gradient of all weights in step `step`, masked ones included: what that step takes off them without masks.
+/// The gradient of all weights in step `step`, masked ones included: what that step takes off them without
+/// masks.
 fn gradients(checkpoint: &Checkpoint, settings: &TrainSettings, samples: &Bars, step: u64) -> Vec<Vec<f32>> {
     let start = checkpoint.weights_in(&network()).unwrap();
     let one = TrainSettings {
