@@ -17,7 +17,7 @@ pub use export::{ExportJob, ExportReport, GgufTypes, Replaced, export};
 pub use generate::{GenerateJob, GenerateReport, generate};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
-pub use quantize::{Codes, QuantizeJob, QuantizeReport, quantize};
+pub use quantize::{Codes, QuantizeJob, QuantizeReport, Rescaling, quantize};
 pub use train::{TrainJob, TrainReport, train};
 
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 
 mod dynamic;
 mod error;
+mod scale;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,6 +11,7 @@ use bantam_graph::{Graph, Node, NodeId, Patch, Value, ValueId, ValueType};
 use bantam_tensor::{DType, QParams, Tensor, format_by_name};
 
 pub use error::RewriteError;
+pub(crate) use scale::{broadcast, scaled_constant};
 
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::quantizer::quantize_constant;
@@ -26,6 +28,8 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
         });
     }
     let mut shifted = graph.clone();
+    scale::unbind(&mut shifted, plan)?;
+    scale::scale_constants(&mut shifted, plan)?;
     shift_constants(&mut shifted, plan)?;
     let patch = {
         let mut rewriter = Rewriter {
@@ -82,6 +86,17 @@ struct Rewriter<'a> {
 
 impl Rewriter<'_> {
     fn apply(&mut self, decision: &Decision) -> Result<(), RewriteError> {
+        // These are about what the node or constant was before.
+        let before = matches!(
+            (&decision.action, &decision.site),
+            (
+                Action::ShiftConstant(_) | Action::ScaleConstant { .. },
+                Site::Value(_)
+            ) | (Action::Unbound | Action::KeepScale, Site::Node(_))
+        );
+        if before {
+            return Ok(());
+        }
         // A second decision about the same place would undo the first.
         if !self.seen.insert(decision.site.clone()) {
             return Ok(());
@@ -95,7 +110,7 @@ impl Rewriter<'_> {
             return Err(RewriteError::Axis { name });
         }
         match (&decision.action, &decision.site) {
-            (Action::Keep, _) | (Action::ShiftConstant(_), Site::Value(_)) => Ok(()),
+            (Action::Keep, _) => Ok(()),
             (Action::QuantizeActivation(params), Site::Value(name)) => self.activation(name, params),
             (Action::QuantizeConstant { format, params }, Site::Input { value, node, input }) => {
                 self.constant(value, node, *input, format, params)

@@ -45,6 +45,7 @@ fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
     GroupSettings {
         format: IntegerGroups::new(bits, 32, zero_point, false),
         algorithm: group_algorithm_by_name(name).unwrap(),
+        smooth: false,
         quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
     }
 }

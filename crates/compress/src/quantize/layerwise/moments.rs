@@ -22,7 +22,7 @@ pub(in crate::quantize) struct Moments {
     /// Mean of `y`.
     pub(super) float_mean: Vec<f64>,
     /// Mean of `x x^T`.
-    pub(super) second: Vec<f64>,
+    pub(in crate::quantize) second: Vec<f64>,
     /// Mean of `y x^T`.
     pub(super) cross: Vec<f64>,
 }
@@ -34,6 +34,16 @@ impl Moments {
         (0..depth)
             .map(|index| self.second[index * depth + index])
             .collect()
+    }
+
+    /// The mean square that errors of the weights from `first` on add to an output.
+    pub(in crate::quantize) fn squared(&self, first: usize, errors: &[f64]) -> f64 {
+        let rows = self.second.chunks_exact(self.depth).skip(first);
+        let sum = |row: &[f64]| -> f64 {
+            let pairs = row[first..].iter().zip(errors);
+            pairs.map(|(h, error)| h * error).sum()
+        };
+        rows.zip(errors).map(|(row, error)| error * sum(row)).sum()
     }
 
     /// Where rows of weights make up for the difference between the inputs of the quantized and the float network: they go with

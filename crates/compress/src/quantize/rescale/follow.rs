@@ -1,0 +1,417 @@
+//! From where channels are made to the products that read them.
+
+use bantam_graph::ops::{Attention, Binary, Unary};
+use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
+use bantam_tensor::{DType, Tensor};
+
+use super::constant::Scaled;
+use super::link::Reader;
+
+pub(super) struct Follower<'a> {
+    graph: &'a Graph,
+    consumers: Vec<Vec<(NodeId, usize)>>,
+}
+
+/// What lies behind a value.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Constants that are added on the way.
+    pub(super) added: Vec<Scaled>,
+    pub(super) readers: Vec<Reader>,
+    /// Nodes that were passed.
+    passed: Vec<NodeId>,
+}
+
+/// Where the channels of a value lie, and for each index of this axis the channel that it is of.
+#[derive(Clone)]
+struct Channels {
+    axis: usize,
+    of: Vec<usize>,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(graph: &'a Graph) -> Follower<'a> {
+        Follower {
+            graph,
+            consumers: graph.consumers(),
+        }
+    }
+
+    /// All that reads the channels of a value.
+    ///
+    /// # Errors
+    /// The reason why their scale cannot move.
+    pub(super) fn follow(&self, value: ValueId, axis: usize, channels: usize) -> Result<Found, String> {
+        let mut found = Found::default();
+        let of = (0..channels).collect();
+        self.visit(value, &Channels { axis, of }, &mut found)?;
+        Ok(found)
+    }
+
+    /// A constant of floats that this node alone reads, once.
+    pub(super) fn own_constant(&self, node: &Node, position: usize) -> Result<(ValueId, &'a Tensor), String> {
+        let value = node.input(position).ok_or("an operand is missing")?;
+        let name = || self.graph.value(value).name.clone();
+        let tensor = self.graph.constant(value);
+        let tensor = tensor.ok_or_else(|| format!("`{}` is not constant", name()))?;
+        if tensor.dtype() != DType::F32 {
+            return Err(format!("`{}` is not float32", name()));
+        }
+        if self.consumers[value.index()].len() != 1 || self.graph.outputs.contains(&value) {
+            return Err(format!("`{}` has other readers too", name()));
+        }
+        Ok((value, tensor))
+    }
+
+    fn visit(&self, value: ValueId, channels: &Channels, found: &mut Found) -> Result<(), String> {
+        let name = &self.graph.value(value).name;
+        if self.graph.outputs.contains(&value) {
+            return Err(format!("`{name}` is an output of the network"));
+        }
+        let readers = &self.consumers[value.index()];
+        if readers.is_empty() {
+            return Err(format!("nothing reads `{name}`"));
+        }
+        for &(id, position) in readers {
+            let node = self.graph.node(id);
+            let described = || self.graph.describe(node);
+            if position == Graph::CAPTURED {
+                return Err(format!("the graphs inside {} read it", described()));
+            }
+            if found.passed.contains(&id) {
+                return Err(format!("{} reads it in two ways", described()));
+            }
+            found.passed.push(id);
+            self.reader(id, node, position, value, channels, found)?;
+        }
+        Ok(())
+    }
+
+    fn reader(
+        &self,
+        id: NodeId,
+        node: &Node,
+        position: usize,
+        value: ValueId,
+        channels: &Channels,
+        found: &mut Found,
+    ) -> Result<(), String> {
+        if let Some(weight) = self.product(node, position, value, channels)? {
+            found.readers.push(Reader {
+                node: id,
+                input: value,
+                channels: channels.of.clone(),
+                weight,
+            });
+            return Ok(());
+        }
+        if let Some(added) = self.added(node, position, value, channels)? {
+            found.added.push(added);
+            let output = node.output(0).ok_or("an output is missing")?;
+            return self.visit(output, channels, found);
+        }
+        let passed = self.passed(node, position, value, channels)?;
+        let is_read =
+            |value: &ValueId| !self.consumers[value.index()].is_empty() || self.graph.outputs.contains(value);
+        if node.outputs.iter().skip(1).flatten().any(is_read) {
+            return Err(format!("{} has more than one result", self.graph.describe(node)));
+        }
+        let output = node.output(0).ok_or("an output is missing")?;
+        self.visit(output, &passed, found)
+    }
+
+    fn rank(&self, value: ValueId) -> Option<usize> {
+        self.graph.value(value).ty.shape().map(<[_]>::len)
+    }
+
+    fn dim(&self, value: ValueId, axis: usize) -> Option<usize> {
+        self.graph.value(value).ty.shape()?.get(axis)?.known()
+    }
+
+    /// The weight of a product that reads the channels; `None` for other nodes.
+    fn product(
+        &self,
+        node: &Node,
+        position: usize,
+        value: ValueId,
+        channels: &Channels,
+    ) -> Result<Option<Scaled>, String> {
+        let wanted = match &node.op {
+            Op::Conv(_) => Some(1),
+            Op::Gemm(gemm) if !gemm.transA => Some(1),
+            Op::MatMul(_) => self.rank(value).and_then(|rank| rank.checked_sub(1)),
+            _ => return Ok(None),
+        };
+        let wrong = || {
+            format!(
+                "{} sums over something else than its channels",
+                self.graph.describe(node)
+            )
+        };
+        if position != 0 || wanted != Some(channels.axis) {
+            return Err(wrong());
+        }
+        let (weight, tensor) = self.own_constant(node, 1)?;
+        let (shape, of) = (tensor.shape(), &channels.of);
+        let along = |axis: usize| match shape.len() == 2 && shape[axis] == of.len() {
+            true => Ok(Some(Scaled::along(weight, 2, axis, of.clone()))),
+            false => Err(wrong()),
+        };
+        match &node.op {
+            Op::Gemm(gemm) => along(usize::from(gemm.transB)),
+            Op::Conv(conv) => {
+                let groups = usize::try_from(conv.group).unwrap_or(0);
+                filters(weight, shape, groups, of).map(Some).ok_or_else(wrong)
+            }
+            _ => along(0),
+        }
+    }
+
+    /// A constant that is added to the channels, one number for each; `None` for other nodes.
+    fn added(
+        &self,
+        node: &Node,
+        position: usize,
+        value: ValueId,
+        channels: &Channels,
+    ) -> Result<Option<Scaled>, String> {
+        if !matches!(node.op, Op::Binary(Binary::Add | Binary::Sub)) || position > 1 {
+            return Ok(None);
+        }
+        let other = 1 - position;
+        if node
+            .input(other)
+            .is_some_and(|other| self.graph.constant(other).is_none())
+        {
+            return Err(format!("{} adds another branch to it", self.graph.describe(node)));
+        }
+        let (constant, tensor) = self.own_constant(node, other)?;
+        let odd = || {
+            format!(
+                "{} adds other numbers than one for each channel",
+                self.graph.describe(node)
+            )
+        };
+        // Ranks are counted from the last axis.
+        let rank = self.rank(value).ok_or_else(odd)?;
+        let axis = (channels.axis + tensor.rank())
+            .checked_sub(rank)
+            .ok_or_else(odd)?;
+        let sizes = tensor.shape().iter().enumerate();
+        let mut fits = sizes.map(|(at, size)| *size == if at == axis { channels.of.len() } else { 1 });
+        match tensor.rank() <= rank && fits.all(|fits| fits) {
+            true => Ok(Some(Scaled::along(
+                constant,
+                tensor.rank(),
+                axis,
+                channels.of.clone(),
+            ))),
+            false => Err(odd()),
+        }
+    }
+
+    /// Where the channels lie behind a node that is linear in the scale of each.
+    fn passed(
+        &self,
+        node: &Node,
+        position: usize,
+        value: ValueId,
+        channels: &Channels,
+    ) -> Result<Channels, String> {
+        let same = || Ok(channels.clone());
+        let kept = |keeps: bool| match keeps {
+            true => same(),
+            false => Err(format!("{} moves its channels", self.graph.describe(node))),
+        };
+        let output = node.output(0).ok_or("an output is missing")?;
+        match &node.op {
+            Op::Unary(Unary::Relu | Unary::Identity | Unary::Neg | Unary::Abs) | Op::LeakyRelu(_) => same(),
+            Op::Dropout(_) if position == 0 => same(),
+            Op::Clip(_) if position == 0 => self.clip(node).map(|()| channels.clone()),
+            Op::Binary(Binary::PRelu) if position == 0 => same(),
+            Op::Binary(Binary::Mul) => kept(self.is_whole(value, output, channels)),
+            Op::Binary(Binary::Div) if position == 0 => kept(self.is_whole(value, output, channels)),
+            Op::MaxPool(_) | Op::AveragePool(_) | Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) => {
+                kept(channels.axis == 1)
+            }
+            Op::Reduce(_) if position == 0 => self.reduced(node, channels),
+            Op::Transpose(op) => {
+                let rank = self.rank(value).unwrap_or_default();
+                let order: Vec<usize> = match op.perm.as_deref() {
+                    Some(perm) => perm.iter().map(|axis| *axis as usize).collect(),
+                    None => (0..rank).rev().collect(),
+                };
+                let axis = order.iter().position(|axis| *axis == channels.axis);
+                axis.map(|axis| Channels {
+                    axis,
+                    of: channels.of.clone(),
+                })
+                .ok_or_else(|| format!("{} moves its channels", self.graph.describe(node)))
+            }
+            Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_) if position == 0 => {
+                self.reshaped(node, (value, output), channels)
+            }
+            Op::Attention(op) if position == 2 => self.attended(op, node, (value, output), channels),
+            _ => Err(format!(
+                "{} lies behind it, which is not linear in its scale",
+                self.graph.describe(node)
+            )),
+        }
+    }
+
+    /// A clamp at zero from one side.
+    fn clip(&self, node: &Node) -> Result<(), String> {
+        let bound = |position: usize| -> Option<Option<f32>> {
+            match node.input(position) {
+                None => Some(None),
+                Some(value) => Some(self.graph.constant(value)?.to_f32().ok()?.first().copied()),
+            }
+        };
+        let free = |bound: Option<f32>| bound.is_none_or(|bound| bound == 0.0 || bound.is_infinite());
+        match (bound(1), bound(2)) {
+            (Some(low), Some(high)) if free(low) && free(high) => Ok(()),
+            _ => Err(format!(
+                "{} bounds it, which would have to move with each channel",
+                self.graph.describe(node)
+            )),
+        }
+    }
+
+    /// Whether the value is not broadcast along its channels by what it is multiplied with.
+    fn is_whole(&self, value: ValueId, output: ValueId, channels: &Channels) -> bool {
+        let size = self.dim(output, channels.axis);
+        self.rank(value) == self.rank(output) && size == Some(channels.of.len())
+    }
+
+    /// Means and the like over other axes.
+    fn reduced(&self, node: &Node, channels: &Channels) -> Result<Channels, String> {
+        use bantam_graph::ops::ReduceKind::{L1, L2, Max, Mean, Min, Sum};
+        let refused = || format!("{} reduces its channels", self.graph.describe(node));
+        let Op::Reduce(op) = &node.op else {
+            return Err(refused());
+        };
+        let rank = node
+            .input(0)
+            .and_then(|value| self.rank(value))
+            .ok_or_else(refused)?;
+        let axes = self
+            .graph
+            .constant_input(node, 1)
+            .and_then(|axes| axes.to_i64().ok());
+        let axes: Option<Vec<usize>> = axes.map(|axes| {
+            let from_front = |axis: i64| if axis < 0 { axis + rank as i64 } else { axis };
+            axes.into_iter().map(|axis| from_front(axis) as usize).collect()
+        });
+        let axes = axes.filter(|axes| !axes.contains(&channels.axis) && !axes.is_empty());
+        let axes = axes.ok_or_else(refused)?;
+        if !matches!(op.kind, L1 | L2 | Max | Mean | Min | Sum) {
+            return Err(refused());
+        }
+        let before = axes.iter().filter(|axis| **axis < channels.axis).count();
+        Ok(Channels {
+            axis: if op.keepdims {
+                channels.axis
+            } else {
+                channels.axis - before
+            },
+            of: channels.of.clone(),
+        })
+    }
+
+    /// Other axes that are split or joined, or joined with the channels where these come first.
+    fn reshaped(
+        &self,
+        node: &Node,
+        (value, output): (ValueId, ValueId),
+        channels: &Channels,
+    ) -> Result<Channels, String> {
+        let count = channels.of.len();
+        let refused = || format!("{} takes its channels apart", self.graph.describe(node));
+        let shapes = self
+            .graph
+            .value(value)
+            .ty
+            .shape()
+            .zip(self.graph.value(output).ty.shape());
+        let (from, to) = shapes.ok_or_else(refused)?;
+        let same = |axis: usize| Channels {
+            axis,
+            of: channels.of.clone(),
+        };
+        let last = to.len().checked_sub(1).ok_or_else(refused)?;
+        if channels.axis + 1 == from.len() && to[last].known() == Some(count) {
+            return Ok(same(last));
+        }
+        // What lies before and what lies behind the channels stays, each by itself.
+        let known = |dims: &[bantam_graph::Dim]| {
+            dims.iter()
+                .map(bantam_graph::Dim::known)
+                .product::<Option<usize>>()
+        };
+        let inner = known(&from[channels.axis + 1..]).ok_or_else(refused)?;
+        // One size that is not known follows from all others.
+        let open = from[..channels.axis]
+            .iter()
+            .filter(|dim| dim.known().is_none())
+            .count();
+        let same_start = to.get(..channels.axis) == from.get(..channels.axis) && open < 2;
+        let rest = to.get(channels.axis + 1..).and_then(known);
+        match to.get(channels.axis).and_then(bantam_graph::Dim::known) {
+            Some(size) if size == count && rest == Some(inner) && same_start => Ok(same(channels.axis)),
+            Some(size) if size == count * inner && rest == Some(1) && same_start => Ok(Channels {
+                axis: channels.axis,
+                of: channels.of.iter().flat_map(|of| vec![*of; inner]).collect(),
+            }),
+            _ => Err(refused()),
+        }
+    }
+
+    /// Values of attention: each head of queries mixes the values of its head of keys.
+    fn attended(
+        &self,
+        op: &Attention,
+        node: &Node,
+        (value, output): (ValueId, ValueId),
+        channels: &Channels,
+    ) -> Result<Channels, String> {
+        let refused = || format!("{} takes its channels apart", self.graph.describe(node));
+        let (Some(queries), Some(keys)) = (op.q_num_heads, op.kv_num_heads) else {
+            return Err(refused());
+        };
+        let (queries, keys) = (queries.max(1) as usize, keys.max(1) as usize);
+        let whole = self.rank(value) == Some(3) && self.rank(output) == Some(3) && channels.axis == 2;
+        // Values that were computed before are of another scale.
+        let cached = node.input(5).is_some();
+        if !whole || cached || !queries.is_multiple_of(keys) || !channels.of.len().is_multiple_of(keys) {
+            return Err(refused());
+        }
+        let size = channels.of.len() / keys;
+        let of = (0..queries * size).map(|at| {
+            let head = at / size / (queries / keys);
+            channels.of[head * size + at % size]
+        });
+        Ok(Channels {
+            axis: 2,
+            of: of.collect(),
+        })
+    }
+}
+
+/// The filters of a convolution in groups, by the channels that they read.
+fn filters(weight: ValueId, shape: &[usize], groups: usize, of: &[usize]) -> Option<Scaled> {
+    let (&outputs, &inputs) = (shape.first()?, shape.get(1)?);
+    if groups == 0 || inputs.checked_mul(groups) != Some(of.len()) || !outputs.is_multiple_of(groups) {
+        return None;
+    }
+    if groups == 1 {
+        return Some(Scaled::along(weight, shape.len(), 1, of.to_vec()));
+    }
+    let mut factors = vec![1; shape.len()];
+    (factors[0], factors[1]) = (outputs, inputs);
+    let channel = |index: usize| of[index / inputs / (outputs / groups) * inputs + index % inputs];
+    Some(Scaled {
+        value: weight,
+        shape: factors,
+        of: (0..outputs * inputs).map(channel).collect(),
+    })
+}
