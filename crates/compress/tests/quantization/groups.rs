@@ -79,7 +79,7 @@ fn each_is_better_than_the_nearest_codes() {
     for (bits, zero_point) in [(4, false), (4, true), (3, false), (3, true), (2, true)] {
         let nearest = quality("nearest", bits, zero_point);
         let found = |name: &str| quality(name, bits, zero_point) - nearest;
-        for (name, least) in [("search", 0.2), ("hqq", 0.0)] {
+        for (name, least) in [("search", 0.2), ("hqq", 0.0), ("awq", 0.2)] {
             // The weights are spread evenly: two bits want their whole range.
             let gain = found(name);
             assert!(
