@@ -33,29 +33,11 @@ pub(super) fn activation_aware(
     settings: &GroupSettings,
     calibration: &Calibration<'_>,
 ) -> Result<Vec<Decision>, GroupError> {
-    let found = links(graph);
-    let mut decisions = found.left;
-    let quantized = |reader: &Reader| products.iter().find(|product| product.node == reader.node);
-    let mut open = Vec::new();
-    for link in found.links {
-        match link.readers.iter().map(quantized).collect::<Option<Vec<_>>>() {
-            Some(readers) => open.push(Open::new(link, readers)),
-            None => {
-                let why = "not all products behind it are quantized in groups";
-                decisions.push(left(link.name, why.to_owned()));
-            }
-        }
-    }
-    let mut reads: Vec<(usize, usize, usize)> = Vec::new();
-    for (index, link) in open.iter().enumerate() {
-        let nodes = link.readers.iter().enumerate();
-        reads.extend(nodes.map(|(reader, product)| (product.node.index(), index, reader)));
-    }
-    reads.sort_unstable();
+    let (mut open, mut decisions) = open_links(graph, products);
     let batches = calibration.batches().map_err(LayerwiseError::from)?;
     let mut walk = Walk::new(graph, &batches)?;
     let mut last: Option<(ValueId, Rc<Inputs>)> = None;
-    for (node, link, reader) in reads {
+    for (node, link, reader) in in_order(&open) {
         let product = open[link].readers[reader];
         let inputs = match &last {
             Some((value, inputs)) if *value == product.input => inputs.clone(),
@@ -74,6 +56,35 @@ pub(super) fn activation_aware(
         }
     }
     Ok(decisions)
+}
+
+/// The links all of whose readers are products in groups, and decisions about the others.
+fn open_links<'a>(graph: &Graph, products: &'a [Product]) -> (Vec<Open<'a>>, Vec<Decision>) {
+    let found = links(graph);
+    let (mut open, mut decisions) = (Vec::new(), found.left);
+    let quantized = |reader: &Reader| products.iter().find(|product| product.node == reader.node);
+    for link in found.links {
+        match link.readers.iter().map(quantized).collect::<Option<Vec<_>>>() {
+            Some(readers) => open.push(Open::new(link, readers)),
+            None => {
+                let why = "not all products behind it are quantized in groups";
+                decisions.push(left(link.name, why.to_owned()));
+            }
+        }
+    }
+    (open, decisions)
+}
+
+/// Node, link and place of every reader, in the order of the graph.
+fn in_order(open: &[Open<'_>]) -> Vec<(usize, usize, usize)> {
+    let of_link = |(index, link): (usize, &Open<'_>)| {
+        let readers = link.readers.iter().enumerate();
+        let reads = readers.map(|(reader, product)| (product.node.index(), index, reader));
+        reads.collect::<Vec<_>>()
+    };
+    let mut reads: Vec<_> = open.iter().enumerate().flat_map(of_link).collect();
+    reads.sort_unstable();
+    reads
 }
 
 /// What the inputs of a product are.

@@ -9,6 +9,7 @@ mod constant;
 mod equalize;
 mod follow;
 mod link;
+mod passing;
 mod smooth;
 
 pub use bounds::unbound;
