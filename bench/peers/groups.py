@@ -2,10 +2,10 @@
 
     cargo build --release
     bench/peers/.venv/bin/python bench/peers/groups.py --data-dir DATA [--weights int4,uint4] [--groups 32,64]
-        [--algorithms nearest,gptq] [--check] [--json]
+        [--algorithms nearest,awq,awq+gptq] [--check] [--json]
 
 Each figure is that of the written file on rows 100 to 752 of the story model's tokens, by a command `bantam quantize --granularity group:N`
-that looks at rows 0 to 99. DATA holds stories260k, as docs/data.md says.
+that looks at rows 0 to 99; `awq+gptq` is `--smooth awq --algorithm gptq`. DATA holds stories260k, as docs/data.md says.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import markdown
 from accuracy import REPOSITORY, run_json
 
-ALGORITHMS = ("nearest", "search", "hqq", "gptq", "least-squares")
+ALGORITHMS = ("nearest", "search", "hqq", "awq", "gptq", "awq+gptq", "least-squares", "awq+least-squares")
 MANIFEST = """[splits.train]
 tokens = "valid_tokens.npy"
 rows = [0, 100]
@@ -53,7 +53,10 @@ def quantize(options, manifest, weights, group, algorithm):
     output = manifest.parent / "model.onnx"
     model = Path(options.data_dir) / "stories260k"
     words = ["quantize", str(model), "--data", str(manifest), "--samples", "100", "--weights", weights]
-    words += ["--granularity", f"group:{group}", "--algorithm", algorithm, "--no-eval", "-o", str(output)]
+    first, _, second = algorithm.rpartition("+")
+    words += ["--granularity", f"group:{group}", "--algorithm", second, "--no-eval", "-o", str(output)]
+    if first:
+        words += ["--smooth", first]
     report = run_json(options, *words)
     runtimes = ["bantam", "onnxruntime"] if options.check else ["bantam"]
     found = {runtime: perplexity(options, output, manifest, runtime) for runtime in runtimes}

@@ -9,7 +9,8 @@ use bantam_formats::onnx::SaveOptions;
 use serde::Serialize;
 
 use crate::jobs::{
-    QuantizeJob, QuantizeReport, ReinitializeJob, TrainJob, TrainReport, quantize, reinitialize, train,
+    QuantizeJob, QuantizeReport, ReinitializeJob, Rescaling, TrainJob, TrainReport, quantize, reinitialize,
+    train,
 };
 use crate::networks::Initialization;
 use crate::{Error, Progress, write_whole};
@@ -119,6 +120,7 @@ fn quantize_job(folder: &Path, model: &Path) -> QuantizeJob {
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
         codes: None,
         groups: None,
+        rescaling: Rescaling::default(),
         samples: 512,
         seed: 0,
         calibration_split: "train".to_owned(),

@@ -73,7 +73,7 @@ pub fn observe(
 }
 
 /// Finds out what is asked, from the samples with these indices.
-fn watched(
+pub(crate) fn watched(
     graph: &Graph,
     samples: &dyn Samples,
     requests: &[Request],

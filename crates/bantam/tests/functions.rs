@@ -153,6 +153,7 @@ fn job(folder: &Path, method: &str) -> QuantizeJob {
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
         codes: None,
         groups: None,
+        rescaling: bantam::jobs::Rescaling::default(),
         samples: SAMPLES,
         seed: 0,
         calibration_split: "train".to_owned(),

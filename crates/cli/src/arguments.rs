@@ -147,8 +147,8 @@ pub(crate) struct Quantize {
     /// Number format of activations, or float [default: the target's]
     #[arg(long)]
     pub(crate) activations: Option<String>,
-    /// How codes of weights are chosen: gptq, least-squares or distill, in this order; repeatable. For groups one of nearest,
-    /// search, hqq, gptq and least-squares
+    /// How codes of weights are chosen: gptq, adaround, least-squares or distill, in this order; repeatable. For groups one of nearest,
+    /// search, hqq, awq, gptq and least-squares
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["dynamic", "plan"])]
     pub(crate) algorithm: Vec<String>,
     /// Steps of algorithms that train
@@ -157,6 +157,13 @@ pub(crate) struct Quantize {
     /// The largest learning rate of algorithms that train
     #[arg(long, requires = "algorithm")]
     pub(crate) learning_rate: Option<f32>,
+    /// Give the weights before and behind each channel equal ranges first (cross-layer equalization). `unbound` also turns ReLU6 into ReLU,
+    /// whose channels could not be rescaled otherwise
+    #[arg(long, num_args = 0..=1, default_missing_value = "exact", value_name = "exact|unbound", conflicts_with = "plan")]
+    pub(crate) equalize: Option<String>,
+    /// Move the largest inputs of products into their weights first: SmoothQuant's alpha, 0 to 1; or awq, for weights in groups
+    #[arg(long, value_name = "ALPHA|awq", conflicts_with = "plan")]
+    pub(crate) smooth: Option<String>,
     /// Number format of the first and last layer, or none for that of the others [default: int8 where codes are chosen]
     #[arg(long, conflicts_with_all = ["dynamic", "plan"])]
     pub(crate) edges: Option<String>,

@@ -105,11 +105,30 @@ pub enum Action {
         /// The operand that its readers read instead.
         keeps: String,
     },
+    /// The constant is multiplied by these factors, before anything else is done to it.
+    ScaleConstant {
+        /// Shape of the factors, which is broadcast to that of the constant.
+        shape: Vec<usize>,
+        /// The factors.
+        by: Vec<f32>,
+    },
+    /// Nothing: the channels that the node makes keep their scale.
+    KeepScale,
+    /// The node, a clamp between zero and a bound, becomes Relu.
+    Unbound,
     /// Nothing: it stays as it is.
     Keep,
 }
 
 impl Action {
+    /// Whether something is quantized, or shifted because of that.
+    pub fn quantizes(&self) -> bool {
+        !matches!(
+            self,
+            Action::Keep | Action::KeepScale | Action::ScaleConstant { .. } | Action::Unbound
+        )
+    }
+
     /// A few words.
     pub fn summary(&self) -> String {
         let scales = |params: &QParams| match params.axis {
@@ -142,6 +161,13 @@ impl Action {
                 format!("{} positions along axis {axis} are removed", positions.len())
             }
             Action::RemoveLayer { keeps } => format!("the layer is removed, `{keeps}` passes it"),
+            Action::ScaleConstant { by, .. } => {
+                let smallest = by.iter().copied().fold(f32::INFINITY, f32::min);
+                let largest = by.iter().copied().fold(0.0, f32::max);
+                format!("constant multiplied by {smallest:.6} to {largest:.6}")
+            }
+            Action::KeepScale => "scale kept".to_owned(),
+            Action::Unbound => "bound removed".to_owned(),
             Action::Keep => "kept in float".to_owned(),
         }
     }

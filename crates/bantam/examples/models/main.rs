@@ -85,6 +85,7 @@ fn quantize(network: &Network, float: &Path, images: &Path, output: &Path) -> Re
         settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
         codes: None,
         groups: None,
+        rescaling: jobs::Rescaling::default(),
         samples: IMAGES,
         seed: 0,
         calibration_split: "train".to_owned(),

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use bantam_formats::gguf::{self, GgufError};
 use bantam_formats::huggingface;
 use bantam_formats::onnx::SaveOptions;
-use bantam_graph::Model;
+use bantam_graph::passes::{ELIMINATE_DEAD_NODES, JOIN_GROUPS, run_passes};
+use bantam_graph::{InferOptions, Model, infer_shapes};
 use bantam_kernels::blocks::{BlockSizeError, Source, encode_rows};
 use bantam_tensor::{BlockFormat, DType, Tensor};
 use half::{bf16, f16};
@@ -30,6 +31,8 @@ pub struct ExportJob {
     pub tokenizer: Option<PathBuf>,
     /// How an ONNX file is saved.
     pub save: SaveOptions,
+    /// Products with weights in groups become ONNX Runtime's MatMulNBits.
+    pub join_groups: bool,
 }
 
 /// What was written.
@@ -59,6 +62,12 @@ pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
             .extension()
             .is_some_and(|extension| extension == wanted)
     };
+    if job.join_groups && !is("onnx") {
+        return Err(Error::Usage {
+            message: "--matmulnbits is for ONNX files".to_owned(),
+            hint: "leave it out, or give an output that ends in .onnx".to_owned(),
+        });
+    }
     let mut replaced = Vec::new();
     let format = if is("gguf") {
         let tokenizer = job
@@ -73,6 +82,7 @@ pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
             hint: "leave them out; weights keep their type".to_owned(),
         });
     } else if is("onnx") {
+        let model = if job.join_groups { joined(model)? } else { model };
         pipeline::export(&model, &job.output, &job.save)?;
         "onnx"
     } else {
@@ -87,6 +97,21 @@ pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
         bytes_after: super::model_bytes(&job.output),
         replaced,
     })
+}
+
+/// The model with MatMulNBits where weights are in groups.
+fn joined(mut model: Model) -> Result<Model, Error> {
+    infer_shapes(&mut model.graph, &InferOptions::default())?;
+    let reports = run_passes(&mut model.graph, &[JOIN_GROUPS, ELIMINATE_DEAD_NODES])?;
+    let joined = &reports[0];
+    if joined.applied == 0 {
+        let reason = joined.not_applied.first();
+        return Err(Error::Usage {
+            message: reason.map_or("no product has weights in groups".to_owned(), ToString::to_string),
+            hint: "make them with `bantam quantize --granularity group:32`".to_owned(),
+        });
+    }
+    Ok(model)
 }
 
 fn to_gguf(job: &ExportJob, model: &Model, tokenizer: Option<&Path>) -> Result<Vec<Replaced>, Error> {

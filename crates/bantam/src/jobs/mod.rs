@@ -23,7 +23,7 @@ pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use lottery::{ControlReport, LotteryJob, LotteryReport, RoundReport, lottery};
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
 pub use prune::{Costs, PruneJob, PruneReport, PrunedLayer, Pruning, Sizes, prune};
-pub use quantize::{Codes, Kept, QuantizeJob, QuantizeReport, quantize};
+pub use quantize::{Codes, Kept, QuantizeJob, QuantizeReport, Rescaling, quantize};
 pub use train::{TrainJob, TrainReport, train};
 
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 
 mod codes;
 mod groups;
+mod rescaling;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use super::{CompareReport, check_writable, score_both};
 use crate::{Error, Progress, pipeline};
 pub use codes::Codes;
+pub use rescaling::Rescaling;
 
 /// What to quantize and how.
 #[derive(Clone)]
@@ -35,6 +37,8 @@ pub struct QuantizeJob {
     pub codes: Option<Codes>,
     /// Weights in groups and nothing else, where this is asked; then neither the method nor `codes` counts.
     pub groups: Option<GroupSettings>,
+    /// What moves between constants first.
+    pub rescaling: Rescaling,
     /// Number of calibration samples.
     pub samples: usize,
     /// Chooses them.
@@ -80,13 +84,17 @@ pub struct QuantizeReport {
     pub quantized: usize,
     /// Nodes that stay in float, with the reason.
     pub kept: Vec<Kept>,
+    /// Constants whose scale moved to or from others.
+    pub rescaled: usize,
+    /// Nodes whose channels kept their scale although scales were to move, with the reason.
+    pub unmoved: Vec<Kept>,
     /// What to know before shipping the result.
     pub warnings: Vec<String>,
     /// Both models on the test split.
     pub scores: Option<CompareReport>,
 }
 
-/// A node that stays in float.
+/// A node that something was not done to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Kept {
     /// The node, by its first output.
@@ -111,11 +119,16 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
             let rewritten = pipeline::rewrite(&model, &plan)?;
             (plan, 0, rewritten)
         }
-        None => match (&job.groups, &job.codes) {
-            (Some(settings), _) => groups::quantize(job, settings, &model, progress)?,
-            (None, Some(codes)) => codes.choose(job, &model, progress)?,
-            (None, None) => make_plan(job, &model, progress)?,
-        },
+        None => {
+            let (model, before) = job.rescaling.apply(job, model, progress)?;
+            let (mut plan, samples, rewritten) = match (&job.groups, &job.codes) {
+                (Some(settings), _) => groups::quantize(job, settings, &model, progress)?,
+                (None, Some(codes)) => codes.choose(job, &model, progress)?,
+                (None, None) => make_plan(job, &model, progress)?,
+            };
+            plan.decisions.splice(0..0, before);
+            (plan, samples, rewritten)
+        }
     };
     pipeline::export(&rewritten, &job.output, &job.save)?;
     if let Some(path) = &job.plan_out {
@@ -136,7 +149,7 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
             )
         })
         .transpose()?;
-    let kept = kept(&plan);
+    let count = |wanted: fn(&Action) -> bool| plan.decisions.iter().filter(|it| wanted(&it.action)).count();
     Ok(QuantizeReport {
         model: job.model.clone(),
         output: job.output.clone(),
@@ -146,8 +159,10 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
         bytes_before: super::model_bytes(&job.model),
         bytes_after: super::model_bytes(&job.output),
         seconds,
-        quantized: plan.decisions.len() - kept.len(),
-        kept,
+        quantized: count(Action::quantizes),
+        kept: with_reasons(&plan, &Action::Keep),
+        rescaled: count(|action| matches!(action, Action::ScaleConstant { .. })),
+        unmoved: with_reasons(&plan, &Action::KeepScale),
         warnings: warnings(job),
         scores,
     })
@@ -155,8 +170,16 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
 
 /// What a plan leaves as it is.
 pub(super) fn kept(plan: &Plan) -> Vec<Kept> {
-    let kept = (plan.decisions.iter()).filter(|decision| decision.action == Action::Keep);
-    let kept = kept.map(|decision| Kept {
+    with_reasons(plan, &Action::Keep)
+}
+
+/// Nodes that nothing is done to, in one way.
+fn with_reasons(plan: &Plan, action: &Action) -> Vec<Kept> {
+    let decisions = plan
+        .decisions
+        .iter()
+        .filter(|decision| decision.action == *action);
+    let kept = decisions.map(|decision| Kept {
         node: decision.site.name().to_owned(),
         why: decision.why.clone(),
     });

@@ -73,6 +73,7 @@ fn a_story_file_keeps_weights_and_tokenizer() {
         types: GgufTypes::default(),
         tokenizer: None,
         save: Default::default(),
+        join_groups: false,
     };
     export(&job).unwrap();
     let file = read_gguf(&job.output).unwrap();

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bantam::compress::plan::Action;
+use bantam::compress::quantize::groups::{GroupSettings, group_algorithm_by_name, quantize_groups};
 use bantam::compress::quantize::{QuantizeSettings, method_by_name};
 use bantam::compress::stats::Stats;
 use bantam::compress::target::target_by_name;
 use bantam::formats::gguf::{self, GgmlType, GgufTensor, read_gguf};
 use bantam::formats::huggingface::{self, Form, write_safetensors};
 use bantam::jobs::{ExportJob, ExportReport, GgufTypes, export};
+use bantam::tensor::formats::blocks::IntegerGroups;
 use bantam::tensor::{SplitMix64, Tensor};
 use bantam::{Error, graph::Model, pipeline};
 
@@ -62,6 +64,7 @@ fn exported(folder: &Path, output: &Path, all: &str, some: &[&str]) -> Result<Ex
         },
         tokenizer: None,
         save: Default::default(),
+        join_groups: false,
     })
 }
 
@@ -180,6 +183,70 @@ fn products_with_weights_of_16_bits_are_quantized_too() {
         exported(folder.path(), &file, narrow, &[]).unwrap();
         huggingface::save(&gguf::load(&file, Form::Whole).unwrap(), &back, None).unwrap();
         assert_eq!(quantized(&back), expected, "{narrow}");
+    }
+}
+
+/// The numbers that the codes of a weight stand for.
+fn decoded(model: &Model, name: &str, group: usize) -> Vec<f32> {
+    let constant = |end: &str| {
+        let value = model.graph.value_by_name(&format!("{name}_{end}")).unwrap();
+        model.graph.constant(value).unwrap()
+    };
+    let codes = constant("quantized");
+    let (scale, zero_point) = (
+        constant("scale").to_f32().unwrap(),
+        constant("zero_point").to_i64().unwrap(),
+    );
+    let row = codes.shape()[1];
+    let value = |(index, code): (usize, &i64)| {
+        let at = index / row * row.div_ceil(group) + index % row / group;
+        (code - zero_point[at]) as f32 * scale[at]
+    };
+    codes.to_i64().unwrap().iter().enumerate().map(value).collect()
+}
+
+#[test]
+fn codes_in_groups_become_blocks_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    network(folder.path());
+    let model = pipeline::prepare(&pipeline::load(folder.path()).unwrap()).unwrap();
+    let [onnx, file] = ["q.onnx", "q.gguf"].map(|name| folder.path().join(name));
+    // By bits, code of zero, length of a group: the type of blocks, and how far the offset is off.
+    for (bits, zero_point, group, kind, off) in [
+        (4, false, 32, "q4_0", 0.0),
+        (3, false, 64, "q4_0", 0.0),
+        (8, false, 32, "q8_0", 0.0),
+        (4, true, 32, "q4_1", 1e-3),
+    ] {
+        let settings = GroupSettings {
+            format: IntegerGroups::new(bits, group, zero_point, false),
+            algorithm: group_algorithm_by_name("hqq").unwrap(),
+            smooth: false,
+            quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
+        };
+        let (graph, _) = quantize_groups(&model.graph, &settings, None, &|_, _| ()).unwrap();
+        let coded = Model {
+            graph,
+            ..model.clone()
+        };
+        pipeline::export(&coded, &onnx, &Default::default()).unwrap();
+        exported(&onnx, &file, kind, &[]).unwrap();
+        let tensors = read_gguf(&file).unwrap().tensors;
+        assert_eq!(tensor(&tensors, "blk.0.attn_q.weight").kind.name, kind);
+        let read = gguf::load(&file, Form::Whole).unwrap();
+        for name in [
+            "lm_head",
+            "model.layers.0.self_attn.q_proj",
+            "model.layers.0.mlp.down_proj",
+        ] {
+            let name = format!("{name}.weight");
+            let (expected, (_, found)) = (decoded(&coded, &name, group), weight(&read, &name));
+            // Groups that end within a block are encoded anew.
+            let whole = !(group == 64 && name.contains("down"));
+            let pairs = expected.iter().zip(&found);
+            let largest = pairs.fold(0f32, |largest, (a, b)| largest.max((a - b).abs()));
+            assert!(largest <= off || !whole, "{kind}, {name}: {largest}");
+        }
     }
 }
 

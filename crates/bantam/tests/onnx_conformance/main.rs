@@ -85,23 +85,27 @@ fn models_survive_saving_and_loading() {
     assert!(failures.is_empty(), "{} models did not survive", failures.len());
 }
 
+/// Whole networks, with random weights: what can go goes by half, and leaves what zeros would leave.
 #[test]
-fn models_without_half_of_their_units_give_what_zeros_give() {
+fn networks_without_half_of_their_units_give_what_zeros_give() {
     let Some(cases) = cases() else { return };
-    let (mut failures, mut pruned, mut units) = (Vec::new(), 0, 0);
-    for case in &cases {
-        let mut count = 0;
+    // VGG-19 has 144 million weights.
+    let networks = cases.iter().filter(|case| case.name.starts_with("test_light_"));
+    let mut failures = Vec::new();
+    for case in networks.filter(|case| !case.name.contains("vgg19")) {
+        let mut units = 0;
         let result = guarded(std::panic::AssertUnwindSafe(|| {
-            count = case.prune()?;
-            Ok(())
+            units = case.prune()?;
+            match units {
+                0 => Err("nothing can go".to_owned()),
+                _ => Ok(()),
+            }
         }));
+        println!("{}: {units} units removed", case.name);
         if let Err(why) = result {
             failures.push(format!("FAILED {}: {}", case.name, why.replace('\n', " ")));
         }
-        pruned += usize::from(count > 0);
-        units += count;
     }
     failures.iter().for_each(|failure| println!("{failure}"));
-    println!("pruned: {pruned} of {} models, {units} units", cases.len());
-    assert!(failures.is_empty(), "{} models failed", failures.len());
+    assert!(failures.is_empty(), "{} networks failed", failures.len());
 }

@@ -24,6 +24,9 @@ pub(crate) struct Export {
     /// Type of the matrices with such names in the file, as blk.*.ffn_down=q6_k; the first that matches counts; repeatable
     #[arg(long, value_name = "GLOB=TYPE")]
     pub(crate) tensor_type: Vec<String>,
+    /// Write products with weights in groups as MatMulNBits, into an ONNX file that is for ONNX Runtime alone
+    #[arg(long)]
+    pub(crate) matmulnbits: bool,
     /// The tokenizer.json [default: the one beside the model]
     #[arg(long)]
     pub(crate) tokenizer: Option<PathBuf>,

@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &Export) -> Result<(), Error> {
             opset: arguments.opset,
             ..SaveOptions::default()
         },
+        join_groups: arguments.matmulnbits,
     })?;
     if arguments.json {
         return output::json(&report);

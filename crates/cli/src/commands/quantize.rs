@@ -1,6 +1,7 @@
 //! `bantam quantize`.
 
 mod groups;
+mod rescaling;
 
 use bantam::Error;
 use bantam::compress::quantize::aware::AwareSettings;
@@ -43,6 +44,12 @@ pub(crate) fn print(report: &QuantizeReport, json: bool) -> Result<(), Error> {
         output::bytes(report.bytes_before),
         output::bytes(report.bytes_after),
     ));
+    if report.rescaled > 0 || !report.unmoved.is_empty() {
+        output::talk(&format!("scales moved between {} constants", report.rescaled));
+    }
+    for unmoved in &report.unmoved {
+        output::talk(&format!("scale kept: {} ({})", unmoved.node, unmoved.why));
+    }
     for kept in &report.kept {
         output::talk(&format!("kept in float: {} ({})", kept.node, kept.why));
     }
@@ -62,6 +69,7 @@ fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
         settings: settings(arguments)?,
         codes: if groups.is_none() { codes(arguments)? } else { None },
         groups,
+        rescaling: rescaling::rescaling(arguments)?,
         samples: arguments.samples,
         seed: arguments.seed,
         calibration_split: "train".to_owned(),

@@ -11,6 +11,7 @@ pub mod layerwise;
 mod placement;
 mod post_training;
 mod products;
+pub mod rescale;
 mod settings;
 mod weights;
 

@@ -52,6 +52,18 @@ pub enum RewriteError {
         got: usize,
         expected: usize,
     },
+    #[error(
+        "the plan multiplies `{name}` of shape {expected:?} by factors of shape {got:?}, which do not fit\nhint: a plan fits the model that it was made for"
+    )]
+    Factors {
+        name: String,
+        got: Vec<usize>,
+        expected: Vec<usize>,
+    },
+    #[error(
+        "the plan removes the bound of node `{node}`, which is no clamp\nhint: a plan fits the model that it was made for"
+    )]
+    Unbound { node: String },
     #[error("the plan names the number format `{format}`, which does not exist\nhint: `bantam list formats`")]
     Format { format: String },
     #[error(

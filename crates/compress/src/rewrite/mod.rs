@@ -3,6 +3,7 @@
 mod dynamic;
 mod error;
 mod remove;
+mod scale;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,6 +12,7 @@ use bantam_graph::{Graph, Node, NodeId, Patch, Value, ValueId, ValueType};
 use bantam_tensor::{DType, QParams, Tensor, format_by_name};
 
 pub use error::RewriteError;
+pub(crate) use scale::{broadcast, scaled_constant};
 
 use crate::packed::Mask;
 use crate::plan::{Action, Decision, Plan, Site};
@@ -28,6 +30,8 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
         });
     }
     let mut shifted = graph.clone();
+    scale::unbind(&mut shifted, plan)?;
+    scale::scale_constants(&mut shifted, plan)?;
     shift_constants(&mut shifted, plan)?;
     let patch = {
         let mut rewriter = Rewriter {
@@ -84,6 +88,20 @@ struct Rewriter<'a> {
 
 impl Rewriter<'_> {
     fn apply(&mut self, decision: &Decision) -> Result<(), RewriteError> {
+        // These are about what the node or constant was before, or will be afterwards.
+        let apart = matches!(
+            (&decision.action, &decision.site),
+            (
+                Action::ShiftConstant(_) | Action::ScaleConstant { .. } | Action::RemoveChannels { .. },
+                Site::Value(_)
+            ) | (
+                Action::Unbound | Action::KeepScale | Action::RemoveLayer { .. },
+                Site::Node(_)
+            )
+        );
+        if apart {
+            return Ok(());
+        }
         // A second decision about the same place would undo the first.
         if !self.seen.insert(decision.site.clone()) {
             return Ok(());
@@ -98,8 +116,6 @@ impl Rewriter<'_> {
         }
         match (&decision.action, &decision.site) {
             (Action::Keep, _) => Ok(()),
-            (Action::ShiftConstant(_) | Action::RemoveChannels { .. }, Site::Value(_)) => Ok(()),
-            (Action::RemoveLayer { .. }, Site::Node(_)) => Ok(()),
             (Action::QuantizeActivation(params), Site::Value(name)) => self.activation(name, params),
             (Action::QuantizeConstant { format, params }, Site::Input { value, node, input }) => {
                 self.constant(value, node, *input, format, params)

@@ -4,6 +4,7 @@ mod histogram;
 mod means;
 mod min_max;
 mod observe;
+mod peaks;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ pub use histogram::Histogram;
 pub use means::Means;
 pub use min_max::{MinMax, MovingMinMax};
 pub use observe::{ObserveError, ObserveOptions, Stats, observe};
+pub use peaks::Peaks;
 
 /// What to find out about a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +28,17 @@ pub enum Stat {
     ChannelMeans,
     /// Mean for each index of the last axis (features).
     FeatureMeans,
+    /// Largest magnitude for each index of axis 1.
+    ChannelPeaks,
+    /// Largest magnitude for each index of the last axis.
+    FeaturePeaks,
+}
+
+impl Stat {
+    /// Whether the answer depends on where the last axis is.
+    fn needs_last_axis(self) -> bool {
+        matches!(self, Stat::FeatureMeans | Stat::FeaturePeaks)
+    }
 }
 
 /// A value and what to find out about it.
@@ -48,6 +61,8 @@ pub enum Observed {
     Histogram(Histogram),
     /// Answer to [`Stat::ChannelMeans`] and [`Stat::FeatureMeans`].
     Means(Means),
+    /// Answer to [`Stat::ChannelPeaks`] and [`Stat::FeaturePeaks`].
+    Peaks(Peaks),
 }
 
 impl Observed {
@@ -59,6 +74,8 @@ impl Observed {
             Stat::Histogram => Observed::Histogram(Histogram::default()),
             Stat::ChannelMeans => Observed::Means(Means::of_axis(1)),
             Stat::FeatureMeans => Observed::Means(Means::of_last_axis()),
+            Stat::ChannelPeaks => Observed::Peaks(Peaks::of_axis(Some(1))),
+            Stat::FeaturePeaks => Observed::Peaks(Peaks::of_axis(None)),
         }
     }
 
@@ -69,13 +86,15 @@ impl Observed {
             Observed::MovingMinMax(moving) => moving.add(values),
             Observed::Histogram(histogram) => histogram.add(values),
             Observed::Means(means) => means.add(values, shape),
+            Observed::Peaks(peaks) => peaks.add(values, shape),
         }
     }
 
-    /// As [`Observed::add`], of a tensor whose axis 1 was moved behind the others; not for means of the last axis.
+    /// As [`Observed::add`], of a tensor whose axis 1 was moved behind the others; not for answers about the last axis.
     pub(crate) fn add_channels_last(&mut self, values: &[f32], shape: &[usize]) {
         match self {
             Observed::Means(means) => means.add_channels_last(values, shape),
+            Observed::Peaks(peaks) => peaks.add_channels_last(values, shape),
             other => other.add(values, shape),
         }
     }
@@ -101,6 +120,7 @@ impl Observed {
             (Observed::MovingMinMax(a), Observed::MovingMinMax(b)) => a.merge(b),
             (Observed::Histogram(a), Observed::Histogram(b)) => a.merge(b),
             (Observed::Means(a), Observed::Means(b)) => a.merge(b),
+            (Observed::Peaks(a), Observed::Peaks(b)) => a.merge(b),
             _ => unreachable!("one step asks one stat of every value"),
         }
     }
@@ -112,6 +132,7 @@ impl Observed {
             Observed::MovingMinMax(moving) => moving.bounds(),
             Observed::Histogram(histogram) => histogram.bounds(),
             Observed::Means(means) => means.bounds(),
+            Observed::Peaks(peaks) => (0.0, peaks.peaks().iter().copied().fold(0.0, f32::max)),
         }
     }
 
@@ -122,6 +143,7 @@ impl Observed {
             Observed::MovingMinMax(moving) => moving.non_finite,
             Observed::Histogram(histogram) => histogram.has_non_finite(),
             Observed::Means(means) => means.means().iter().any(|mean| !mean.is_finite()),
+            Observed::Peaks(peaks) => peaks.non_finite,
         }
     }
 }

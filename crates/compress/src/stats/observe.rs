@@ -80,7 +80,7 @@ pub fn observe(
             .entry(request.stat)
             .or_insert_with(|| Observed::new(request.stat));
     }
-    let in_any_order = (found.iter()).filter(|(_, stats)| !stats.contains_key(&Stat::FeatureMeans));
+    let in_any_order = (found.iter()).filter(|(_, stats)| !stats.keys().any(|stat| stat.needs_last_axis()));
     let program = compile(
         graph,
         &CompileOptions {

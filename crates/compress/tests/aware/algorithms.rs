@@ -114,7 +114,7 @@ fn zero_points_of_weights_are_kept() {
     let mut settings = formats(["uint3", "uint8"], BatchNormalizationMode::Fold);
     settings.quantize.symmetric_weights = false;
     let nearest = quality(&graph, &chosen(&graph, &[], &settings));
-    for name in ["gptq", "least-squares"] {
+    for name in ["gptq", "adaround", "least-squares"] {
         let found = quality(
             &graph,
             &chosen(&graph, &[algorithm_by_name(name).unwrap()], &settings),
@@ -132,7 +132,7 @@ fn inputs_that_are_always_zero_leave_weights_finite() {
     let mut graph = residual();
     let beta = graph.value_by_name("second_beta").unwrap();
     graph.value_mut(beta).initializer = Some(Tensor::from_vec1(&[-100f32; 8]));
-    for name in ["gptq", "least-squares"] {
+    for name in ["gptq", "adaround", "least-squares"] {
         let settings = formats(["int3", "uint8"], BatchNormalizationMode::Fold);
         let found = quality(
             &graph,

@@ -10,7 +10,8 @@ use bantam_compress::rewrite;
 use bantam_compress::select::Selector;
 use bantam_compress::target::target_by_name;
 use bantam_graph::ops::{Gemm, MatMul, Reshape, Unary};
-use bantam_graph::{Graph, Op, ValueId};
+use bantam_graph::passes::{ELIMINATE_DEAD_NODES, JOIN_GROUPS, run_passes};
+use bantam_graph::{Graph, InferOptions, Op, ValueId, infer_shapes};
 use bantam_tensor::formats::blocks::IntegerGroups;
 use bantam_tensor::{BatchSize, DType, QParams, Samples, Tensor};
 
@@ -45,6 +46,7 @@ fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
     GroupSettings {
         format: IntegerGroups::new(bits, 32, zero_point, false),
         algorithm: group_algorithm_by_name(name).unwrap(),
+        smooth: false,
         quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
     }
 }
@@ -78,7 +80,7 @@ fn each_is_better_than_the_nearest_codes() {
     for (bits, zero_point) in [(4, false), (4, true), (3, false), (3, true), (2, true)] {
         let nearest = quality("nearest", bits, zero_point);
         let found = |name: &str| quality(name, bits, zero_point) - nearest;
-        for (name, least) in [("search", 0.2), ("hqq", 0.0)] {
+        for (name, least) in [("search", 0.2), ("hqq", 0.0), ("awq", 0.2)] {
             // The weights are spread evenly: two bits want their whole range.
             let gain = found(name);
             assert!(
@@ -169,6 +171,40 @@ fn codes_follow_the_formula() {
     let third = graph.value_by_name("third_w").unwrap();
     graph.values[third.index()].initializer = Some(Tensor::zeros(DType::F32, &[12, 80]).unwrap());
     assert!(rewrite(&graph, &plan).is_err());
+}
+
+/// Products as ONNX Runtime's op compute what they computed before, whatever the layout, codes and ends of rows.
+#[test]
+fn products_become_matmul_nbits() {
+    let graph = network();
+    for (bits, zero_point) in [(4, false), (4, true), (8, false), (8, true)] {
+        let (mut result, _) = quantized(&graph, &settings("nearest", bits, zero_point)).unwrap();
+        let reports = run_passes(&mut result, &[JOIN_GROUPS, ELIMINATE_DEAD_NODES]).unwrap();
+        assert_eq!(
+            (reports[0].applied, reports[0].not_applied.as_slice()),
+            (3, &[][..])
+        );
+        let mut joined = 0;
+        for node in &result.nodes {
+            assert_ne!(node.op.name(), "DequantizeLinear");
+            if let Op::MatMulNBits(op) = &node.op {
+                assert_eq!((op.bits, op.block_size), (i64::from(bits), 32));
+                // Only codes of zero that are not in the middle are stored.
+                assert_eq!(node.input(3).is_some(), zero_point);
+                joined += 1;
+            }
+        }
+        assert_eq!(joined, 3);
+        infer_shapes(&mut result, &InferOptions::default()).unwrap();
+        let (before, _) = quantized(&graph, &settings("nearest", bits, zero_point)).unwrap();
+        assert!(agreement(&before, &result) > 100.0);
+    }
+    // Groups that the op does not have are left alone.
+    let mut odd = settings("nearest", 4, false);
+    odd.format = IntegerGroups::new(4, 12, false, false);
+    let (mut result, _) = quantized(&graph, &odd).unwrap();
+    let reports = run_passes(&mut result, &[JOIN_GROUPS]).unwrap();
+    assert_eq!((reports[0].applied, reports[0].not_applied.len()), (0, 3));
 }
 
 #[test]

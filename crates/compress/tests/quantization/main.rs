@@ -2,6 +2,7 @@
 
 mod dynamic;
 mod groups;
+mod rescale;
 mod scales;
 mod support;
 

@@ -9,6 +9,7 @@ use bantam_tensor::{BlockFormat, DType, Tensor};
 use half::{bf16, f16};
 use serde_json::Value as Json;
 
+use super::coded::{Coded, coded};
 use super::names::{ARCHITECTURES, GgufArchitecture, Order, Rows, reordered, rows_of, to_gguf};
 use super::types::{GGML_TYPES, GgmlType};
 use super::write::{TensorEntry, write_gguf};
@@ -27,7 +28,8 @@ pub type BlockEncoder<'a> = &'a dyn Fn(&'static dyn BlockFormat, &Tensor) -> Res
 ///
 /// # Errors
 /// When the model carries no configuration or has no form in GGUF, the tokenizer is of a kind that GGUF does not have, a
-/// matrix does not fit the blocks chosen for it, or the file cannot be written.
+/// matrix does not fit the blocks chosen for it, or the file cannot be written. Weights that are codes in groups go into blocks as they
+/// are, where the type's blocks can say them.
 pub fn export(
     model: &Model,
     path: &Path,
@@ -38,11 +40,11 @@ pub fn export(
     let text = config_text(model)?;
     let config = Config::parse(text)?;
     let architecture = architecture_of(&config.model_type)?;
-    let tensors = named(weights_of(model))?;
-    let entry = |(name, tensor): &(String, Tensor)| TensorEntry {
+    let tensors = named(all_weights(model))?;
+    let entry = |(name, weight): &(String, Weight)| TensorEntry {
         name: name.clone(),
-        shape: tensor.shape().to_vec(),
-        kind: match tensor.rank() {
+        shape: weight.shape().to_vec(),
+        kind: match weight.shape().len() {
             2.. => choose(name),
             _ => VECTORS,
         },
@@ -55,10 +57,55 @@ pub fn export(
         metadata.extend(tokenizer::metadata(path, &config, &json)?);
     }
     write_gguf(path, &metadata, &entries, |index| {
-        let (name, tensor) = &tensors[index];
-        let ordered = in_order(architecture, &config, name, tensor)?;
-        encoded(&ordered, entries[index].kind, encode)
+        let (name, weight) = &tensors[index];
+        let heads = heads(architecture, &config, name);
+        match weight {
+            Weight::Float(tensor) => {
+                let ordered = in_order(heads, name, tensor)?;
+                encoded(&ordered, entries[index].kind, encode)
+            }
+            Weight::Coded(coded) => {
+                let ordered = heads.map(|heads| coded.reordered(name, heads, Order::ToNeighbours));
+                let ordered = ordered.transpose()?;
+                encoded_again(ordered.as_ref().unwrap_or(coded), entries[index].kind, encode)
+            }
+        }
     })
+}
+
+/// A weight as the model has it.
+enum Weight {
+    Float(Tensor),
+    Coded(Coded),
+}
+
+impl Weight {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Weight::Float(tensor) => tensor.shape(),
+            Weight::Coded(coded) => coded.shape(),
+        }
+    }
+
+    /// The type that comes nearest to the one it has.
+    fn own(&self) -> &'static GgmlType {
+        let own = match self {
+            Weight::Float(tensor) => GgmlType::encodable().find(|kind| kind.dtype == Some(tensor.dtype())),
+            Weight::Coded(coded) => coded.own(),
+        };
+        own.unwrap_or(VECTORS)
+    }
+}
+
+/// The model's weights by name, in floats or in codes.
+fn all_weights(model: &Model) -> BTreeMap<String, Weight> {
+    let floats = weights_of(model).into_iter();
+    let mut weights: BTreeMap<String, Weight> = floats
+        .map(|(name, tensor)| (name, Weight::Float(tensor)))
+        .collect();
+    let coded = coded(&model.graph).into_iter();
+    weights.extend(coded.map(|(name, coded)| (name, Weight::Coded(coded))));
+    weights
 }
 
 /// A matrix of a model, for which a type is chosen.
@@ -77,15 +124,13 @@ pub struct Matrix {
 /// # Errors
 /// When a weight has no name in GGUF.
 pub fn matrices(model: &Model) -> Result<Vec<Matrix>, GgufError> {
-    let tensors = named(weights_of(model))?.into_iter();
-    let matrix = |(name, tensor): (String, Tensor)| Matrix {
+    let weights = named(all_weights(model))?.into_iter();
+    let matrix = |(name, weight): (String, Weight)| Matrix {
         name,
-        row: tensor.shape().last().copied().unwrap_or(1),
-        own: GgmlType::encodable()
-            .find(|kind| kind.dtype == Some(tensor.dtype()))
-            .unwrap_or(VECTORS),
+        row: weight.shape().last().copied().unwrap_or(1),
+        own: weight.own(),
     };
-    let matrices = tensors.filter(|(_, tensor)| tensor.rank() >= 2);
+    let matrices = weights.filter(|(_, weight)| weight.shape().len() >= 2);
     Ok(matrices.map(matrix).collect())
 }
 
@@ -102,9 +147,9 @@ fn architecture_of(model_type: &str) -> Result<&'static GgufArchitecture, GgufEr
 }
 
 /// The weights under their names in the file, in an order that does not depend on anything else.
-fn named(weights: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, GgufError> {
-    let renamed = |(name, tensor): (String, Tensor)| match to_gguf(&name) {
-        Some(ours) => Ok((ours, tensor)),
+fn named(weights: BTreeMap<String, Weight>) -> Result<Vec<(String, Weight)>, GgufError> {
+    let renamed = |(name, weight): (String, Weight)| match to_gguf(&name) {
+        Some(ours) => Ok((ours, weight)),
         None => Err(GgufError::Name { name }),
     };
     weights.into_iter().map(renamed).collect()
@@ -167,19 +212,30 @@ fn sizes(prefix: &str, config: &Config) -> Result<Vec<(String, Value)>, GgufErro
     ])
 }
 
+/// The heads whose rows the file has in another order.
+fn heads(architecture: &GgufArchitecture, config: &Config, name: &str) -> Option<usize> {
+    match rows_of(name) {
+        Rows::Queries if architecture.interleaved => Some(config.num_attention_heads),
+        Rows::Keys if architecture.interleaved => Some(config.key_value_heads()),
+        _ => None,
+    }
+}
+
 /// The tensor with its rows in the order of the file.
-fn in_order<'a>(
-    architecture: &GgufArchitecture,
-    config: &Config,
-    name: &str,
-    tensor: &'a Tensor,
-) -> Result<Cow<'a, Tensor>, GgufError> {
-    let heads = match rows_of(name) {
-        Rows::Queries if architecture.interleaved => config.num_attention_heads,
-        Rows::Keys if architecture.interleaved => config.key_value_heads(),
-        _ => return Ok(Cow::Borrowed(tensor)),
-    };
-    Ok(Cow::Owned(reordered(name, tensor, heads, Order::ToNeighbours)?))
+fn in_order<'a>(heads: Option<usize>, name: &str, tensor: &'a Tensor) -> Result<Cow<'a, Tensor>, GgufError> {
+    match heads {
+        Some(heads) => Ok(Cow::Owned(reordered(name, tensor, heads, Order::ToNeighbours)?)),
+        None => Ok(Cow::Borrowed(tensor)),
+    }
+}
+
+/// The bytes of codes: as they are where the type has such blocks, else encoded anew.
+fn encoded_again(coded: &Coded, kind: &GgmlType, encode: BlockEncoder<'_>) -> Result<Vec<u8>, GgufError> {
+    let blocks = kind.block_format().map(|format| coded.blocks(format));
+    match blocks.transpose()?.flatten() {
+        Some(blocks) => Ok(blocks),
+        None => encoded(&coded.values()?, kind, encode),
+    }
 }
 
 /// The bytes of a tensor: as they are where the type is the same, else encoded.

@@ -6,6 +6,7 @@
 //!
 //! Files are not trusted: counts and lengths are compared with the bytes that are there before anything is allocated.
 
+mod coded;
 mod error;
 mod export;
 mod load;

@@ -11,6 +11,7 @@ mod dead_nodes;
 mod fold_batch_normalization;
 mod fold_casts;
 mod identity;
+mod join_groups;
 mod merge_bias;
 mod merge_transposes;
 mod runner;
@@ -20,6 +21,7 @@ pub use dead_nodes::eliminate_dead_nodes;
 pub use fold_batch_normalization::fold_batch_normalization;
 pub use fold_casts::fold_casts;
 pub use identity::eliminate_identity;
+pub use join_groups::join_groups;
 pub use merge_bias::merge_bias;
 pub use merge_transposes::merge_transposes;
 pub use runner::{PassError, PassReport, run_passes};
@@ -108,6 +110,10 @@ pub enum Reason {
     NamesBothEnds,
     #[error("`{value}` is computed elsewhere too, but both are outputs of the graph")]
     BothOutputs { value: String },
+    #[error(
+        "MatMulNBits has no groups of {group} along the inputs for codes such as those of `{value}`, or no such product"
+    )]
+    Groups { value: String, group: i64 },
 }
 
 /// Merges BatchNormalization into the weights before it.
@@ -157,6 +163,14 @@ pub const ELIMINATE_DEAD_NODES: Pass = Pass {
     name: "eliminate-dead-nodes",
     summary: "removes nodes whose outputs nobody reads",
     find: eliminate_dead_nodes,
+};
+
+/// Writes MatMul and Gemm whose weight is read through DequantizeLinear in groups as MatMulNBits, which ONNX Runtime has fast
+/// kernels for. For files that need to run nowhere else; not among [`PASSES`].
+pub const JOIN_GROUPS: Pass = Pass {
+    name: "join-groups",
+    summary: "makes MatMulNBits of products with weights in groups",
+    find: join_groups,
 };
 
 /// Every pass, in the order in which they help each other.

@@ -339,3 +339,55 @@ fn the_documentation_lists_every_format() {
         rows.join("\n")
     );
 }
+
+#[test]
+fn codes_become_blocks_as_they_are() {
+    use bantam_tensor::formats::blocks::GroupGrid;
+
+    let mut random = SplitMix64::new(5);
+    let mut codes = |low: i32, high: i32| -> Vec<i32> {
+        let count = (high - low + 1) as u64;
+        (0..32)
+            .map(|_| low + (random.next_u64() % count) as i32)
+            .collect()
+    };
+    // The codes that a format holds, and a scale and code of zero that 16 bits say exactly.
+    for (name, low, high, scale, zero_point) in [
+        ("q4_0", -8, 7, 0.012_496_948, 0.0),
+        ("q4_0", 0, 15, 0.012_496_948, 8.0),
+        ("q5_0", -16, 15, 0.012_496_948, 0.0),
+        ("q8_0", -128, 127, 0.012_496_948, 0.0),
+        ("q8_0", 0, 255, 0.012_496_948, 128.0),
+        ("q4_1", 0, 15, 0.125, 11.0),
+        ("q4_1", -8, 7, 0.012_496_948, 0.0),
+        ("q5_1", 0, 31, 0.125, 3.0),
+    ] {
+        let format = block_format_by_name(name).unwrap();
+        let grid = GroupGrid { scale, zero_point };
+        let codes = codes(low, high);
+        let mut bytes = vec![0; format.block_bytes()];
+        assert!(format.encode_exactly(&codes, grid, &mut bytes), "{name}");
+        let expected: Vec<f32> = codes
+            .iter()
+            .map(|code| (*code as f32 - zero_point) * scale)
+            .collect();
+        assert_eq!(decode(format, &bytes, 32), expected, "{name}");
+        // One code too far, or a scale that 16 bits cannot say.
+        let mut far = codes.clone();
+        (far[3], far[4]) = (low, high + 1);
+        assert!(!format.encode_exactly(&far, grid, &mut bytes), "{name}");
+        for scale in [1e-9, 1e9, f32::NAN] {
+            assert!(
+                !format.encode_exactly(&codes, GroupGrid { scale, zero_point }, &mut bytes),
+                "{name}"
+            );
+        }
+    }
+    // Other formats have no such blocks.
+    let format = block_format_by_name("iq4_nl").unwrap();
+    let grid = GroupGrid {
+        scale: 1.0,
+        zero_point: 0.0,
+    };
+    assert!(!format.encode_exactly(&[0; 32], grid, &mut vec![0; format.block_bytes()]));
+}

@@ -24,11 +24,14 @@ pub(super) fn quantize(
         }
         progress.at(done);
     };
-    let split = match (algorithm.needs(), &job.data) {
+    let split = match (settings.needs(), &job.data) {
         (Needs::Nothing, _) => None,
         (_, None) => {
             return Err(Error::Usage {
-                message: format!("the algorithm {} looks at samples", algorithm.name()),
+                message: match settings.smooth {
+                    true => "--smooth awq looks at samples".to_owned(),
+                    false => format!("the algorithm {} looks at samples", algorithm.name()),
+                },
                 hint: "give --data FILE, or take --algorithm nearest or hqq, which need none".to_owned(),
             });
         }

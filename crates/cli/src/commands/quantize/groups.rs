@@ -6,6 +6,7 @@ use bantam::compress::quantize::groups::{GROUP_ALGORITHMS, GroupSettings, group_
 use bantam::tensor::Granularity;
 use bantam::tensor::formats::blocks::IntegerGroups;
 
+use super::rescaling::AWQ;
 use super::{granularity, integer_format, settings};
 use crate::arguments::Quantize;
 
@@ -37,6 +38,7 @@ pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Erro
     Ok(Some(GroupSettings {
         format: IntegerGroups::new(format.bits(), len, zero_point, false),
         algorithm: algorithm(&arguments.algorithm)?,
+        smooth: arguments.smooth.as_deref() == Some(AWQ),
         quantize,
     }))
 }
@@ -77,7 +79,7 @@ fn refuse_what_has_no_groups(arguments: &Quantize) -> Result<(), Error> {
     }
 }
 
-fn usage(message: &str, hint: &str) -> Error {
+pub(super) fn usage(message: &str, hint: &str) -> Error {
     Error::Usage {
         message: message.to_owned(),
         hint: hint.to_owned(),

@@ -48,12 +48,12 @@ impl Grid {
     }
 
     /// Highest level in units of the scale.
-    pub(super) fn largest(&self) -> f32 {
+    pub(in crate::quantize) fn largest(&self) -> f32 {
         self.high as f32 - self.zero_point
     }
 
     /// Lowest level in units of the scale.
-    pub(super) fn smallest(&self) -> f32 {
+    pub(in crate::quantize) fn smallest(&self) -> f32 {
         self.low as f32 - self.zero_point
     }
 

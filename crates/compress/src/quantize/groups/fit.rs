@@ -5,25 +5,44 @@ use rayon::prelude::*;
 
 use super::rounded::{GroupRows, RoundedRow, level};
 use super::{GroupAlgorithm, Needs};
+use crate::quantize::layerwise::Moments;
 
 /// Each weight to its nearest code, scales by the range of the group: the plain baseline.
 pub(super) static NEAREST: Fit = Fit {
     name: "nearest",
     summary: "scales by the range of each group, nearest codes: the baseline",
-    search: false,
+    choice: Choice::Range,
 };
 
 /// As nearest, with the scale and zero point of least squared error, weights that meet large inputs counting more.
 pub(super) static SEARCH: Fit = Fit {
     name: "search",
     summary: "scales and zero points of least error, weighted by the squares of inputs; nearest codes",
-    search: true,
+    choice: Choice::Error,
+};
+
+/// After the factors of [`super::awq`]: the scale and zero point with which a group changes the outputs least, nearest codes.
+pub(super) static AWQ: Fit = Fit {
+    name: "awq",
+    summary: "moves scales to weights that meet large inputs, clips groups by the error of outputs (Lin et al. 2023)",
+    choice: Choice::Outputs,
 };
 
 pub(super) struct Fit {
     name: &'static str,
     summary: &'static str,
-    search: bool,
+    choice: Choice,
+}
+
+/// How the grid of a group is chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// By its range.
+    Range,
+    /// By the squared errors of weights.
+    Error,
+    /// By what these errors add up to in the outputs.
+    Outputs,
 }
 
 /// Shares of a group's range that are tried.
@@ -41,21 +60,26 @@ impl GroupAlgorithm for Fit {
     }
 
     fn needs(&self) -> Needs {
-        match self.search {
-            true => Needs::Inputs,
-            false => Needs::Nothing,
+        match self.choice {
+            Choice::Range => Needs::Nothing,
+            Choice::Error | Choice::Outputs => Needs::Inputs,
         }
     }
 
+    fn smooths(&self) -> bool {
+        self.choice == Choice::Outputs
+    }
+
     fn round(&self, job: &GroupRows<'_>) -> Option<Vec<RoundedRow>> {
-        let importance = match self.search {
-            true => Some(importance(job)?),
-            false => None,
+        let importance = match self.choice {
+            Choice::Range => Vec::new(),
+            Choice::Error | Choice::Outputs => importance(job)?,
         };
         let row = |row: &[f32]| {
-            let grids = match &importance {
-                Some(importance) => searched(row, importance, job.format),
-                None => ranged(row, job.format),
+            let grids = match (self.choice, job.moments) {
+                (Choice::Range, _) => ranged(row, job.format),
+                (Choice::Outputs, Some(moments)) => clipped(row, &importance, moments, job.format),
+                _ => searched(row, &importance, job.format),
             };
             RoundedRow::nearest(row, job.format, grids)
         };
@@ -98,16 +122,44 @@ pub(super) fn searched(row: &[f32], importance: &[f32], format: &IntegerGroups) 
 }
 
 fn best_grid(group: &[f32], importance: &[f32], format: &IntegerGroups) -> GroupGrid {
-    let error = |grid: GroupGrid| -> f64 {
-        let squares = group.iter().zip(importance).map(|(x, importance)| {
-            let error = x - level(format, grid, *x) * grid.scale;
-            f64::from(importance * error * error)
-        });
-        squares.sum()
-    };
-    let grids = candidates(group, format).map(|grid| (error(grid), grid));
+    let grids = candidates(group, format).map(|grid| (weighted_error(group, importance, grid, format), grid));
     let best = grids.min_by(|a, b| a.0.total_cmp(&b.0));
     best.map_or_else(|| format.grid(0.0, 0.0), |(_, grid)| grid)
+}
+
+fn weighted_error(group: &[f32], importance: &[f32], grid: GroupGrid, format: &IntegerGroups) -> f64 {
+    let squares = group.iter().zip(importance).map(|(x, importance)| {
+        let error = x - level(format, grid, *x) * grid.scale;
+        f64::from(importance * error * error)
+    });
+    squares.sum()
+}
+
+/// The grid of each group with which its nearest codes change the outputs least, all other groups as they are (Lin et al. 2023,
+/// clipping), of those whose squared errors are least.
+fn clipped(row: &[f32], importance: &[f32], moments: &Moments, format: &IntegerGroups) -> Vec<GroupGrid> {
+    /// Grids that are looked at closely.
+    const CLOSE: usize = 12;
+    let len = format.group_len();
+    let groups = row.chunks(len).zip(importance.chunks(len)).enumerate();
+    let best = |(index, (group, importance)): (usize, (&[f32], &[f32]))| {
+        let error = |grid| weighted_error(group, importance, grid, format);
+        let mut grids: Vec<(f64, GroupGrid)> = candidates(group, format)
+            .map(|grid| (error(grid), grid))
+            .collect();
+        grids.sort_by(|a, b| a.0.total_cmp(&b.0));
+        grids.truncate(CLOSE);
+        let of_outputs = |grid: GroupGrid| {
+            let errors: Vec<f64> = (group.iter())
+                .map(|x| f64::from(x - level(format, grid, *x) * grid.scale))
+                .collect();
+            moments.squared(index * len, &errors)
+        };
+        let errors = grids.iter().map(|(_, grid)| (of_outputs(*grid), *grid));
+        let best = errors.min_by(|a, b| a.0.total_cmp(&b.0));
+        best.map_or_else(|| format.grid(0.0, 0.0), |(_, grid)| grid)
+    };
+    groups.map(best).collect()
 }
 
 /// Grids of shares of a group's range: of both ends alike, and where zero has a code of its own, of one end or the other.

@@ -3,6 +3,7 @@
 //! A [`GroupAlgorithm`] chooses scales and codes of one product at a time, with the inputs that the products before it give once
 //! they are quantized. To add one: a file with an `impl GroupAlgorithm`, and a line in [`GROUP_ALGORITHMS`].
 
+mod awq;
 mod fit;
 mod half_quadratic;
 mod products;
@@ -41,6 +42,10 @@ pub trait GroupAlgorithm: Sync {
     fn summary(&self) -> &'static str;
     /// What it looks at.
     fn needs(&self) -> Needs;
+    /// Whether [`GroupSettings::smooth`] is a part of it.
+    fn smooths(&self) -> bool {
+        false
+    }
     /// The rows of a weight in levels; `None` where the inputs are no finite numbers.
     fn round(&self, rows: &GroupRows<'_>) -> Option<Vec<RoundedRow>>;
 }
@@ -50,6 +55,7 @@ pub static GROUP_ALGORITHMS: &[&dyn GroupAlgorithm] = &[
     &fit::NEAREST,
     &fit::SEARCH,
     &half_quadratic::HalfQuadratic,
+    &fit::AWQ,
     &solve::GPTQ,
     &solve::LEAST_SQUARES,
 ];
@@ -69,6 +75,8 @@ pub struct GroupSettings {
     pub format: IntegerGroups,
     /// How codes are chosen.
     pub algorithm: &'static dyn GroupAlgorithm,
+    /// First move factors between constants, so that weights that meet large inputs lose less (AWQ). Looks at samples.
+    pub smooth: bool,
     /// Which nodes are included and excluded.
     pub quantize: QuantizeSettings,
 }
@@ -97,6 +105,35 @@ pub enum GroupError {
     Nothing,
 }
 
+impl GroupSettings {
+    /// What has to be looked at.
+    pub fn needs(&self) -> Needs {
+        match self.algorithm.needs() {
+            Needs::Nothing if self.smooths() => Needs::Inputs,
+            needs => needs,
+        }
+    }
+
+    fn smooths(&self) -> bool {
+        self.smooth || self.algorithm.smooths()
+    }
+
+    fn plan(&self, decisions: Vec<Decision>) -> Plan {
+        let smooth = if self.smooth && !self.algorithm.smooths() {
+            "smooth awq, "
+        } else {
+            ""
+        };
+        let (length, name) = (self.format.group_len(), self.algorithm.name());
+        Plan {
+            version: Plan::VERSION,
+            method: format!("groups of {length}, {smooth}{name}"),
+            target: "weights only".to_owned(),
+            decisions,
+        }
+    }
+}
+
 /// The graph with weights as codes behind DequantizeLinear, and what was done. Algorithms that need nothing do without samples.
 ///
 /// # Errors
@@ -111,23 +148,28 @@ pub fn quantize_groups(
     if products.is_empty() {
         return Err(GroupError::Nothing);
     }
-    let mut walker = Walker::new(graph, settings.algorithm, calibration)?;
+    let mut smoothed = graph.clone();
+    if settings.smooths() {
+        let calibration = calibration.ok_or(GroupError::NoSamples {
+            name: settings.algorithm.name(),
+        })?;
+        decisions.extend(awq::activation_aware(graph, &products, settings, calibration)?);
+        smoothed = rewrite(graph, &settings.plan(decisions.clone()))?;
+    }
+    let calibration = calibration.map(|calibration| Calibration {
+        float: &smoothed,
+        ..*calibration
+    });
+    let mut walker = Walker::new(&smoothed, settings.algorithm, calibration.as_ref())?;
+    let mut codes = Vec::new();
     for (index, product) in products.iter().enumerate() {
         progress(index, products.len());
-        decisions.push(walker.quantize(product, settings)?);
+        codes.push(walker.quantize(product, settings)?);
     }
     progress(products.len(), products.len());
-    let plan = Plan {
-        version: Plan::VERSION,
-        method: format!(
-            "groups of {}, {}",
-            settings.format.group_len(),
-            settings.algorithm.name()
-        ),
-        target: "weights only".to_owned(),
-        decisions,
-    };
-    let mut quantized = rewrite(&walker.graph, &plan)?;
+    let mut quantized = rewrite(&walker.graph, &settings.plan(codes.clone()))?;
+    decisions.extend(codes);
+    let plan = settings.plan(decisions);
     let wrong = |error: &dyn std::fmt::Display| GroupError::Graph(error.to_string());
     infer_shapes(&mut quantized, &InferOptions::default()).map_err(|error| wrong(&error))?;
     verify(&quantized).map_err(|error| wrong(&error))?;

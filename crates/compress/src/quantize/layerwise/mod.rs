@@ -4,6 +4,7 @@
 //! They work on a network with quantizers ([`Aware`], BatchNormalization folded), and change its constants: [`super::aware::bake`] makes
 //! the file of it. To add one: a file with an `impl Algorithm`, and a line in [`ALGORITHMS`].
 
+mod adaround;
 mod distill;
 mod layers;
 mod moments;
@@ -34,7 +35,12 @@ pub trait Algorithm: Sync {
 }
 
 /// Every algorithm.
-pub static ALGORITHMS: &[&dyn Algorithm] = &[&solve::GPTQ, &solve::LEAST_SQUARES, &distill::Distill];
+pub static ALGORITHMS: &[&dyn Algorithm] = &[
+    &solve::GPTQ,
+    &solve::ADAROUND,
+    &solve::LEAST_SQUARES,
+    &distill::Distill,
+];
 
 /// The algorithm with this name.
 pub fn algorithm_by_name(name: &str) -> Option<&'static dyn Algorithm> {

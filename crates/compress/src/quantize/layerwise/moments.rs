@@ -36,6 +36,16 @@ impl Moments {
             .collect()
     }
 
+    /// The mean square that errors of the weights from `first` on add to an output.
+    pub(in crate::quantize) fn squared(&self, first: usize, errors: &[f64]) -> f64 {
+        let rows = self.second.chunks_exact(self.depth).skip(first);
+        let sum = |row: &[f64]| -> f64 {
+            let pairs = row[first..].iter().zip(errors);
+            pairs.map(|(h, error)| h * error).sum()
+        };
+        rows.zip(errors).map(|(row, error)| error * sum(row)).sum()
+    }
+
     /// Where rows of weights make up for the difference between the inputs of the quantized and the float network: they go with
     /// `x` as the rows themselves go with `y`, by least squares, damped by this share of the mean of the diagonal.
     pub(crate) fn targets(&self, rows: &[f32], damping: f64) -> Vec<f32> {

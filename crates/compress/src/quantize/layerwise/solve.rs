@@ -4,6 +4,7 @@ use bantam_graph::Graph;
 use bantam_tensor::{Batch, Tensor};
 use rayon::prelude::*;
 
+use super::adaround;
 use super::layers::{Layer, Mean, as_stored, layers, rows_of};
 use super::moments::{Moments, moments};
 use super::rounding::{Even, Metric};
@@ -17,7 +18,15 @@ pub(super) static GPTQ: Solver = Solver {
     name: "gptq",
     summary: "rounds weights one after another, each making up for the errors before it (Frantar et al. 2023)",
     damping: 0.01,
-    least_squares: false,
+    choice: Choice::InOrder,
+};
+
+/// Learns which weights are rounded up and which down (Nagel et al. 2020), scales as they are; biases take back the mean error.
+pub(super) static ADAROUND: Solver = Solver {
+    name: "adaround",
+    summary: "learns whether each weight is rounded up or down, scales as they are (Nagel et al. 2020); corrects biases",
+    damping: 0.01,
+    choice: Choice::UpOrDown,
 };
 
 /// As GPTQ, and: weights first move to where they make up for what the quantization of earlier layers and of activations
@@ -27,7 +36,7 @@ pub(super) static LEAST_SQUARES: Solver = Solver {
     name: "least-squares",
     summary: "as gptq; also makes up for earlier layers, chooses scales by the error of outputs, improves codes one by one, corrects biases",
     damping: 0.01,
-    least_squares: true,
+    choice: Choice::LeastSquares,
 };
 
 pub(super) struct Solver {
@@ -35,7 +44,18 @@ pub(super) struct Solver {
     summary: &'static str,
     /// What is added to the diagonal of second moments, as a share of its mean.
     damping: f64,
-    least_squares: bool,
+    choice: Choice,
+}
+
+/// How codes are chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// One weight after another.
+    InOrder,
+    /// Learned, of the two nearest.
+    UpOrDown,
+    /// As in order, then improved together with scales.
+    LeastSquares,
 }
 
 /// Scales that are tried, as factors of the one that is there: from half to a little more than it.
@@ -64,11 +84,11 @@ impl Algorithm for Solver {
             let Some(x) = quantized.get(layer.input) else {
                 continue;
             };
-            let y = match self.least_squares {
-                true => Some(self.float_inputs(aware, calibration, layer, &mut float)?),
-                false => None,
+            let y = match self.choice {
+                Choice::InOrder => None,
+                _ => Some(self.float_inputs(aware, calibration, layer, &mut float)?),
             };
-            self.layer(aware, layer, (x, y), calibration.seed)?;
+            self.layer(aware, layer, (x, y), calibration)?;
         }
         (calibration.progress)(layers.len(), layers.len());
         Ok(())
@@ -104,7 +124,7 @@ impl Solver {
         aware: &mut Aware,
         layer: &Layer,
         inputs: (&[Tensor], Option<&[Tensor]>),
-        seed: u64,
+        calibration: &Calibration<'_>,
     ) -> Result<(), LayerwiseError> {
         let graph = &aware.graph;
         let rows = rows_of(graph, layer).filter(|(rows, depth)| *depth > 0 && !rows.is_empty());
@@ -112,18 +132,19 @@ impl Solver {
             return Ok(());
         };
         let shape = weight.shape().to_vec();
-        let corrects_means = self.least_squares && layer.mean.is_some();
+        let corrects_means = self.choice != Choice::InOrder && layer.mean.is_some();
         let moments = moments(
             graph.node(layer.product),
             &shape,
             depth,
             inputs,
-            (corrects_means, seed),
+            (corrects_means, calibration.seed),
         )?;
         let scales = graph
             .constant(layer.scale)
             .map_or(Ok(Vec::new()), Tensor::to_f32)?;
-        let solved = self.channels(layer, (&rows, depth), &scales, &moments)?;
+        let steps = calibration.steps.unwrap_or(adaround::STEPS);
+        let solved = self.channels(layer, (&rows, depth), &scales, (&moments, steps))?;
         let graph = &mut aware.graph;
         if corrects_means {
             let of_group = solved.len() / moments.len().max(1);
@@ -150,7 +171,7 @@ impl Solver {
         layer: &Layer,
         (rows, depth): (&[f32], usize),
         scales: &[f32],
-        moments: &[Moments],
+        (moments, steps): (&[Moments], usize),
     ) -> Result<Vec<Channel>, LayerwiseError> {
         let of_group = rows.len() / depth.max(1) / moments.len().max(1);
         let mut channels = Vec::new();
@@ -160,21 +181,30 @@ impl Solver {
             })?;
             let first = group * of_group;
             let rows = &rows[first * depth..(first + of_group) * depth];
-            let targets = match self.least_squares {
-                true => moments.targets(rows, self.damping),
-                false => rows.to_vec(),
+            let targets = match self.choice {
+                Choice::InOrder => rows.to_vec(),
+                _ => moments.targets(rows, self.damping),
             };
+            let of = |numbers: &[f32], channel: usize| {
+                numbers[if numbers.len() == 1 { 0 } else { first + channel }]
+            };
+            let grid = |channel: usize| Grid {
+                zero_point: of(&layer.zero_points, channel),
+                ..layer.grid
+            };
+            if self.choice == Choice::UpOrDown {
+                let (grids, scales): (Vec<Grid>, Vec<f32>) = (0..of_group)
+                    .map(|channel| (grid(channel), of(scales, channel)))
+                    .unzip();
+                channels.extend(learned(&metric, &targets, (&grids, &scales), steps));
+                continue;
+            }
             let solve = |(channel, target): (usize, &[f32])| {
-                let of = |numbers: &[f32]| numbers[if numbers.len() == 1 { 0 } else { first + channel }];
-                let grid = Grid {
-                    zero_point: of(&layer.zero_points),
-                    ..layer.grid
-                };
                 self.row(
                     &metric,
                     &metric.ordered(target),
-                    (&grid, layer.per_channel),
-                    of(scales),
+                    (&grid(channel), layer.per_channel),
+                    of(scales, channel),
                 )
             };
             channels.par_extend(targets.par_chunks_exact(depth).enumerate().map(solve));
@@ -192,7 +222,7 @@ impl Solver {
     ) -> Channel {
         let mut to = Even { grid, scale };
         let mut best = metric.round(target, &to);
-        if self.least_squares {
+        if self.choice == Choice::LeastSquares {
             let steps = if per_channel { 1..SCALES } else { 0..0 };
             for step in steps {
                 let scale = scale * (0.5 + 0.7 * step as f32 / SCALES as f32);
@@ -210,6 +240,35 @@ impl Solver {
             scale: to.scale,
         }
     }
+}
+
+/// Rounds all channels of a group up or down.
+fn learned(
+    metric: &Metric,
+    targets: &[f32],
+    (grids, scales): (&[Grid], &[f32]),
+    steps: usize,
+) -> Vec<Channel> {
+    let depth = metric.depth;
+    let targets: Vec<f32> = targets
+        .chunks_exact(depth)
+        .flat_map(|row| metric.ordered(row))
+        .collect();
+    let rows = adaround::Rows {
+        metric,
+        targets: &targets,
+        grids,
+        scales,
+    };
+    let levels = rows.round(steps);
+    let channel = |(levels, scale): (&[f32], &f32)| {
+        let values: Vec<f32> = levels.iter().map(|level| level * scale).collect();
+        Channel {
+            values: metric.restored(&values),
+            scale: *scale,
+        }
+    };
+    levels.chunks_exact(depth).zip(scales).map(channel).collect()
 }
 
 /// Gives the means of the outputs back what they lost.

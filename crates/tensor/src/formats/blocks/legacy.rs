@@ -6,7 +6,10 @@
 
 use super::fit::{AffineSearch, fit_affine, fit_symmetric};
 use super::search::best_of;
-use super::{BlockFamily, BlockFormat, F16_MAX, bounded_block, extreme, f16_at, f16_bytes};
+use super::{
+    BlockFamily, BlockFormat, F16_MAX, GroupGrid, bounded_block, exact_scale, extreme, f16_at, f16_bytes,
+    moved_codes,
+};
 
 /// Elements of a block.
 const LEN: usize = 32;
@@ -104,6 +107,16 @@ impl BlockFormat for Symmetric32 {
         best_of(self, &x, importance, bytes, candidates, |scale, bytes| {
             self.encode_at(&x, f16_at(&f16_bytes(scale)), bytes);
         });
+    }
+    fn encode_exactly(&self, codes: &[i32], grid: GroupGrid, bytes: &mut [u8]) -> bool {
+        let middle = self.middle() as i32;
+        let codes = moved_codes(codes, middle - grid.zero_point as i32, 2 * middle - 1);
+        let (Some(codes), Some(scale)) = (codes, exact_scale(grid.scale)) else {
+            return false;
+        };
+        bytes[..2].copy_from_slice(&scale);
+        pack_32(self.bits, &codes, &mut bytes[2..]);
+        true
     }
     fn decode_block(&self, bytes: &[u8], values: &mut [f32]) {
         let (scale, middle) = (f16_at(bytes), self.middle());
@@ -228,6 +241,19 @@ impl BlockFormat for Affine32 {
             let stored = (f16_at(&f16_bytes(scale)), f16_at(&f16_bytes(offset)));
             self.encode_at(&x, stored, bytes);
         });
+    }
+    /// Signed codes are moved above zero; what is not a whole number of 16-bit steps in the offset is rounded away.
+    fn encode_exactly(&self, codes: &[i32], grid: GroupGrid, bytes: &mut [u8]) -> bool {
+        let highest = self.highest() as i32;
+        let negative = codes.iter().any(|code| *code < 0);
+        let middle = if negative { (highest + 1) / 2 } else { 0 };
+        let offset = -(grid.zero_point + middle as f32) * grid.scale;
+        let codes = moved_codes(codes, middle, highest);
+        let (Some(codes), Some(_), true) = (codes, exact_scale(grid.scale), offset.abs() <= F16_MAX) else {
+            return false;
+        };
+        self.store(grid.scale, offset, &codes, bytes);
+        true
     }
     fn decode_block(&self, bytes: &[u8], values: &mut [f32]) {
         let (scale, offset) = (f16_at(bytes), f16_at(&bytes[2..]));

@@ -85,6 +85,14 @@ pub trait BlockFormat: std::fmt::Debug + Send + Sync {
     fn encode_block_searched(&self, values: &[f32], importance: Option<&[f32]>, bytes: &mut [u8]) {
         self.encode_block(values, importance, bytes);
     }
+    /// Writes the block whose values are `(code - grid.zero_point) * grid.scale`, with codes as they are and the scale (and offset) as 16 bits
+    /// say them; false, and nothing is written, where the format has no such block.
+    ///
+    /// # Panics
+    /// When the slices are no block.
+    fn encode_exactly(&self, _codes: &[i32], _grid: GroupGrid, _bytes: &mut [u8]) -> bool {
+        false
+    }
     /// The values of one block.
     ///
     /// # Panics
@@ -178,6 +186,23 @@ const F16_MAX: f32 = 65504.0;
 #[inline(always)]
 fn f16_bytes(value: f32) -> [u8; 2] {
     f16::from_f32(value.clamp(-F16_MAX, F16_MAX)).to_le_bytes()
+}
+
+/// A scale in 16 bits, if they can say one of its size.
+fn exact_scale(scale: f32) -> Option<[u8; 2]> {
+    let stored = f16::from_f32(scale);
+    // Numbers below the normal ones lose bits.
+    stored.is_normal().then_some(stored.to_le_bytes())
+}
+
+/// The codes moved by `middle`, if all are from zero to `highest` then.
+fn moved_codes<const N: usize>(codes: &[i32], middle: i32, highest: i32) -> Option<[u8; N]> {
+    assert_eq!(codes.len(), N, "codes of a block");
+    let moved = |code: &i32| code.checked_add(middle);
+    let fits = codes
+        .iter()
+        .all(|code| moved(code).is_some_and(|code| (0..=highest).contains(&code)));
+    fits.then(|| std::array::from_fn(|index| (codes[index] + middle) as u8))
 }
 
 /// The 16-bit float at the start of `bytes`.

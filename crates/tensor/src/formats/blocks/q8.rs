@@ -2,7 +2,10 @@
 
 use super::legacy::inverse;
 use super::search::best_of;
-use super::{BlockFamily, BlockFormat, F16_MAX, bounded_block, extreme, f16_at, f16_bytes};
+use super::{
+    BlockFamily, BlockFormat, F16_MAX, GroupGrid, bounded_block, exact_scale, extreme, f16_at, f16_bytes,
+    moved_codes,
+};
 
 /// Elements of a block.
 const LEN: usize = 32;
@@ -52,6 +55,17 @@ impl BlockFormat for Q8Zero {
             // The codes nearest with the scale that is stored.
             encode_q8(&x, f16_at(&f16_bytes(scale)), bytes);
         });
+    }
+    fn encode_exactly(&self, codes: &[i32], grid: GroupGrid, bytes: &mut [u8]) -> bool {
+        let codes = moved_codes::<LEN>(codes, 128 - grid.zero_point as i32, 255);
+        let (Some(codes), Some(scale)) = (codes, exact_scale(grid.scale)) else {
+            return false;
+        };
+        bytes[..2].copy_from_slice(&scale);
+        for (byte, code) in bytes[2..2 + LEN].iter_mut().zip(codes) {
+            *byte = code.wrapping_sub(128);
+        }
+        true
     }
     fn decode_block(&self, bytes: &[u8], values: &mut [f32]) {
         let scale = f16_at(bytes);
