@@ -110,7 +110,6 @@ fn equalization_leaves_the_float_network_as_it_is() {
         "expand_w",
         "expand_b",
         "depthwise_b",
-        "grouped_w",
         "grouped_b",
         "trunk_w",
         "head_w",
@@ -120,6 +119,7 @@ fn equalization_leaves_the_float_network_as_it_is() {
     }
     // Divided as what is read, multiplied as what is written.
     assert_eq!(factors(&decisions, "depthwise_w").len(), 2);
+    assert_eq!(factors(&decisions, "grouped_w").len(), 2);
     for branch in ["trunk", "branch"] {
         let why = left(&decisions, branch).unwrap();
         assert!(why.contains("`sum`") && why.contains("another branch"), "{why}");
@@ -137,10 +137,32 @@ fn equalization_leaves_the_float_network_as_it_is() {
     assert!(factors(&again, "depthwise_w").into_iter().all(settled));
 }
 
+/// Two convolutions; channels between them are up to 1,000 times smaller than others, and read with weights as much larger.
+fn unbalanced() -> Graph {
+    let mut graph = Graph::default();
+    let x = input(&mut graph, &[3, 8, 8]);
+    let size = |channel: usize| 0.1f32.powf((channel % 4) as f32);
+    let scaled = |shape: &[usize], seed: u32, by: &dyn Fn(usize) -> f32| {
+        let numbers = noise(shape.iter().product(), seed).into_iter().enumerate();
+        let numbers: Vec<f32> = numbers.map(|(index, number)| number * by(index)).collect();
+        Tensor::from_slice(shape, &numbers).unwrap()
+    };
+    let first = graph.add_constant("first_w", scaled(&[8, 3, 3, 3], 1, &|index| size(index / 27)));
+    let bias = graph.add_constant("first_b", scaled(&[8], 2, &size));
+    let y = graph.add_node("first", same_size(3, 1), &[x, first, bias]);
+    let y = relu(&mut graph, "act", y);
+    let second = graph.add_constant(
+        "second_w",
+        scaled(&[6, 8, 3, 3], 3, &|index| 1.0 / size(index / 9 % 8)),
+    );
+    let y = graph.add_node("second", same_size(3, 1), &[y, second]);
+    finish(graph, &[y])
+}
+
 #[test]
 fn equal_ranges_save_scales_of_whole_weights() {
     let target = target_by_name("onnxruntime").unwrap();
-    let graph = network(relu);
+    let graph = unbalanced();
     let moved = rescaled(&graph, equalize(&graph).unwrap());
     let quality = |from: &Graph| {
         let (_, result) = quantized(from, "static", target, |settings| {
