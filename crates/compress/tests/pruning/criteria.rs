@@ -121,7 +121,7 @@ fn obs_is_the_error_of_the_best_fit_without_the_weight() {
         .sum();
     // Coordinate descent on what stays.
     let lost = |row: &[f64], gone: usize| {
-        let mut left = vec![0.0; 5];
+        let mut left = [0.0; 5];
         left[gone] = row[gone];
         for _ in 0..3000 {
             for i in (0..5).filter(|i| *i != gone) {
