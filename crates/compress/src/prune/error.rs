@@ -4,7 +4,6 @@ use bantam_graph::InferError;
 use bantam_tensor::{SamplesError, TensorError};
 
 use crate::quantize::layerwise::LayerwiseError;
-use crate::rewrite::RewriteError;
 use crate::select::SelectorError;
 use crate::train::TrainError;
 
@@ -70,13 +69,17 @@ pub enum PruneError {
     #[error(transparent)]
     Layer(#[from] LayerwiseError),
     #[error(transparent)]
-    Train(#[from] TrainError),
-    #[error(transparent)]
-    Rewrite(#[from] RewriteError),
+    Train(Box<TrainError>),
     #[error(transparent)]
     Infer(#[from] InferError),
     #[error(transparent)]
     Samples(#[from] SamplesError),
     #[error(transparent)]
     Tensor(#[from] TensorError),
+}
+
+impl From<TrainError> for PruneError {
+    fn from(error: TrainError) -> PruneError {
+        PruneError::Train(Box::new(error))
+    }
 }
