@@ -1,6 +1,6 @@
 //! Channels, neurons and heads that are really removed.
 //!
-//! [`prune_channels`] finds what must go together ([`bantam_graph::coupling`]), scores these units by a criterion, chooses as many
+//! [`prune_channels`] finds what must go together ([`coupling()`]), scores these units by a criterion, chooses as many
 //! as the target asks for, lets the weights that stay make up for them, and leaves a plan. [`crate::rewrite`] applies it: sets the
 //! weights and cuts the units out.
 
