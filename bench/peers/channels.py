@@ -2,7 +2,7 @@
 
     cargo build --release
     bench/peers/.venv/bin/python bench/peers/channels.py --data-dir DATA [--models resnet56] [--criteria taylor,fisher,magnitude,random]
-        [--left 0.495] [--epochs 5] [--batch 64] [--learning-rate 0.02] [--seeds 0] [--bench] [--json]
+        [--left 0.495] [--epochs 5] [--batch 64] [--learning-rate 0.002] [--seeds 0] [--bench] [--json]
 
 Each figure is top-1 in % of a written file on all test images: `bantam prune --structure channel --target-macs`, from 512 training
 images, without and with reconstruction, then `bantam train` with the network before pruning as the teacher. `--epochs 0` leaves
@@ -33,7 +33,7 @@ def parse_arguments():
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=0.02)
+    parser.add_argument("--learning-rate", type=float, default=0.002)
     parser.add_argument("--bench", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
