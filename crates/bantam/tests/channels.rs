@@ -194,7 +194,16 @@ fn targets_that_cannot_be_reached_are_refused() {
         "{far}"
     );
     let all = refused(&|settings| settings.left = 1.0);
-    assert!(all.contains("leaves no network, or all of it"), "{all}");
+    assert!(all.contains("it is no network, or all of it"), "{all}");
+    let least = refused(&|settings| settings.least = 2.0);
+    assert!(least.contains("200% of a group cannot stay"), "{least}");
+    let power = refused(&|settings| settings.savings_power = f64::NAN);
+    assert!(power.contains("raised to the power"), "{power}");
+    let none = refused(&|settings| settings.multiple = 0);
+    assert!(
+        none.contains("at least 1") && none == refused(&|settings| settings.steps = 0),
+        "{none}"
+    );
     let data = refused(&|settings| settings.criterion = criterion_by_name("taylor").unwrap());
     assert!(data.contains("looks at samples"), "{data}");
 }

@@ -308,7 +308,7 @@ pub(crate) struct Bench {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// networks, initializations, methods, algorithms, criteria, reconstructions, losses, optimizers, schedules, sparse-methods, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
+    /// networks, initializations, methods, algorithms, criteria, layer-criteria, reconstructions, losses, optimizers, schedules, sparse-methods, ranges, formats, targets, file-formats, architectures, metrics, runtimes, passes or ops
     pub(crate) what: String,
     /// One JSON object on standard output
     #[arg(long)]

@@ -121,6 +121,17 @@ pub enum Action {
 }
 
 impl Action {
+    /// True for what pruning does: weights become zero or others, channels and layers go.
+    pub fn prunes(&self) -> bool {
+        matches!(
+            self,
+            Action::Mask(_)
+                | Action::SetWeight { .. }
+                | Action::RemoveChannels { .. }
+                | Action::RemoveLayer { .. }
+        )
+    }
+
     /// Whether something is quantized, or shifted because of that.
     pub fn quantizes(&self) -> bool {
         !matches!(

@@ -158,16 +158,7 @@ fn usual_loss(graph: &Graph) -> Loss {
 
 /// A plan from a file that does nothing else than prune.
 fn checked(plan: Plan, path: &Path) -> Result<Plan, Error> {
-    let other = |action: &Action| {
-        let prunes = matches!(
-            action,
-            Action::Mask(_)
-                | Action::SetWeight { .. }
-                | Action::RemoveChannels { .. }
-                | Action::RemoveLayer { .. }
-        );
-        !prunes && *action != Action::Keep
-    };
+    let other = |action: &Action| !action.prunes() && *action != Action::Keep;
     match plan.decisions.iter().find(|decision| other(&decision.action)) {
         None => Ok(plan),
         Some(decision) => Err(Error::PlanFile {

@@ -115,7 +115,7 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
     let model = pipeline::prepare(&pipeline::load(&job.model)?)?;
     let (plan, samples, rewritten) = match &job.plan {
         Some(path) => {
-            let plan = without_masks(read_plan(path)?, path)?;
+            let plan = without_pruning(read_plan(path)?, path)?;
             let rewritten = pipeline::rewrite(&model, &plan)?;
             (plan, 0, rewritten)
         }
@@ -187,9 +187,8 @@ fn with_reasons(plan: &Plan, action: &Action) -> Vec<Kept> {
 }
 
 /// A plan that does not prune: its names would be those of another graph.
-fn without_masks(plan: Plan, path: &Path) -> Result<Plan, Error> {
-    let prunes = |action: &Action| matches!(action, Action::Mask(_) | Action::SetWeight { .. });
-    match plan.decisions.iter().any(|decision| prunes(&decision.action)) {
+fn without_pruning(plan: Plan, path: &Path) -> Result<Plan, Error> {
+    match plan.decisions.iter().any(|decision| decision.action.prunes()) {
         false => Ok(plan),
         true => Err(Error::PlanFile {
             path: path.to_owned(),

@@ -23,7 +23,7 @@ pub(crate) struct Prune {
     /// or layer, which leave a smaller network
     #[arg(long, default_value = "unstructured")]
     pub(crate) structure: String,
-    /// What says how much weights matter: `bantam list criteria`, or of layers influence, output or random [default: magnitude; of
+    /// What says how much weights matter: `bantam list criteria`, of layers `bantam list layer-criteria` [default: magnitude; of
     /// layers influence]
     #[arg(long)]
     pub(crate) criterion: Option<String>,

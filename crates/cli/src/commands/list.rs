@@ -3,6 +3,7 @@
 use bantam::Error;
 use bantam::compress::evaluate::METRICS;
 use bantam::compress::prune::criterion::CRITERIA;
+use bantam::compress::prune::layers::LayerCriterion;
 use bantam::compress::prune::reconstruct::RECONSTRUCTIONS;
 use bantam::compress::quantize::METHODS;
 use bantam::compress::quantize::groups::GROUP_ALGORITHMS;
@@ -50,6 +51,11 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
     }),
     ("criteria", || {
         CRITERIA.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("layer-criteria", || {
+        (LayerCriterion::ALL.iter())
+            .map(|(name, _, summary)| entry(name, summary))
+            .collect()
     }),
     ("reconstructions", || {
         (RECONSTRUCTIONS.iter())

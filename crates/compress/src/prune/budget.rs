@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::structure::keep_pattern;
 use super::{Structure, Weight};
+use crate::erk;
 
 /// Among which weights the least salient go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,11 @@ pub fn masks(
         }
         Scope::Layer | Scope::Erk => {
             let densities = match scope {
-                Scope::Erk => erk_densities(weights, 1.0 - sparsity),
+                Scope::Erk => {
+                    let shapes: Vec<&[usize]> =
+                        weights.iter().map(|weight| weight.shape.as_slice()).collect();
+                    erk::densities(&shapes, 1.0 - sparsity)
+                }
                 _ => vec![1.0 - sparsity; weights.len()],
             };
             for (index, density) in densities.into_iter().enumerate() {
@@ -157,39 +162,6 @@ impl Remover<'_> {
             let mask = &mut self.masks[unit.weight][row * weight.depth..][..weight.depth];
             mask[left..(left + width).min(weight.depth)].fill(false);
         }
-    }
-}
-
-/// The share of each weight that stays: proportional to the sum of its sizes over their product, at most all, so that the
-/// share `density` of all stays.
-fn erk_densities(weights: &[Weight], density: f64) -> Vec<f64> {
-    let raw: Vec<f64> = weights
-        .iter()
-        .map(|weight| weight.shape.iter().sum::<usize>() as f64 / weight.len() as f64)
-        .collect();
-    let total: usize = weights.iter().map(Weight::len).sum();
-    let mut dense = vec![false; weights.len()];
-    loop {
-        let (mut budget, mut weighted) = (density * total as f64, 0.0);
-        for (index, weight) in weights.iter().enumerate() {
-            match dense[index] {
-                true => budget -= weight.len() as f64,
-                false => weighted += raw[index] * weight.len() as f64,
-            }
-        }
-        let factor = if weighted > 0.0 {
-            (budget / weighted).max(0.0)
-        } else {
-            0.0
-        };
-        let over: Vec<usize> = (0..weights.len())
-            .filter(|i| !dense[*i] && factor * raw[*i] > 1.0)
-            .collect();
-        if over.is_empty() {
-            let share = |index: usize| if dense[index] { 1.0 } else { factor * raw[index] };
-            return (0..weights.len()).map(share).collect();
-        }
-        over.into_iter().for_each(|index| dense[index] = true);
     }
 }
 

@@ -49,6 +49,8 @@ pub enum PruneError {
          set's preprocessing"
     )]
     NotFinite { criterion: &'static str, weight: String },
+    #[error("{problem}\nhint: {hint}")]
+    Setting { problem: String, hint: &'static str },
     #[error("there is nothing to prune: {reasons}\nhint: `bantam inspect` lists the ops of the model")]
     Nothing { reasons: String },
     #[error(
@@ -61,9 +63,9 @@ pub enum PruneError {
         least: f64,
     },
     #[error(transparent)]
-    Remove(#[from] bantam_graph::RemoveError),
+    Rewrite(#[from] crate::rewrite::RewriteError),
     #[error(transparent)]
-    Graph(#[from] bantam_graph::GraphError),
+    Remove(#[from] bantam_graph::RemoveError),
     #[error(transparent)]
     Selector(#[from] SelectorError),
     #[error(transparent)]

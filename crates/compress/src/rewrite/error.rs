@@ -88,6 +88,8 @@ pub enum RewriteError {
     #[error(transparent)]
     Infer(Box<bantam_graph::InferError>),
     #[error(transparent)]
+    Passes(#[from] bantam_graph::passes::PassError),
+    #[error(transparent)]
     Tensor(#[from] TensorError),
     #[error(transparent)]
     Graph(#[from] GraphError),

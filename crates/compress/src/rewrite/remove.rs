@@ -36,7 +36,7 @@ pub(super) fn remove_layers(mut graph: Graph, plan: &Plan) -> Result<Graph, Rewr
                 .ok_or_else(|| RewriteError::Layer { name: name.clone() })?,
         );
     }
-    Ok(without(&graph, &blocks)?)
+    without(&graph, &blocks)
 }
 
 /// Removes the positions that the plan names, with all that is coupled with them.

@@ -7,8 +7,7 @@ use crate::{Graph, Op};
 pub(super) fn shape_only(graph: &Graph) -> Vec<bool> {
     let consumers = graph.consumers();
     let mut only = vec![false; graph.values.len()];
-    for (id, node) in graph.node_ids().collect::<Vec<_>>().into_iter().rev() {
-        debug_assert_eq!(graph.node(id), node);
+    for node in graph.nodes.iter().rev() {
         for output in node.outputs.iter().flatten() {
             let is_read = |&(reader, position): &(crate::NodeId, usize)| {
                 let reader = graph.node(reader);

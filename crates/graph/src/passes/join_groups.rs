@@ -46,6 +46,89 @@ struct Packed {
     bias: Option<ValueId>,
 }
 
+/// How codes lie, and what the op calls them.
+struct Layout {
+    /// Outputs first.
+    by_rows: bool,
+    rows: usize,
+    depth: usize,
+    /// Inputs of a group, and groups of a row.
+    group: usize,
+    groups: usize,
+    bits: usize,
+    /// What is added to codes: those of the op are unsigned.
+    middle: i64,
+}
+
+impl Layout {
+    /// `None` for what the op does not take.
+    fn new(codes: &Tensor, op: &DequantizeLinear, by_rows: bool) -> Option<Layout> {
+        let (bits, signed) = match codes.dtype() {
+            DType::I4 => (4, true),
+            DType::U4 => (4, false),
+            DType::I8 => (8, true),
+            DType::U8 => (8, false),
+            _ => return None,
+        };
+        let group = usize::try_from(op.block_size).ok()?;
+        let &[first, second] = codes.shape() else {
+            return None;
+        };
+        let (rows, depth) = if by_rows { (first, second) } else { (second, first) };
+        let axis = if by_rows { 1 } else { 0 };
+        let along_inputs = op.axis == axis || op.axis == axis - 2;
+        let fits = along_inputs && group >= 16 && group.is_power_of_two() && rows > 0 && depth > 0;
+        fits.then(|| Layout {
+            by_rows,
+            rows,
+            depth,
+            group,
+            groups: depth.div_ceil(group),
+            bits,
+            middle: if signed { 1 << (bits - 1) } else { 0 },
+        })
+    }
+
+    /// Values in the order of rows; `None` where they are not as many.
+    fn row_major<T: Copy>(&self, values: Vec<T>, columns: usize) -> Option<Vec<T>> {
+        if values.len() != self.rows * columns {
+            return None;
+        }
+        let place = |at: usize| values[at % columns * self.rows + at / columns];
+        Some(match self.by_rows {
+            true => values,
+            false => (0..self.rows * columns).map(place).collect(),
+        })
+    }
+
+    /// Codes by groups, each filled up to its length by its zero point.
+    fn blocks(&self, codes: &[i64], zero_points: &[i64]) -> Vec<u8> {
+        let mut blocks = Vec::with_capacity(self.rows * self.groups * self.group * self.bits / 8);
+        let rows = codes
+            .chunks_exact(self.depth)
+            .zip(zero_points.chunks_exact(self.groups));
+        for (codes, zero_points) in rows {
+            for (codes, zero) in codes.chunks(self.group).zip(zero_points) {
+                let code = |at: usize| (codes.get(at).unwrap_or(zero) + self.middle) as u8;
+                blocks.extend(pack_codes(self.bits, (0..self.group).map(code)));
+            }
+        }
+        blocks
+    }
+
+    /// Zero points as the op wants them; `None` where all are the middle, which it takes anyway.
+    fn zero_points(&self, zero_points: &[i64]) -> Option<Vec<u8>> {
+        let usual = |zero: &i64| zero + self.middle == 1 << (self.bits - 1);
+        if zero_points.iter().all(usual) {
+            return None;
+        }
+        let rows = zero_points.chunks_exact(self.groups);
+        let packed =
+            rows.flat_map(|row| pack_codes(self.bits, row.iter().map(|zero| (zero + self.middle) as u8)));
+        Some(packed.collect())
+    }
+}
+
 fn packed(graph: &Graph, node: &Node, dequantize: &Node, op: &DequantizeLinear) -> Result<Packed, Reason> {
     let value = |position: usize| {
         let value = dequantize.input(position);
@@ -58,77 +141,44 @@ fn packed(graph: &Graph, node: &Node, dequantize: &Node, op: &DequantizeLinear) 
         })
     };
     let (codes, scale) = (constant(0)?, constant(1)?);
+    let zero_points = dequantize.input(2).map(|_| constant(2)).transpose()?;
     let unfit = || Reason::Groups {
         value: value(0),
         group: op.block_size,
     };
-    let (by_rows, bias) = orientation(node).ok_or_else(unfit)?;
-    let bits = match codes.dtype() {
-        DType::I4 | DType::U4 => 4,
-        DType::I8 | DType::U8 => 8,
-        _ => return Err(unfit()),
-    };
-    let group = usize::try_from(op.block_size).map_err(|_| unfit())?;
-    let axis = if by_rows { 1 } else { 0 };
-    let &[first, second] = codes.shape() else {
-        return Err(unfit());
-    };
-    let (rows, depth) = if by_rows { (first, second) } else { (second, first) };
-    let matches = op.axis == axis || op.axis == axis - 2;
-    if !matches || group < 16 || !group.is_power_of_two() || rows == 0 || depth == 0 {
-        return Err(unfit());
+    joined(graph, node, op, [codes, scale], zero_points).ok_or_else(unfit)
+}
+
+/// `None` for what the op does not take.
+fn joined(
+    graph: &Graph,
+    node: &Node,
+    op: &DequantizeLinear,
+    [codes, scale]: [&Tensor; 2],
+    zero_points: Option<&Tensor>,
+) -> Option<Packed> {
+    let (by_rows, bias) = orientation(node)?;
+    let layout = Layout::new(codes, op, by_rows)?;
+    let Layout {
+        rows,
+        depth,
+        group,
+        groups,
+        bits,
+        ..
+    } = layout;
+    if bias.is_some_and(|bias| graph.value(bias).ty.static_shape() != Some(vec![rows])) {
+        return None;
     }
-    let groups = depth.div_ceil(group);
-    let row_major = |values: Vec<i64>, columns: usize| match by_rows {
-        true => values,
-        false => (0..rows * columns)
-            .map(|at| values[at % columns * rows + at / columns])
-            .collect(),
-    };
-    let failed = |_| unfit();
-    // Unsigned codes around the middle of their range.
-    let signed = matches!(codes.dtype(), DType::I4 | DType::I8);
-    let middle = if signed { 1i64 << (bits - 1) } else { 0 };
-    let numbers = row_major(codes.to_i64().map_err(failed)?, depth);
-    let zero_points = match dequantize.input(2) {
-        Some(_) => row_major(constant(2)?.to_i64().map_err(failed)?, groups),
+    let numbers = layout.row_major(codes.to_i64().ok()?, depth)?;
+    let zero_points = match zero_points {
+        Some(zero_points) => layout.row_major(zero_points.to_i64().ok()?, groups)?,
         None => vec![0; rows * groups],
     };
-    let bias_fits = bias.is_none_or(|bias| graph.value(bias).ty.static_shape() == Some(vec![rows]));
-    if !bias_fits
-        || numbers.len() != rows * depth
-        || zero_points.len() != rows * groups
-        || scale.len() != rows * groups
-    {
-        return Err(unfit());
-    }
-    let mut blocks = Vec::with_capacity(rows * groups * group * bits / 8);
-    for (row, codes) in numbers.chunks_exact(depth).enumerate() {
-        for (index, codes) in codes.chunks(group).enumerate() {
-            // What is behind the end of a row is zero.
-            let zero = zero_points[row * groups + index];
-            let whole: Vec<u8> = (0..group)
-                .map(|at| (codes.get(at).copied().unwrap_or(zero) + middle) as u8)
-                .collect();
-            blocks.extend(pack_codes(bits, whole.into_iter()));
-        }
-    }
-    let scales = scale.to_f32().map_err(failed)?;
-    let scales: Vec<f32> = match by_rows {
-        true => scales,
-        false => (0..rows * groups)
-            .map(|at| scales[at % groups * rows + at / groups])
-            .collect(),
-    };
-    let usual = zero_points.iter().all(|zero| zero + middle == 1 << (bits - 1));
-    let zero_points: Vec<u8> = (zero_points.chunks_exact(groups))
-        .flat_map(|row| {
-            let codes: Vec<u8> = row.iter().map(|zero| (zero + middle) as u8).collect();
-            pack_codes(bits, codes.into_iter())
-        })
-        .collect();
-    let tensor = |shape: &[usize], bytes: &[u8]| Tensor::from_slice(shape, bytes).map_err(failed);
-    Ok(Packed {
+    let scales = layout.row_major(scale.to_f32().ok()?, groups)?;
+    let blocks = layout.blocks(&numbers, &zero_points);
+    let zeros = layout.zero_points(&zero_points);
+    Some(Packed {
         op: MatMulNBits {
             accuracy_level: 0,
             bits: bits as i64,
@@ -136,12 +186,12 @@ fn packed(graph: &Graph, node: &Node, dequantize: &Node, op: &DequantizeLinear) 
             K: depth as i64,
             N: rows as i64,
         },
-        codes: tensor(&[rows, groups, group * bits / 8], &blocks)?,
-        scales: Tensor::from_slice(&[rows * groups], &scales).map_err(failed)?,
-        zero_points: match usual {
-            true => None,
-            false => Some(tensor(&[zero_points.len()], &zero_points)?),
-        },
+        codes: Tensor::from_slice(&[rows, groups, group * bits / 8], &blocks).ok()?,
+        scales: Tensor::from_slice(&[rows * groups], &scales).ok()?,
+        zero_points: zeros
+            .map(|zeros| Tensor::from_slice(&[zeros.len()], &zeros))
+            .transpose()
+            .ok()?,
         bias,
     })
 }

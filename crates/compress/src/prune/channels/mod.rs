@@ -5,10 +5,11 @@
 //! weights and cuts the units out.
 
 mod budget;
+mod removals;
 mod settings;
 mod units;
 
-use bantam_graph::{Coupling, Graph, InferOptions, ValueId, coupling, infer_shapes};
+use bantam_graph::{Coupling, Graph, InferOptions, Op, ValueId, coupling, infer_shapes};
 
 pub use settings::{ChannelScope, ChannelSettings, Target, UnitKind};
 
@@ -55,7 +56,7 @@ pub fn prune_channels(
         calibration,
     };
     let gone = pruner.run()?;
-    let mut decisions = removals(&dense, &units, &gone, settings);
+    let mut decisions = removals::removals(&dense, &units, &gone, settings);
     decisions.extend(pruner.changes(&gone)?);
     let kept = kept_nodes
         .into_iter()
@@ -86,13 +87,7 @@ fn method(settings: &ChannelSettings) -> String {
 
 /// What can be known to fail before any work.
 fn check(settings: &ChannelSettings, calibration: Option<&Calibration<'_>>) -> Result<(), PruneError> {
-    if !(settings.left > 0.0 && settings.left < 1.0) {
-        return Err(PruneError::Sparsity {
-            percent: settings.left * 100.0,
-            problem: "of the whole leaves no network, or all of it",
-            hint: "a share above 0% and below 100% that stays, as --target-macs 50%".to_owned(),
-        });
-    }
+    settings.check()?;
     let missing = |who: String, instead| Err(PruneError::NoSamples { who, instead });
     match (calibration, settings.reconstruction) {
         (None, _) if settings.criterion.needs() != Needs::Nothing => {
@@ -119,16 +114,31 @@ fn stays(graph: &Graph, kept: &[Option<&'static str>]) -> Vec<ValueId> {
 }
 
 fn nothing(graph: &Graph, coupling: &Coupling, settings: &ChannelSettings) -> PruneError {
-    let mut reasons: Vec<String> = (coupling.locked.iter())
-        .map(|locked| format!("`{}`: {}", graph.value(locked.axis.0).name, locked.reason))
+    let mut reasons: Vec<&str> = coupling
+        .locked
+        .iter()
+        .map(|locked| locked.reason.as_str())
         .collect();
+    reasons.sort_unstable();
+    reasons.dedup();
     reasons.truncate(3);
-    reasons.insert(
-        0,
-        format!("the model has no {}s that can go", settings.kind.name()),
-    );
+    let kind = settings.kind.name();
+    let why = match (settings.kind, reasons.is_empty()) {
+        (UnitKind::Channel, false) => format!(" ({}...)", reasons.join("; ")),
+        (UnitKind::Channel, true)
+            if graph
+                .nodes
+                .iter()
+                .any(|node| matches!(node.op, Op::DequantizeLinear(_))) =>
+        {
+            " (its weights are codes: prune before quantizing)".to_owned()
+        }
+        _ => String::new(),
+    };
     PruneError::Nothing {
-        reasons: reasons.join("; "),
+        reasons: format!(
+            "the model has no {kind}s that can go{why}; `bantam inspect --coupling` says what stays and why"
+        ),
     }
 }
 
@@ -150,9 +160,8 @@ impl Pruner<'_> {
         let mut gone: Vec<Vec<bool>> = (0..units.groups.len())
             .map(|place| vec![false; units.count(place)])
             .collect();
-        let steps = settings.steps.max(1);
-        for step in 1..=steps {
-            let left = settings.left.powf(step as f64 / steps as f64);
+        for step in 1..=settings.steps {
+            let left = settings.left.powf(step as f64 / settings.steps as f64);
             let saliency = self.saliency()?;
             gone = budget::choose(self.sized, units, &saliency, &gone, settings, left)?;
             self.apply(&gone)?;
@@ -307,58 +316,4 @@ impl Pruner<'_> {
         }
         Ok(())
     }
-}
-
-/// What goes, a decision for each group that loses units.
-fn removals(
-    graph: &Graph,
-    units: &Units<'_>,
-    gone: &[Vec<bool>],
-    settings: &ChannelSettings,
-) -> Vec<Decision> {
-    let mut decisions = Vec::new();
-    for (place, gone) in gone.iter().enumerate() {
-        let group = &units.coupling.groups[units.groups[place]];
-        let count = gone.iter().filter(|gone| **gone).count();
-        let constants = group.axes.iter().enumerate();
-        let Some((number, (value, axis))) = constants
-            .into_iter()
-            .find(|(_, (value, _))| graph.constant(*value).is_some())
-        else {
-            continue;
-        };
-        let site = Site::Value(graph.value(*value).name.clone());
-        let all = group.units.len();
-        let criterion = settings.criterion.name();
-        let (action, why) = match count {
-            0 => (
-                Action::Keep,
-                format!(
-                    "none of {all} {}s is among the least by {criterion}",
-                    settings.kind.name()
-                ),
-            ),
-            _ => {
-                let removed = group.units.iter().zip(gone).filter(|(_, gone)| **gone);
-                let positions = removed
-                    .flat_map(|(unit, _)| unit.along(number).map(|p| p as u32))
-                    .collect();
-                let axis = *axis;
-                (
-                    Action::RemoveChannels { axis, positions },
-                    format!(
-                        "{count} of {all} {}s go, chosen by {criterion}",
-                        settings.kind.name()
-                    ),
-                )
-            }
-        };
-        decisions.push(Decision {
-            site,
-            action,
-            why,
-            sqnr_db: None,
-        });
-    }
-    decisions
 }

@@ -2,6 +2,7 @@
 
 use bantam_graph::{Graph, InferOptions, cost};
 
+use crate::prune::PruneError;
 use crate::prune::criterion::Criterion;
 use crate::prune::reconstruct::Reconstruction;
 use crate::select::Selector;
@@ -43,6 +44,27 @@ pub struct ChannelSettings {
     pub seed: u64,
 }
 
+impl ChannelSettings {
+    /// What makes no sense, before any work.
+    pub(super) fn check(&self) -> Result<(), PruneError> {
+        self.target.check(self.left)?;
+        let wrong = |problem: String, hint| Err(PruneError::Setting { problem, hint });
+        if !(0.0..=1.0).contains(&self.least) {
+            let problem = format!("{}% of a group cannot stay", self.least * 100.0);
+            return wrong(problem, "--least from 0% to 100%");
+        }
+        if !self.savings_power.is_finite() {
+            let problem = format!("nothing can be raised to the power {}", self.savings_power);
+            return wrong(problem, "--savings-power 1, or 0 to look at saliencies alone");
+        }
+        if self.multiple == 0 || self.steps == 0 {
+            let problem = "there are no multiples of 0, and nothing happens in 0 steps".to_owned();
+            return wrong(problem, "--multiple and --steps of at least 1");
+        }
+        Ok(())
+    }
+}
+
 /// What a unit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitKind {
@@ -75,6 +97,21 @@ pub enum Target {
 }
 
 impl Target {
+    /// Whether a share of it can stay.
+    pub(in crate::prune) fn check(self, left: f64) -> Result<(), PruneError> {
+        if left > 0.0 && left < 1.0 {
+            return Ok(());
+        }
+        Err(PruneError::Setting {
+            problem: format!(
+                "{}% of the {} cannot stay: it is no network, or all of it",
+                left * 100.0,
+                self.name()
+            ),
+            hint: "a share between, as --target-macs 50%",
+        })
+    }
+
     /// What it counts in a graph whose sizes are known; parameters for units, which the graph does not tell.
     pub fn measure(self, graph: &Graph) -> u64 {
         let cost = cost(graph);

@@ -26,12 +26,12 @@ impl LayerCriterion {
         (
             "influence",
             LayerCriterion::Influence,
-            "layers: how much the block turns what passes it (Men et al. 2024)",
+            "how much the block turns what passes it (Men et al. 2024)",
         ),
         (
             "output",
             LayerCriterion::Output,
-            "layers: what the network's outputs change by without the block",
+            "what the network's outputs change by without the block",
         ),
         (
             "random",

@@ -4,13 +4,14 @@ mod blocks;
 mod criterion;
 
 use bantam_graph::passes::{ELIMINATE_DEAD_NODES, run_passes};
-use bantam_graph::{Graph, GraphError, InferOptions, Patch, infer_shapes};
+use bantam_graph::{Graph, InferOptions, Patch, infer_shapes};
 
 pub use blocks::{Block, residual_blocks};
 pub use criterion::LayerCriterion;
 
 use super::channels::Target;
 use super::{Calibration, PruneError};
+use crate::RewriteError;
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::select::{Selector, kept_by_user};
 
@@ -42,13 +43,7 @@ pub fn prune_layers(
     settings: &LayerSettings,
     calibration: Option<&Calibration<'_>>,
 ) -> Result<Plan, PruneError> {
-    if !(settings.left > 0.0 && settings.left < 1.0) {
-        return Err(PruneError::Sparsity {
-            percent: settings.left * 100.0,
-            problem: "of the whole leaves no network, or all of it",
-            hint: "a share above 0% and below 100% that stays, as --target-macs 80%".to_owned(),
-        });
-    }
+    settings.target.check(settings.left)?;
     let (mut dense, mut sized) = (graph.clone(), graph.clone());
     infer_shapes(&mut dense, &InferOptions::default())?;
     infer_shapes(&mut sized, &settings.sizes)?;
@@ -141,7 +136,7 @@ fn decisions(
 }
 
 /// The graph without some blocks, and without what was computed for them alone.
-pub(crate) fn without(graph: &Graph, blocks: &[Block]) -> Result<Graph, GraphError> {
+pub(crate) fn without(graph: &Graph, blocks: &[Block]) -> Result<Graph, RewriteError> {
     let mut patch = Patch::new(graph);
     for block in blocks {
         patch.remove_node(block.sum);
@@ -149,7 +144,6 @@ pub(crate) fn without(graph: &Graph, blocks: &[Block]) -> Result<Graph, GraphErr
     }
     let mut smaller = graph.clone();
     patch.apply(&mut smaller)?;
-    // The pass only removes; it cannot fail on a graph that was sound.
-    let _ = run_passes(&mut smaller, &[ELIMINATE_DEAD_NODES]);
+    run_passes(&mut smaller, &[ELIMINATE_DEAD_NODES])?;
     Ok(smaller)
 }

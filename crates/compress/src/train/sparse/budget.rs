@@ -1,6 +1,7 @@
 //! How many weights of each layer stay.
 
 use super::layers::Layer;
+use crate::erk;
 
 /// Weights of each layer that stay where each layer has the same share of zeros.
 pub(super) fn uniform(layers: &[Layer], sparsity: f64) -> Vec<usize> {
@@ -12,50 +13,17 @@ pub(super) fn kept(count: usize, sparsity: f64) -> usize {
     ((1.0 - sparsity) * count as f64).round() as usize
 }
 
-/// Weights of each layer that stay where shares are in proportion to the sum of a layer's sizes over their
-/// product (Erdős-Rényi kernel, Evci et al. 2020, section 3); layers whose share would be above 1 stay whole.
-/// All together are as many as the share of all.
+/// Weights of each layer that stay where shares are those of the Erdős–Rényi kernel. All together are as many as the share of all.
 pub(super) fn erdos_renyi(layers: &[Layer], sparsity: f64) -> Vec<usize> {
     let total: usize = layers.iter().map(Layer::len).sum();
     let wanted = kept(total, sparsity);
-    // The share of a layer is its sum of sizes over their product, so that the sum alone says how many stay.
-    let sums: Vec<f64> = layers
-        .iter()
-        .map(|layer| layer.shape.iter().sum::<usize>() as f64)
+    let shapes: Vec<&[usize]> = layers.iter().map(|layer| layer.shape.as_slice()).collect();
+    let densities = erk::densities(&shapes, wanted as f64 / total.max(1) as f64);
+    let exact = layers.iter().zip(densities);
+    let exact: Vec<f64> = exact
+        .map(|(layer, density)| density * layer.len() as f64)
         .collect();
-    let mut whole = vec![false; layers.len()];
-    loop {
-        let factor = factor(layers, &sums, &whole, wanted);
-        let grown = (0..layers.len()).filter(|&index| !whole[index]);
-        let grown: Vec<usize> = grown
-            .filter(|&index| factor * sums[index] > layers[index].len() as f64)
-            .collect();
-        if grown.is_empty() {
-            let exact = layers.iter().zip(&sums).zip(&whole);
-            let exact = exact.map(|((layer, sum), whole)| match whole {
-                true => layer.len() as f64,
-                false => factor * sum,
-            });
-            return rounded(&exact.collect::<Vec<f64>>(), wanted);
-        }
-        grown.into_iter().for_each(|index| whole[index] = true);
-    }
-}
-
-/// What sums of sizes are multiplied by, so that layers that are not whole have what is left.
-fn factor(layers: &[Layer], sums: &[f64], whole: &[bool], wanted: usize) -> f64 {
-    let of_whole: usize = layers
-        .iter()
-        .zip(whole)
-        .map(|(layer, whole)| usize::from(*whole) * layer.len())
-        .sum();
-    let rest: f64 = sums
-        .iter()
-        .zip(whole)
-        .filter(|(_, whole)| !**whole)
-        .map(|(sum, _)| sum)
-        .sum();
-    (wanted as f64 - of_whole as f64).max(0.0) / rest.max(1.0)
+    rounded(&exact, wanted)
 }
 
 /// Whole numbers next to these whose sum is `wanted`: those with the largest remainders are rounded up.

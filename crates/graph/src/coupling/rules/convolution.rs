@@ -15,6 +15,13 @@ struct Channels {
     groups: usize,
 }
 
+impl Channels {
+    /// Inputs and outputs of one group.
+    fn of_group(&self) -> (usize, usize) {
+        (self.input / self.groups, self.output / self.groups)
+    }
+}
+
 /// Batches go together, positions stay; gives the sizes of the channels.
 fn channels(site: &mut Site<'_>, group: i64) -> Option<Channels> {
     let (x, weight, y) = (site.input(0)?, site.input(1)?, site.output()?);
@@ -48,20 +55,21 @@ fn channels(site: &mut Site<'_>, group: i64) -> Option<Channels> {
 
 /// Weight `[M, C / group, ...]`; bias `[M]` and an addend of the output's shape.
 pub(super) fn conv(site: &mut Site<'_>, group: i64) -> Done {
+    let found = channels(site, group)?;
     let Channels {
         x,
         weight,
         y,
         input,
         output,
-        groups,
-    } = channels(site, group)?;
+        ..
+    } = found;
     if site.size((weight, 0))? != output {
         return None;
     }
     site.same((weight, 0), (y, 1));
-    let (inputs, outputs) = (input / groups, output / groups);
-    if groups > 1 && inputs == 1 {
+    let (inputs, outputs) = found.of_group();
+    if found.groups > 1 && inputs == 1 {
         // Depthwise: a channel goes with its own filters.
         (0..output).for_each(|row| site.link(((x, 1), row / outputs), ((weight, 0), row)));
         site.lock((weight, 1), "it is depthwise");
@@ -81,17 +89,18 @@ pub(super) fn conv(site: &mut Site<'_>, group: i64) -> Done {
 
 /// Weight `[C, M / group, ...]`; bias `[M]`.
 pub(super) fn conv_transpose(site: &mut Site<'_>, group: i64) -> Done {
+    let found = channels(site, group)?;
     let Channels {
         x,
         weight,
         y,
         input,
         output,
-        groups,
-    } = channels(site, group)?;
-    let (inputs, outputs) = (input / groups, output / groups);
+        ..
+    } = found;
+    let (inputs, outputs) = found.of_group();
     site.same((x, 1), (weight, 0));
-    if groups > 1 && inputs == 1 {
+    if found.groups > 1 && inputs == 1 {
         (0..output).for_each(|channel| site.link(((weight, 0), channel / outputs), ((y, 1), channel)));
         site.lock((weight, 1), "it is depthwise");
     } else {
