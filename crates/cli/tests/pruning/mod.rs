@@ -80,6 +80,7 @@ fn the_number_of_threads_changes_nothing() {
     for how in [
         "--sparsity 80% --criterion woodfisher",
         "--sparsity 60% --criterion obs --reconstruct obs",
+        "--structure channel --criterion taylor --target-macs 60%",
     ] {
         for (threads, output) in [("1", "one.onnx"), ("3", "three.onnx")] {
             let arguments = format!("prune digits.onnx --data digits.toml --no-eval {how} -o {output}");
@@ -136,5 +137,35 @@ fn inspect_shows_zeros_and_patterns() {
         weighted(&nodes("digits.onnx"))
             .iter()
             .all(|node| node["sparsity"].as_f64().unwrap() < 0.01)
+    );
+}
+
+#[test]
+fn removed_channels_leave_a_smaller_file_and_a_plan_for_pruning_alone() {
+    let demo = Demo::new();
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let run = |text: &str| demo.run(&words(text).iter().map(String::as_str).collect::<Vec<_>>());
+    let made = "prune digits.onnx --structure channel --target-macs 60% --no-eval";
+    let first = run(&format!("{made} --plan-out plan.json --json -o small.onnx"));
+    assert!(
+        first.status.success(),
+        "{}",
+        String::from_utf8_lossy(&first.stderr)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();
+    let cost = |key: &str| report["cost"][key].as_f64().unwrap();
+    assert!(cost("macs_after") <= 0.6 * cost("macs_before"));
+    assert!(demo.read("small.onnx").len() < demo.read("digits.onnx").len());
+    assert!(
+        run("prune digits.onnx --plan plan.json --no-eval -o again.onnx")
+            .status
+            .success()
+    );
+    assert_eq!(demo.read("small.onnx"), demo.read("again.onnx"));
+    let refused = run("quantize digits.onnx --plan plan.json --no-eval -o q.onnx");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("it prunes, which is for `bantam prune`"),
+        "{said}"
     );
 }
