@@ -9,6 +9,7 @@ use bantam_compress::quantize::QuantizeError;
 use bantam_compress::quantize::aware::AwareError;
 use bantam_compress::quantize::groups::GroupError;
 use bantam_compress::quantize::layerwise::LayerwiseError;
+use bantam_compress::search::SensitivityError;
 use bantam_compress::select::SelectorError;
 use bantam_compress::stats::ObserveError;
 use bantam_compress::train::TrainError;
@@ -65,6 +66,8 @@ pub enum Error {
     Compile(#[from] CompileError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Sensitivity(#[from] SensitivityError),
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
     #[error(transparent)]

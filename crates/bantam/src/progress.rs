@@ -8,6 +8,8 @@ pub trait Progress: Sync {
     fn at(&self, done: usize);
     /// A few words on how it goes.
     fn note(&self, _text: &str) {}
+    /// A line to keep: something was found.
+    fn say(&self, _text: &str) {}
     /// The stage is over.
     fn finish(&self);
 }

@@ -1,11 +1,13 @@
 //! The command line, as it is written.
 
+mod compress;
 mod language;
 mod lottery;
 mod new;
 mod prune;
 mod train;
 
+pub(crate) use compress::Compress;
 pub(crate) use language::{Export, Generate};
 pub(crate) use lottery::Lottery;
 pub(crate) use new::New;
@@ -49,6 +51,9 @@ pub(crate) enum Command {
     /// Find a small part of a fresh network that learns as well as the whole (iterative magnitude pruning)
     #[command(after_help = lottery::EXAMPLES)]
     Lottery(Box<Lottery>),
+    /// The main job: the smallest or fastest network that loses no more than you allow, and a report that shows it
+    #[command(after_help = compress::EXAMPLES)]
+    Compress(Box<Compress>),
     /// Score a model, with confidence intervals
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Eval),
@@ -64,7 +69,7 @@ pub(crate) enum Command {
     /// Time a model, in Bantam and in other runtimes
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
-    /// What there is: networks, methods, criteria, ranges, formats, targets, metrics, runtimes, ops
+    /// What there is: networks, methods, criteria, recipes, ranges, formats, targets, metrics, runtimes, ops
     List(List),
     /// Completions for a shell
     #[command(after_help = "Example:\n  bantam completions bash > /etc/bash_completion.d/bantam")]
@@ -167,6 +172,9 @@ pub(crate) struct Quantize {
     /// Number format of the first and last layer, or none for that of the others [default: int8 where codes are chosen]
     #[arg(long, conflicts_with_all = ["dynamic", "plan"])]
     pub(crate) edges: Option<String>,
+    /// Number format of the weights of some nodes, SELECTOR=FORMAT, as name:*/conv2=int4; repeatable, the later counts
+    #[arg(long, conflicts_with_all = ["dynamic", "plan"])]
+    pub(crate) width: Vec<String>,
     /// Scales of weights: channel, tensor, or group:LENGTH for so many inputs of each output (weights only)
     #[arg(long, default_value = "channel")]
     pub(crate) granularity: String,

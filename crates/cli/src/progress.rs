@@ -38,6 +38,13 @@ impl Progress for Bars {
         }
     }
 
+    fn say(&self, text: &str) {
+        match &*self.bar() {
+            Some(bar) => bar.suspend(|| crate::output::talk(text)),
+            None => crate::output::talk(text),
+        }
+    }
+
     fn finish(&self) {
         if let Some(bar) = self.bar().take() {
             bar.finish_and_clear();

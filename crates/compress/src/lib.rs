@@ -13,6 +13,7 @@ pub mod quantize;
 mod quantizer;
 pub mod range;
 mod rewrite;
+pub mod search;
 pub mod select;
 pub mod stats;
 pub mod target;

@@ -60,6 +60,19 @@ impl Selector {
         })
     }
 
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The selector of the nodes with this very name, or an output of it.
+    ///
+    /// # Errors
+    /// Never in practice: the name is taken as it is.
+    pub fn of_name(name: &str) -> Result<Selector, SelectorError> {
+        Selector::parse(&format!("name:{}", globset::escape(name)))
+    }
+
     /// The nodes that it means.
     ///
     /// # Errors

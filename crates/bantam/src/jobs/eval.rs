@@ -50,7 +50,7 @@ pub fn eval(job: &EvalJob, progress: &dyn Progress) -> Result<EvalReport, Error>
 const MOST_SCORES: usize = 1 << 26;
 
 /// The metric of models with one score for each class of a sample, or of language models.
-fn usual_metric(graph: &Graph) -> &'static str {
+pub(super) fn usual_metric(graph: &Graph) -> &'static str {
     match vocabulary(graph) {
         Some(_) => "perplexity",
         None => "top1",

@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod compress;
 mod coupling;
 mod eval;
 mod export;
@@ -11,10 +12,12 @@ mod lottery;
 mod new;
 mod prune;
 mod quantize;
+mod recipe;
 mod train;
 
 pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
+pub use compress::{Budget, CompressJob, CompressReport, Minimize, Side, compress};
 pub use coupling::{AxisReport, CouplingReport, GroupReport, LockedReport, couplings};
 pub use eval::{EvalJob, EvalReport, eval};
 pub use export::{ExportJob, ExportReport, GgufTypes, Replaced, export};
@@ -24,6 +27,7 @@ pub use lottery::{ControlReport, LotteryJob, LotteryReport, RoundReport, lottery
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
 pub use prune::{Costs, PruneJob, PruneReport, PrunedLayer, Pruning, Sizes, prune};
 pub use quantize::{Codes, Kept, QuantizeJob, QuantizeReport, Rescaling, quantize};
+pub use recipe::{RecipeJob, RecipeReport, RecipeStep, StepDone, Work, recipe};
 pub use train::{TrainJob, TrainReport, train};
 
 use std::path::{Path, PathBuf};
@@ -67,6 +71,12 @@ impl RuntimeChoice {
             )
         };
         found.map(|(_, choice)| *choice).ok_or_else(unknown)
+    }
+
+    /// The name that users write.
+    pub fn name(self) -> &'static str {
+        let found = RuntimeChoice::NAMES.iter().find(|(_, choice)| *choice == self);
+        found.map_or("bantam", |(name, _)| name)
     }
 
     /// Opens a model for running with `threads` threads.

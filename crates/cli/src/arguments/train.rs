@@ -185,6 +185,9 @@ pub(crate) struct Quantization {
     /// Number format of the first and last layer, or none for that of the others
     #[arg(long, default_value = "int8", requires = "quantize")]
     pub(crate) edges: String,
+    /// Number format of the weights of some nodes, SELECTOR=FORMAT, as name:*/conv2=int4; repeatable, the later counts
+    #[arg(long, requires = "quantize")]
+    pub(crate) width: Vec<String>,
     /// What becomes of scales: fixed, learned, lsq+ or power-of-two
     #[arg(long, default_value = "learned", requires = "quantize")]
     pub(crate) scales: String,
@@ -295,7 +298,7 @@ fn stage(text: &str) -> Result<(u32, usize), String> {
 }
 
 /// Reads a number of bytes with an optional unit.
-fn bytes(text: &str) -> Result<u64, String> {
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: &[(&str, u32)] = &[("KB", 10), ("MB", 20), ("GB", 30)];
     let unit = UNITS
         .iter()

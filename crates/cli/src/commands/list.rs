@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::arguments::List;
 use crate::output;
+use crate::recipe::{PRESETS, summary};
 
 /// One thing there is.
 #[derive(Serialize)]
@@ -75,6 +76,12 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
         SparseMethod::ALL
             .iter()
             .map(|(name, _, summary)| entry(name, summary))
+            .collect()
+    }),
+    ("recipes", || {
+        PRESETS
+            .iter()
+            .map(|(name, text)| entry(name, summary(text)))
             .collect()
     }),
     ("ranges", || {

@@ -94,7 +94,7 @@ fn table(layers: &[PrunedLayer]) -> String {
     output::table(&rows)
 }
 
-fn job(arguments: &Prune) -> Result<PruneJob, Error> {
+pub(crate) fn job(arguments: &Prune) -> Result<PruneJob, Error> {
     let loss = arguments.loss.as_ref();
     Ok(PruneJob {
         model: arguments.model.clone(),
@@ -264,7 +264,7 @@ fn reconstruction(arguments: &Prune) -> Result<Option<&'static dyn Reconstructio
 }
 
 /// A share of 1, also in percent.
-fn share(text: &str) -> Result<f64, Error> {
+pub(super) fn share(text: &str) -> Result<f64, Error> {
     let number = |text: &str| {
         text.trim()
             .parse::<f64>()

@@ -59,7 +59,7 @@ pub(crate) fn print(report: &QuantizeReport, json: bool) -> Result<(), Error> {
     }
 }
 
-fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
+pub(crate) fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
     let groups = groups::groups(arguments)?;
     let method = method_by_name(if arguments.dynamic { "dynamic" } else { "static" }).expect("listed");
     Ok(QuantizeJob {
@@ -133,7 +133,7 @@ fn codes(arguments: &Quantize) -> Result<Option<Codes>, Error> {
         .into_iter()
         .flatten()
         .any(|name| name == "float" || is_narrow(name));
-    if algorithms.is_empty() && !narrow && arguments.edges.is_none() {
+    if algorithms.is_empty() && !narrow && arguments.edges.is_none() && arguments.width.is_empty() {
         return Ok(None);
     }
     refuse_what_needs_plain_codes(arguments)?;
@@ -154,6 +154,7 @@ fn codes(arguments: &Quantize) -> Result<Option<Codes>, Error> {
     if let Some(edges) = &arguments.edges {
         settings.set_edges(edges)?;
     }
+    settings.widths = super::train::widths(&arguments.width)?;
     Ok(Some(Codes {
         settings,
         algorithms,

@@ -3,6 +3,7 @@
 use bantam::Error;
 use bantam::compress::quantize::aware::{
     ActivationMapping, AwareSettings, BatchNormalizationMode, InitialScale, ScaleTraining, WeightMapping,
+    Width,
 };
 use bantam::compress::train::sparse::{
     Criterion, LayerSparsity, Scope, SparseMethod, SparsitySchedule, SparsitySettings,
@@ -95,7 +96,7 @@ pub(crate) fn zeros(layers: &[LayerSparsity]) -> Vec<Vec<String>> {
     rows
 }
 
-fn job(arguments: &Train) -> Result<TrainJob, Error> {
+pub(crate) fn job(arguments: &Train) -> Result<TrainJob, Error> {
     let files = &arguments.files;
     let mut beside = files.output.as_os_str().to_owned();
     beside.push(".checkpoint");
@@ -225,10 +226,19 @@ pub(crate) fn by_name<T: Copy>(kind: &'static str, name: &str, all: &[(&str, T)]
         .ok_or_else(|| Error::unknown_name(kind, name, all.iter().map(|(name, _)| *name)))
 }
 
+/// Widths of single nodes.
+pub(super) fn widths(texts: &[String]) -> Result<Vec<Width>, Error> {
+    Ok(texts
+        .iter()
+        .map(|text| Width::parse(text))
+        .collect::<Result<_, _>>()?)
+}
+
 fn aware(arguments: &Quantization) -> Result<AwareSettings, Error> {
     let mut settings = AwareSettings::for_target(target(&arguments.target)?);
     settings.set_formats(&arguments.weights, &arguments.activations)?;
     settings.set_edges(&arguments.edges)?;
+    settings.widths = widths(&arguments.width)?;
     settings.quantize.granularity = match granularity(&arguments.granularity)? {
         Granularity::Group(_) => {
             return Err(Error::Usage {

@@ -140,6 +140,38 @@ impl DataSet {
         self.manifest.augment.get(input)
     }
 
+    /// Every file that it reads, the manifest included; of folders, all files in them. Sorted.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn files(&self) -> Result<Vec<PathBuf>, DataError> {
+        let entries = self.manifest.splits.values();
+        let named = entries.flat_map(|entry| {
+            let lists = [&entry.labels, &entry.tokens, &entry.text];
+            let lists = lists.into_iter().flatten().chain(entry.inputs.values());
+            lists.flat_map(|files| files.as_slice()).chain(&entry.tokenizer)
+        });
+        let mut files = vec![self.path.clone()];
+        for name in named {
+            files.push(Reference::new(&self.folder, name)?.path);
+        }
+        let mut found = Vec::new();
+        while let Some(path) = files.pop() {
+            match path.is_dir() {
+                false => found.push(path),
+                true => {
+                    let entries =
+                        std::fs::read_dir(&path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+                    let entries = entries.map_err(|problem| DataError::io(&path, problem))?;
+                    files.extend(entries.iter().map(std::fs::DirEntry::path));
+                }
+            }
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
     /// Opens the files of a split and checks that they agree.
     pub fn split(&self, name: &str) -> Result<Split, DataError> {
         let key = if self.is_one_split() { WHOLE } else { name };

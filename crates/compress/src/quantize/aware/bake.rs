@@ -59,6 +59,15 @@ pub fn strip(aware: &Aware) -> Result<Graph, AwareError> {
     Ok(graph)
 }
 
+/// The trained graph in float, its weights at their levels, activations not rounded.
+///
+/// # Errors
+/// As [`bake`].
+pub fn round_weights(aware: &Aware) -> Result<Graph, AwareError> {
+    let trained = read(aware)?;
+    cleaned(without_quantizers(&aware.graph, &trained, true)?)
+}
+
 /// Without what computed levels.
 fn cleaned(mut graph: Graph) -> Result<Graph, AwareError> {
     run_passes(&mut graph, &[ELIMINATE_DEAD_NODES])?;

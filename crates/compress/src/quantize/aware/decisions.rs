@@ -162,8 +162,9 @@ impl Finder<'_> {
             .node_ids()
             .find(|(_, node)| node.output(0) == Some(output))?;
         let edge = self.is_edge(id);
-        let format = match &self.settings.edges {
-            Some(edges) if edge => edges.weights,
+        let format = match (self.widths.get(&id), &self.settings.edges) {
+            (Some(own), _) => *own,
+            (None, Some(edges)) if edge => edges.weights,
             _ => self.settings.quantize.weights,
         };
         Some(WeightSite {

@@ -20,6 +20,8 @@ pub enum AwareError {
         known: String,
         nearest: &'static str,
     },
+    #[error("`{text}` is no width of nodes\nhint: SELECTOR=FORMAT, as role:last=int8 or name:*/conv2=int4")]
+    Width { text: String },
     #[error(
         "the trained graph has no quantizer `{node}` any more\nhint: training may change initializers, not nodes"
     )]

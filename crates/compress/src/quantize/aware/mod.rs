@@ -31,14 +31,14 @@ use bantam_graph::Graph;
 use crate::plan::{Plan, Site};
 use crate::train::ParameterRule;
 
-pub use bake::{Baked, bake, strip};
+pub use bake::{Baked, bake, round_weights, strip};
 pub use error::AwareError;
 pub(super) use grid::Grid;
 pub use insert::make_aware;
 pub use prepare::{Preparation, prepare};
 pub use settings::{
     ActivationMapping, AwareSettings, BatchNormalizationMode, Edges, InitialScale, ScaleTraining,
-    WeightMapping,
+    WeightMapping, Width,
 };
 pub use zeros::weights_without_zero;
 

@@ -4,8 +4,9 @@ use bantam_graph::ops::SignEstimator;
 use bantam_tensor::{FormatKind, NumberFormat, trained_format_by_name};
 
 use super::AwareError;
-use crate::quantize::QuantizeSettings;
+use crate::quantize::{QuantizeError, QuantizeSettings};
 use crate::range::range_by_name;
+use crate::select::Selector;
 use crate::target::Target;
 
 /// Declares a choice with the words that users write.
@@ -76,6 +77,31 @@ pub struct Edges {
     pub activations: &'static dyn NumberFormat,
 }
 
+/// The width of the weights of some nodes.
+#[derive(Clone)]
+pub struct Width {
+    /// The nodes.
+    pub nodes: Selector,
+    /// Number format of their weights.
+    pub format: &'static dyn NumberFormat,
+}
+
+impl Width {
+    /// Reads `SELECTOR=FORMAT`, as `role:last=int8` or `name:*/conv2=int4`.
+    ///
+    /// # Errors
+    /// When there is no selector or no format of integers.
+    pub fn parse(text: &str) -> Result<Width, AwareError> {
+        let (nodes, format) = text.rsplit_once('=').ok_or_else(|| AwareError::Width {
+            text: text.to_owned(),
+        })?;
+        Ok(Width {
+            nodes: Selector::parse(nodes).map_err(QuantizeError::from)?,
+            format: integer_format(format)?,
+        })
+    }
+}
+
 /// Settings of quantization-aware training; [`AwareSettings::for_target`] gives the defaults.
 #[derive(Clone)]
 pub struct AwareSettings {
@@ -86,6 +112,8 @@ pub struct AwareSettings {
     pub float_activations: bool,
     /// Formats of the edges of the network; as everywhere when absent.
     pub edges: Option<Edges>,
+    /// Widths of single nodes, which count before all others; of two for a node the later.
+    pub widths: Vec<Width>,
     /// What becomes of scales.
     pub scales: ScaleTraining,
     /// How weights become levels; those of the edges are uniform.
@@ -117,6 +145,7 @@ impl AwareSettings {
             quantize,
             float_activations: false,
             edges: Some(edges),
+            widths: Vec::new(),
             scales: ScaleTraining::Learned,
             weight_mapping: WeightMapping::Uniform,
             activation_mapping: ActivationMapping::Uniform,
@@ -185,6 +214,10 @@ impl AwareSettings {
             && self.activation_mapping != ActivationMapping::Binary
             && self.weight_mapping == WeightMapping::Uniform
             && has(target.weight_formats, self.quantize.weights)
+            && self
+                .widths
+                .iter()
+                .all(|width| has(target.weight_formats, width.format))
             && has(target.activation_formats, self.quantize.activations)
     }
 }

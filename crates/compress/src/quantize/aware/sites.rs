@@ -71,6 +71,7 @@ pub(super) fn find(graph: &Graph, stats: &Stats, settings: &AwareSettings) -> Re
         graph,
         settings,
         edges: edges(graph),
+        widths: widths(graph, settings)?,
         placement: &placement,
         producers: graph.producers(),
     };
@@ -87,6 +88,16 @@ pub(super) fn find(graph: &Graph, stats: &Stats, settings: &AwareSettings) -> Re
     })
 }
 
+/// The formats of nodes with widths of their own.
+fn widths(graph: &Graph, settings: &AwareSettings) -> Result<Widths, QuantizeError> {
+    let mut widths = BTreeMap::new();
+    for width in &settings.widths {
+        let nodes = width.nodes.select(graph)?;
+        widths.extend(nodes.into_iter().map(|node| (node, width.format)));
+    }
+    Ok(widths)
+}
+
 /// The first and the last product.
 fn edges(graph: &Graph) -> BTreeSet<NodeId> {
     let select = |role| Selector::parse(role).and_then(|selector| selector.select(graph));
@@ -94,10 +105,13 @@ fn edges(graph: &Graph) -> BTreeSet<NodeId> {
     found.into_iter().flatten().flatten().collect()
 }
 
+type Widths = BTreeMap<NodeId, &'static dyn NumberFormat>;
+
 pub(super) struct Finder<'a> {
     pub(super) graph: &'a Graph,
     pub(super) settings: &'a AwareSettings,
     edges: BTreeSet<NodeId>,
+    pub(super) widths: Widths,
     pub(super) placement: &'a Placement,
     producers: Vec<Option<NodeId>>,
 }

@@ -103,6 +103,11 @@ impl Walk {
         (kept, computed)
     }
 
+    /// The live values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = ValueId> {
+        self.live.keys().copied()
+    }
+
     /// What a live value holds, batch by batch.
     pub(crate) fn get(&self, value: ValueId) -> Option<&[Tensor]> {
         self.live.get(&value).map(Vec::as_slice)

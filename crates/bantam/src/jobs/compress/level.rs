@@ -1,0 +1,318 @@
+//! Networks with fewer channels, and what fewer bits would do to each of their layers.
+
+use std::path::{Path, PathBuf};
+
+use bantam_compress::evaluate::Runner;
+use bantam_compress::prune::channels::{ChannelScope, ChannelSettings, Target, UnitKind};
+use bantam_compress::prune::criterion::criterion_by_name;
+use bantam_compress::prune::prunable;
+use bantam_compress::prune::reconstruct::reconstruction_by_name;
+use bantam_compress::quantize::aware::round_weights;
+use bantam_compress::search::{Change, Choice, divergence, sensitivities};
+use bantam_formats::onnx::SaveOptions;
+use bantam_graph::{Graph, InferOptions, Model, cost, infer_shapes};
+use bantam_tensor::{Batch, Samples, trained_format_by_name};
+use serde::{Deserialize, Serialize};
+
+use super::budget::Minimize;
+use super::candidate::aware_settings;
+use super::{CompressJob, Search};
+use crate::jobs::inspect::with_batch;
+use crate::jobs::{PruneJob, Pruning, prune};
+use crate::{Error, Progress, pipeline};
+
+/// Samples that sensitivities are measured on.
+const SAMPLES: usize = 256;
+
+/// A network of which a share of the channels is left, and its layers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Level {
+    /// Share that was to stay, in thousandths.
+    pub(super) left: u32,
+    /// Its file, in float.
+    pub(super) file: PathBuf,
+    /// Multiply-accumulates of a sample.
+    pub(super) macs: u64,
+    /// Parameters.
+    pub(super) parameters: u64,
+    /// Bytes of all that is no weight of a layer.
+    pub(super) other_bytes: u64,
+    /// Divergence from the network as it was.
+    pub(super) loss: f64,
+    /// The layers whose weights become codes.
+    pub(super) layers: Vec<Layer>,
+}
+
+/// A product and its weight.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Layer {
+    /// The name of its output, which people and selectors know it by.
+    pub(super) name: String,
+    /// Its op.
+    pub(super) op: String,
+    /// Elements of the weight.
+    pub(super) elements: u64,
+    /// Its output channels.
+    pub(super) channels: u64,
+    /// Multiply-accumulates of a sample.
+    pub(super) macs: u64,
+    /// What each format would do.
+    pub(super) formats: Vec<Format>,
+}
+
+/// A number format for the weight of a layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Format {
+    /// Its name.
+    pub(super) name: String,
+    /// Its bits.
+    pub(super) bits: u32,
+    /// Divergence of what the network says when this layer alone has it.
+    pub(super) loss: f64,
+}
+
+impl Layer {
+    /// What a format costs, and how much it hurts.
+    pub(super) fn choice(&self, format: &Format, minimize: Minimize, activation_bits: u32) -> Choice {
+        let cost = match minimize {
+            Minimize::BitOperations => self.macs as f64 * f64::from(format.bits * activation_bits),
+            // Files have codes of 4 and of 8 bits; each channel has a scale and a code for zero.
+            Minimize::Size | Minimize::Latency => {
+                let bits = if format.bits <= 4 { 4 } else { 8 };
+                (self.elements * bits).div_ceil(8) as f64 + 5.0 * self.channels as f64
+            }
+        };
+        Choice {
+            cost,
+            loss: format.loss,
+        }
+    }
+}
+
+/// The file of the network with this share left; `None` where its channels cannot be removed as far.
+pub(super) fn prune_to(
+    search: &Search<'_>,
+    left: u32,
+    progress: &dyn Progress,
+) -> Result<Option<PathBuf>, Error> {
+    let job = search.job;
+    if left == 1000 {
+        return Ok(Some(job.model.clone()));
+    }
+    let file = search.workspace.file(&format!("left-{left}.onnx"));
+    let made = search.workspace.cached(&format!("left-{left}"), || {
+        match prune(&prune_job(search, left, &file), progress) {
+            Ok(_) => Ok(None),
+            Err(Error::Prune(error)) => Ok(Some(error.to_string())),
+            Err(error) => Err(error),
+        }
+    })?;
+    match made {
+        None => Ok(Some(file)),
+        Some(why) => {
+            search.note(format!("{}% left: {why}", f64::from(left) / 10.0));
+            Ok(None)
+        }
+    }
+}
+
+fn prune_job(search: &Search<'_>, left: u32, output: &Path) -> PruneJob {
+    let job = search.job;
+    let criterion = if search.has_labels() {
+        "taylor"
+    } else {
+        "magnitude"
+    };
+    let settings = ChannelSettings {
+        kind: UnitKind::Channel,
+        criterion: criterion_by_name(criterion).expect("listed"),
+        target: match job.budget.minimize {
+            Minimize::Size => Target::Parameters,
+            Minimize::Latency | Minimize::BitOperations => Target::Macs,
+        },
+        left: f64::from(left) / 1000.0,
+        scope: ChannelScope::Global,
+        savings_power: 1.0,
+        least: 0.1,
+        multiple: if job.budget.minimize == Minimize::Latency {
+            4
+        } else {
+            1
+        },
+        streams: false,
+        steps: 1,
+        reconstruction: reconstruction_by_name("least-squares"),
+        recalibrate: true,
+        include: Vec::new(),
+        exclude: job.exclude.clone(),
+        sizes: InferOptions::default(),
+        seed: job.seed,
+    };
+    PruneJob {
+        model: job.model.clone(),
+        data: Some(job.data.clone()),
+        pruning: Pruning::Channels(settings),
+        loss: None,
+        samples: job.samples,
+        calibration_split: "train".to_owned(),
+        plan: None,
+        plan_out: None,
+        score_split: None,
+        metrics: Vec::new(),
+        limit: usize::MAX,
+        output: Some(output.to_owned()),
+        save: SaveOptions::default(),
+    }
+}
+
+/// Measures what fewer bits would do to each layer of a network.
+pub(super) fn measure(
+    search: &Search<'_>,
+    left: u32,
+    file: &Path,
+    progress: &dyn Progress,
+) -> Result<Level, Error> {
+    search.workspace.cached(&format!("layers-{left}"), || {
+        let model = pipeline::prepare(&pipeline::load(file)?)?;
+        let batches = batches(search, &model.graph)?;
+        let loss = match left {
+            1000 => 0.0,
+            _ => distance(&search.model, &model, &batches)?,
+        };
+        let mut layers = layers(&model.graph)?;
+        for bits in search.widths() {
+            add_format(
+                search,
+                &model,
+                (&format!("int{bits}"), bits),
+                &mut layers,
+                &batches,
+                progress,
+            )?;
+        }
+        layers.retain(|layer| !layer.formats.is_empty());
+        let mut sized = model.graph.clone();
+        infer_shapes(&mut sized, &with_batch(&model.graph, 1))?;
+        let cost = cost(&sized);
+        let coded: u64 = layers.iter().map(|layer| 4 * layer.elements).sum();
+        Ok(Level {
+            left,
+            file: file.to_owned(),
+            macs: cost.macs,
+            parameters: cost.parameters,
+            other_bytes: cost.weight_bytes.saturating_sub(coded),
+            loss,
+            layers,
+        })
+    })
+}
+
+/// Samples to run networks on.
+fn batches(search: &Search<'_>, graph: &Graph) -> Result<Vec<Batch>, Error> {
+    let samples = search.sources.calibration.iter().copied();
+    let samples: Vec<usize> = samples.take(SAMPLES).collect();
+    let cut = pipeline::batch_size(graph, pipeline::BATCH).cut(&samples);
+    let read = cut.map(|(indices, _)| search.sources.train().batch(&indices));
+    Ok(read
+        .collect::<Result<_, _>>()
+        .map_err(bantam_compress::stats::ObserveError::from)?)
+}
+
+/// How far one network is from another.
+fn distance(from: &Model, to: &Model, batches: &[Batch]) -> Result<f64, Error> {
+    let (mut from, mut to) = (pipeline::compile(from)?, pipeline::compile(to)?);
+    let mut sum = 0.0;
+    for batch in batches {
+        let inputs: Vec<_> = batch
+            .inputs
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor.clone()))
+            .collect();
+        let run = |runner: &mut dyn Runner| {
+            let outputs = runner
+                .run(&inputs)
+                .map_err(bantam_compress::evaluate::EvaluateError::from)?;
+            outputs
+                .into_iter()
+                .next()
+                .ok_or(bantam_compress::evaluate::EvaluateError::NoOutput)
+        };
+        sum += divergence(&run(&mut from)?, &run(&mut to)?)?;
+    }
+    Ok(sum / batches.len().max(1) as f64)
+}
+
+fn layers(graph: &Graph) -> Result<Vec<Layer>, Error> {
+    let mut sized = graph.clone();
+    infer_shapes(&mut sized, &with_batch(graph, 1))?;
+    let cost = cost(&sized);
+    let (weights, _) = prunable(graph, &vec![None; graph.nodes.len()]);
+    let layer = |weight: &bantam_compress::prune::Weight| {
+        let node = graph.node(weight.node);
+        Some(Layer {
+            name: graph.value(node.output(0)?).name.clone(),
+            op: node.op.name().to_owned(),
+            elements: weight.len() as u64,
+            channels: weight.rows as u64,
+            macs: cost.nodes[weight.node.index()].macs.unwrap_or(0),
+            formats: Vec::new(),
+        })
+    };
+    Ok(weights.iter().filter_map(layer).collect())
+}
+
+/// Chooses codes of one width for all layers, and measures what those of each layer alone do.
+fn add_format(
+    search: &Search<'_>,
+    model: &Model,
+    (name, bits): (&str, u32),
+    layers: &mut [Layer],
+    batches: &[Batch],
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let format = trained_format_by_name(name).expect("listed");
+    let mut settings = aware_settings(search.job)?;
+    settings.quantize.weights = format;
+    let (float, aware) = search.quantize(&model.graph, &settings, progress)?;
+    let rounded = round_weights(&aware)?;
+    let (weights, _) = prunable(&float, &vec![None; float.nodes.len()]);
+    let mut changes = Vec::new();
+    let mut places = Vec::new();
+    for weight in &weights {
+        let output = float.node(weight.node).output(0);
+        let named = output.map(|output| float.value(output).name.as_str());
+        let place = layers.iter().position(|layer| Some(layer.name.as_str()) == named);
+        let after = rounded
+            .value_by_name(&weight.name)
+            .and_then(|value| rounded.constant(value));
+        let before = float.constant(weight.value);
+        if let (Some(place), Some(after), Some(before)) = (place, after, before)
+            && after.to_f32()? != before.to_f32()?
+        {
+            places.push(place);
+            changes.push(Change {
+                value: weight.value,
+                tensor: after.clone(),
+            });
+        }
+    }
+    progress.start(&format!("sensitivity to {name}"), changes.len());
+    let losses = sensitivities(&float, &changes, batches, &|done| progress.at(done))?;
+    progress.finish();
+    for (place, loss) in places.into_iter().zip(losses) {
+        layers[place].formats.push(Format {
+            name: name.to_owned(),
+            bits,
+            loss,
+        });
+    }
+    Ok(())
+}
+
+/// Which share of the channels may be left, in the order of trying.
+pub(super) fn shares(job: &CompressJob) -> Vec<u32> {
+    job.keep
+        .iter()
+        .map(|share| (share * 1000.0).round() as u32)
+        .collect()
+}

@@ -1,0 +1,173 @@
+//! `bantam compress`.
+
+use std::time::Duration;
+
+use bantam::Error;
+use bantam::jobs::{
+    self, Budget, CompressJob, CompressReport, Minimize, RecipeJob, RecipeReport, RuntimeChoice,
+};
+
+use super::prune::share;
+use super::quantize::{selectors, target};
+use super::train::by_name;
+use crate::arguments::Compress;
+use crate::progress::Bars;
+use crate::{commands, output, recipe};
+
+pub(crate) fn run(arguments: &Compress) -> Result<(), Error> {
+    if let Some(name) = &arguments.recipe {
+        let report = jobs::recipe(&recipe(arguments, name)?, &Bars::new())?;
+        return match arguments.json {
+            true => output::json(&report),
+            false => print_recipe(&report),
+        };
+    }
+    let report = jobs::compress(&job(arguments)?, &Bars::new())?;
+    match arguments.json {
+        true => output::json(&report),
+        false => print(&report),
+    }
+}
+
+/// Prints what was done.
+pub(crate) fn print(report: &CompressReport) -> Result<(), Error> {
+    for warning in &report.warnings {
+        output::talk(&format!("warning: {warning}"));
+    }
+    let (before, after) = (&report.before, &report.after);
+    let times = |before: f64, after: f64| before / after.max(f64::MIN_POSITIVE);
+    output::talk(&format!(
+        "{} -> {}: {}, the best of {} networks that were built in {:.0} s",
+        report.model.display(),
+        report.output.display(),
+        report.name,
+        report.tried,
+        report.seconds,
+    ));
+    output::talk(&format!(
+        "{} -> {} ({:.2} times smaller), {:.2} -> {:.2} ms ({:.2} times faster), MACs {} -> {}",
+        output::bytes(before.bytes),
+        output::bytes(after.bytes),
+        times(before.bytes as f64, after.bytes as f64),
+        before.latency_ms,
+        after.latency_ms,
+        times(before.latency_ms, after.latency_ms),
+        before.macs,
+        after.macs,
+    ));
+    for scores in [&report.scores, &report.in_runtime].into_iter().flatten() {
+        output::data(&commands::comparison(scores))?;
+    }
+    output::talk(&format!("report: {}", report.page.display()));
+    Ok(())
+}
+
+fn print_recipe(report: &RecipeReport) -> Result<(), Error> {
+    for step in &report.steps {
+        step.warnings
+            .iter()
+            .for_each(|warning| output::talk(&format!("warning: {}: {warning}", step.name)));
+        output::talk(&format!(
+            "{}: {} in {:.1} s",
+            step.name,
+            output::bytes(step.bytes),
+            step.seconds
+        ));
+    }
+    output::talk(&format!(
+        "{} -> {}: {} -> {} in {:.1} s; {} makes it again",
+        report.model.display(),
+        report.output.display(),
+        output::bytes(report.bytes_before),
+        output::bytes(report.bytes_after),
+        report.seconds,
+        report.recipe.display(),
+    ));
+    report
+        .scores
+        .as_ref()
+        .map_or(Ok(()), |scores| output::data(&commands::comparison(scores)))
+}
+
+fn recipe(arguments: &Compress, name: &str) -> Result<RecipeJob, Error> {
+    let data = arguments.data.as_deref();
+    let recipe = recipe::read(name, &arguments.model, data, arguments.seed)?;
+    Ok(RecipeJob {
+        model: arguments.model.clone(),
+        data: arguments.data.clone(),
+        steps: recipe.steps,
+        resolved: recipe.resolved,
+        score_split: data.map(|_| "test".to_owned()),
+        metrics: arguments.metric.iter().cloned().collect(),
+        limit: arguments.limit.unwrap_or(usize::MAX),
+        output: arguments.output.clone(),
+    })
+}
+
+pub(crate) fn job(arguments: &Compress) -> Result<CompressJob, Error> {
+    let runtime = arguments.runtime.as_deref();
+    let keep = arguments.keep.iter().map(|text| share(text));
+    let threads = || std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(CompressJob {
+        model: arguments.model.clone(),
+        data: arguments.data.clone().unwrap_or_default(),
+        target: target(&arguments.target)?,
+        runtime: runtime.map(RuntimeChoice::by_name).transpose()?,
+        metric: arguments.metric.clone(),
+        budget: Budget {
+            max_drop: arguments.max_drop,
+            min_score: arguments.min_score,
+            max_bytes: arguments.max_bytes,
+            max_latency: arguments.max_latency,
+            minimize: by_name("goal", &arguments.minimize, Minimize::ALL)?,
+            time_limit: arguments.time_limit.as_deref().map(duration).transpose()?,
+        },
+        keep: keep.collect::<Result<_, _>>()?,
+        widths: arguments.widths.clone(),
+        epochs: arguments.epochs,
+        learning_rate: arguments.learning_rate,
+        exclude: selectors(&arguments.exclude)?,
+        samples: arguments.samples,
+        validation_samples: arguments.validation_samples,
+        batch: arguments.batch as usize,
+        threads: arguments.threads.map_or_else(threads, |threads| threads as usize),
+        limit: arguments.limit.unwrap_or(usize::MAX),
+        seed: arguments.seed,
+        command: command(),
+        keep_search: arguments.keep_search,
+        output: arguments.output.clone(),
+    })
+}
+
+/// The command line, so that it can be repeated.
+fn command() -> String {
+    let quoted = |word: String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%".contains(c);
+        match word.chars().all(plain) && !word.is_empty() {
+            true => word,
+            false => format!("'{}'", word.replace('\'', "'\\''")),
+        }
+    };
+    let words = std::env::args().skip(1).map(quoted);
+    std::iter::once("bantam".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A time as `90s`, `20m` or `2h`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, Error> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" | "s" => Some(1.0),
+        "m" | "min" => Some(60.0),
+        "h" => Some(3600.0),
+        _ => None,
+    };
+    let seconds = number.trim().parse::<f64>().ok().zip(factor);
+    let duration = seconds.and_then(|(number, factor)| Duration::try_from_secs_f64(number * factor).ok());
+    duration.ok_or_else(|| Error::Usage {
+        message: format!("`{text}` is no time"),
+        hint: "write it as 90s, 20m or 2h".to_owned(),
+    })
+}
