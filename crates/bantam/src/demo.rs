@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use bantam_compress::quantize::{QuantizeSettings, method_by_name};
 use bantam_compress::target::target_by_name;
 use bantam_compress::train::TrainSettings;
 use bantam_formats::onnx::SaveOptions;
 use serde::Serialize;
 
 use crate::jobs::{
-    QuantizeJob, QuantizeReport, ReinitializeJob, Rescaling, TrainJob, TrainReport, quantize, reinitialize,
-    train,
+    Budget, CompressJob, CompressReport, ReinitializeJob, RuntimeChoice, TrainJob, TrainReport, compress,
+    reinitialize, train,
 };
 use crate::networks::Initialization;
 use crate::{Error, Progress, write_whole};
@@ -61,10 +60,10 @@ pub struct DemoReport {
     pub training: TrainReport,
     /// What became of the trained network.
     #[serde(flatten)]
-    pub quantization: QuantizeReport,
+    pub compression: CompressReport,
 }
 
-/// Trains a fresh network, quantizes it to INT8 and scores both on the test images.
+/// Trains a fresh network, finds the smallest one that loses at most a point, and scores both on the test images.
 ///
 /// # Errors
 /// When the folder cannot be written to.
@@ -73,10 +72,10 @@ pub fn demo(folder: &Path, progress: &dyn Progress) -> Result<DemoReport, Error>
     let fresh = write_fresh_network(folder, 0)?;
     let trained = folder.join("digits-trained.onnx");
     let training = train(&train_job(folder, fresh, trained.clone()), progress)?;
-    let quantization = quantize(&quantize_job(folder, &trained), progress)?;
+    let compression = compress(&compress_job(folder, trained), progress)?;
     Ok(DemoReport {
         training,
-        quantization,
+        compression,
     })
 }
 
@@ -111,26 +110,32 @@ fn train_job(folder: &Path, model: PathBuf, output: PathBuf) -> TrainJob {
     }
 }
 
-/// Static INT8 quantization of a network for the demo's images.
-fn quantize_job(folder: &Path, model: &Path) -> QuantizeJob {
-    QuantizeJob {
-        model: model.to_owned(),
-        data: Some(folder.join("digits.toml")),
-        method: method_by_name("static").expect("listed"),
-        settings: QuantizeSettings::for_target(target_by_name("onnxruntime").expect("listed")),
-        codes: None,
-        groups: None,
-        rescaling: Rescaling::default(),
-        samples: 512,
-        seed: 0,
-        calibration_split: "train".to_owned(),
-        plan: None,
-        plan_out: Some(folder.join("digits-int8.plan.json")),
-        score_split: Some("test".to_owned()),
-        metrics: vec!["top1".to_owned()],
+/// The smallest network that loses at most a point.
+fn compress_job(folder: &Path, model: PathBuf) -> CompressJob {
+    CompressJob {
+        model,
+        data: folder.join("digits.toml"),
+        target: target_by_name("onnxruntime").expect("listed"),
+        runtime: Some(RuntimeChoice::Bantam),
+        metric: None,
+        budget: Budget {
+            max_drop: 1.0,
+            ..Budget::default()
+        },
+        keep: vec![0.8, 0.6, 0.4, 0.2],
+        widths: vec![8, 4],
+        epochs: 0,
+        learning_rate: 0.003,
+        exclude: Vec::new(),
+        samples: 256,
+        validation_samples: 1000,
+        batch: 1,
+        threads: 1,
         limit: usize::MAX,
-        output: folder.join("digits-int8.onnx"),
-        save: SaveOptions::default(),
+        seed: 0,
+        command: "bantam demo".to_owned(),
+        keep_search: false,
+        output: folder.join("digits-small.onnx"),
     }
 }
 
@@ -138,7 +143,7 @@ fn quantize_job(folder: &Path, model: &Path) -> QuantizeJob {
 mod tests {
     use super::*;
     use crate::NoProgress;
-    use crate::jobs::{EvalJob, RuntimeChoice, eval};
+    use crate::jobs::{EvalJob, eval};
 
     #[test]
     fn the_fresh_network_guesses() {

@@ -160,6 +160,7 @@ impl<'a> Search<'a> {
             job.seed,
         )?;
         let metric = metric(job, &model, &sources)?;
+        plan::refuse_impossible(job)?;
         let data_hash = digest(&[], &DataSet::open(&job.data)?.files()?)?;
         let settings = key(job);
         let key = digest(
@@ -168,7 +169,13 @@ impl<'a> Search<'a> {
         )?;
         let workspace = Workspace::open(folder(&job.output), &key)?;
         let float = Float::measure(&model, &sources, metric, &workspace, progress)?;
-        let limit = job.budget.limit(metric, float.score(metric))?;
+        let limit = match job.budget.limit(metric, float.score(metric)) {
+            Ok(limit) => limit,
+            Err(error) => {
+                workspace.remove()?;
+                return Err(error);
+            }
+        };
         let mut warnings = Vec::new();
         if sources.decides_on_training_samples() {
             warnings.push(
@@ -205,18 +212,6 @@ impl<'a> Search<'a> {
         self.metric.is_some()
     }
 
-    /// Bits of weights to choose from, from many to few.
-    fn widths(&self) -> Vec<u32> {
-        let mut widths = match self.job.budget.minimize {
-            // Runtimes multiply codes of 8 bits.
-            Minimize::Latency => vec![8],
-            Minimize::Size | Minimize::BitOperations => self.job.widths.clone(),
-        };
-        widths.sort_unstable_by(|a, b| b.cmp(a));
-        widths.dedup();
-        widths
-    }
-
     fn measures_latency(&self) -> bool {
         self.job.budget.minimize == Minimize::Latency || self.job.budget.max_latency.is_some()
     }
@@ -247,6 +242,20 @@ impl<'a> Search<'a> {
             tried.samples,
             outcome::word(tried.verdict),
         )
+    }
+}
+
+impl CompressJob {
+    /// Bits of weights to choose from, from many to few.
+    fn bits(&self) -> Vec<u32> {
+        let mut widths = match self.budget.minimize {
+            // Runtimes multiply codes of 8 bits.
+            Minimize::Latency => vec![8],
+            Minimize::Size | Minimize::BitOperations => self.widths.clone(),
+        };
+        widths.sort_unstable_by(|a, b| b.cmp(a));
+        widths.dedup();
+        widths
     }
 }
 

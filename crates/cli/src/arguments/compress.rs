@@ -55,7 +55,11 @@ pub(crate) struct Compress {
     #[arg(long)]
     pub(crate) metric: Option<String>,
     /// Shares of parameters (of MACs where latency or operations count) that may be left, from many to few
-    #[arg(long, value_delimiter = ',', default_value = "95%,90%,80%,70%,60%,50%")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "95%,90%,80%,70%,60%,50%,40%,30%,20%"
+    )]
     pub(crate) keep: Vec<String>,
     /// Bits of weights to choose from
     #[arg(long, value_delimiter = ',', default_value = "8,4")]

@@ -10,7 +10,7 @@ use bantam_graph::{Graph, Model};
 use bantam_tensor::trained_format_by_name;
 use serde::{Deserialize, Serialize};
 
-use super::level::Level;
+use super::level::{FLOAT, Level};
 use super::{CompressJob, Search};
 use crate::files::digest;
 use crate::jobs::{BenchJob, TrainJob, bench, model_bytes, train};
@@ -163,7 +163,8 @@ fn settings(
     bits: &[u32],
 ) -> Result<AwareSettings, Error> {
     let mut settings = aware_settings(job)?;
-    for (layer, bits) in level.layers.iter().zip(bits) {
+    let coded = level.layers.iter().zip(bits).filter(|(_, bits)| **bits != FLOAT);
+    for (layer, bits) in coded {
         settings.widths.push(Width {
             nodes: Selector::of_name(&layer.name)?,
             format: trained_format_by_name(&format!("int{bits}")).expect("listed"),

@@ -10,7 +10,7 @@ use bantam_compress::prune::reconstruct::reconstruction_by_name;
 use bantam_compress::quantize::aware::round_weights;
 use bantam_compress::search::{Change, Choice, divergence, sensitivities};
 use bantam_formats::onnx::SaveOptions;
-use bantam_graph::{Graph, InferOptions, Model, cost, infer_shapes};
+use bantam_graph::{Cost, Graph, InferOptions, Model, cost, infer_shapes};
 use bantam_tensor::{Batch, Samples, trained_format_by_name};
 use serde::{Deserialize, Serialize};
 
@@ -72,22 +72,41 @@ pub(super) struct Format {
 }
 
 impl Layer {
-    /// What a format costs, and how much it hurts.
-    pub(super) fn choice(&self, format: &Format, minimize: Minimize, activation_bits: u32) -> Choice {
-        let cost = match minimize {
-            Minimize::BitOperations => self.macs as f64 * f64::from(format.bits * activation_bits),
+    /// What each format costs, and how much it hurts; float where the layer cannot have codes.
+    pub(super) fn choices(&self, minimize: Minimize) -> Vec<Choice> {
+        let choice = |bits: u32, loss: f64| Choice {
+            cost: self.cost(bits, minimize),
+            loss,
+        };
+        match self.formats.is_empty() {
+            true => vec![choice(FLOAT, 0.0)],
+            false => (self.formats.iter())
+                .map(|format| choice(format.bits, format.loss))
+                .collect(),
+        }
+    }
+
+    /// Bits of a choice.
+    pub(super) fn bits(&self, choice: usize) -> u32 {
+        self.formats.get(choice).map_or(FLOAT, |format| format.bits)
+    }
+
+    fn cost(&self, bits: u32, minimize: Minimize) -> f64 {
+        let activations = if bits == FLOAT { FLOAT } else { 8 };
+        match minimize {
+            Minimize::BitOperations => self.macs as f64 * f64::from(bits * activations),
+            Minimize::Size | Minimize::Latency if bits == FLOAT => 4.0 * self.elements as f64,
             // Files have codes of 4 and of 8 bits; each channel has a scale and a code for zero.
             Minimize::Size | Minimize::Latency => {
-                let bits = if format.bits <= 4 { 4 } else { 8 };
+                let bits = if bits <= 4 { 4 } else { 8 };
                 (self.elements * bits).div_ceil(8) as f64 + 5.0 * self.channels as f64
             }
-        };
-        Choice {
-            cost,
-            loss: format.loss,
         }
     }
 }
+
+/// Bits of a number in float.
+pub(super) const FLOAT: u32 = 32;
 
 /// The file of the network with this share left; `None` where its channels cannot be removed as far.
 pub(super) fn prune_to(
@@ -165,44 +184,42 @@ fn prune_job(search: &Search<'_>, left: u32, output: &Path) -> PruneJob {
     }
 }
 
-/// Measures what fewer bits would do to each layer of a network.
-pub(super) fn measure(
-    search: &Search<'_>,
-    left: u32,
-    file: &Path,
-    progress: &dyn Progress,
-) -> Result<Level, Error> {
-    search.workspace.cached(&format!("layers-{left}"), || {
-        let model = pipeline::prepare(&pipeline::load(file)?)?;
+/// A level whose layers have not been measured.
+pub(super) fn outline(left: u32, file: &Path) -> Result<Level, Error> {
+    let mut graph = pipeline::prepare(&pipeline::load(file)?)?.graph;
+    let options = with_batch(&graph, 1);
+    infer_shapes(&mut graph, &options)?;
+    let cost = cost(&graph);
+    let layers = layers(&graph, &cost);
+    let coded: u64 = layers.iter().map(|layer| 4 * layer.elements).sum();
+    Ok(Level {
+        left,
+        file: file.to_owned(),
+        macs: cost.macs,
+        parameters: cost.parameters,
+        other_bytes: cost.weight_bytes.saturating_sub(coded),
+        loss: 0.0,
+        layers,
+    })
+}
+
+/// Measures what fewer bits would do to each layer of a level.
+pub(super) fn measure(search: &Search<'_>, level: Level, progress: &dyn Progress) -> Result<Level, Error> {
+    search.workspace.cached(&format!("layers-{}", level.left), || {
+        let model = pipeline::prepare(&pipeline::load(&level.file)?)?;
         let batches = batches(search, &model.graph)?;
-        let loss = match left {
+        let loss = match level.left {
             1000 => 0.0,
             _ => distance(&search.model, &model, &batches)?,
         };
-        let mut layers = layers(&model.graph)?;
-        for bits in search.widths() {
-            add_format(
-                search,
-                &model,
-                (&format!("int{bits}"), bits),
-                &mut layers,
-                &batches,
-                progress,
-            )?;
+        let mut layers = level.layers.clone();
+        for bits in search.job.bits() {
+            add_format(search, &model, bits, &mut layers, &batches, progress)?;
         }
-        layers.retain(|layer| !layer.formats.is_empty());
-        let mut sized = model.graph.clone();
-        infer_shapes(&mut sized, &with_batch(&model.graph, 1))?;
-        let cost = cost(&sized);
-        let coded: u64 = layers.iter().map(|layer| 4 * layer.elements).sum();
         Ok(Level {
-            left,
-            file: file.to_owned(),
-            macs: cost.macs,
-            parameters: cost.parameters,
-            other_bytes: cost.weight_bytes.saturating_sub(coded),
             loss,
             layers,
+            ..level
         })
     })
 }
@@ -242,10 +259,7 @@ fn distance(from: &Model, to: &Model, batches: &[Batch]) -> Result<f64, Error> {
     Ok(sum / batches.len().max(1) as f64)
 }
 
-fn layers(graph: &Graph) -> Result<Vec<Layer>, Error> {
-    let mut sized = graph.clone();
-    infer_shapes(&mut sized, &with_batch(graph, 1))?;
-    let cost = cost(&sized);
+fn layers(graph: &Graph, cost: &Cost) -> Vec<Layer> {
     let (weights, _) = prunable(graph, &vec![None; graph.nodes.len()]);
     let layer = |weight: &bantam_compress::prune::Weight| {
         let node = graph.node(weight.node);
@@ -258,19 +272,20 @@ fn layers(graph: &Graph) -> Result<Vec<Layer>, Error> {
             formats: Vec::new(),
         })
     };
-    Ok(weights.iter().filter_map(layer).collect())
+    weights.iter().filter_map(layer).collect()
 }
 
 /// Chooses codes of one width for all layers, and measures what those of each layer alone do.
 fn add_format(
     search: &Search<'_>,
     model: &Model,
-    (name, bits): (&str, u32),
+    bits: u32,
     layers: &mut [Layer],
     batches: &[Batch],
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let format = trained_format_by_name(name).expect("listed");
+    let name = format!("int{bits}");
+    let format = trained_format_by_name(&name).expect("listed");
     let mut settings = aware_settings(search.job)?;
     settings.quantize.weights = format;
     let (float, aware) = search.quantize(&model.graph, &settings, progress)?;
@@ -301,7 +316,7 @@ fn add_format(
     progress.finish();
     for (place, loss) in places.into_iter().zip(losses) {
         layers[place].formats.push(Format {
-            name: name.to_owned(),
+            name: name.clone(),
             bits,
             loss,
         });

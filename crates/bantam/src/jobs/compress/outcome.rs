@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Search;
 use super::candidate::{Candidate, Decided, Tried, latency};
-use super::level::Level;
+use super::level::{FLOAT, Level};
 use super::plan::Found;
 use crate::jobs::inspect::with_batch;
 use crate::jobs::{CompareJob, CompareReport, EvalJob, RuntimeChoice, compare, model_bytes};
@@ -162,9 +162,9 @@ fn side(
     let bits = |place: usize| -> u64 {
         let coded = candidate.and_then(|candidate| {
             let bits = candidate.bits.as_ref()?.get(place)?;
-            (!candidate.float.contains(&place)).then_some(u64::from(bits * 8))
+            (*bits != FLOAT && !candidate.float.contains(&place)).then_some(u64::from(bits * 8))
         });
-        coded.unwrap_or(32 * 32)
+        coded.unwrap_or(u64::from(FLOAT * FLOAT))
     };
     let layers: u64 = level.layers.iter().map(|layer| layer.macs).sum();
     let coded = level
@@ -176,7 +176,7 @@ fn side(
         bytes: model_bytes(file),
         parameters: counted.parameters,
         macs: counted.macs,
-        bit_operations: coded.sum::<u64>() + counted.macs.saturating_sub(layers) * 32 * 32,
+        bit_operations: coded.sum::<u64>() + counted.macs.saturating_sub(layers) * u64::from(FLOAT * FLOAT),
         latency_ms: latency(search, file, progress)?,
     })
 }
@@ -350,7 +350,7 @@ fn bits_of(candidate: &Candidate, place: usize) -> u32 {
     coded
         .copied()
         .filter(|_| !candidate.float.contains(&place))
-        .unwrap_or(32)
+        .unwrap_or(FLOAT)
 }
 
 fn bits_of_layers(level: &Level, candidate: &Candidate) -> Vec<Value> {
@@ -395,7 +395,7 @@ fn layers(found: &Found) -> Vec<Value> {
         json!({
             "name": layer.name, "op": layer.op, "parameters_before": before.elements, "parameters_after": layer.elements,
             "macs_before": before.macs, "macs_after": layer.macs, "bits": bits,
-            "activation_bits": if bits == 32 { 32 } else { 8 },
+            "activation_bits": if bits == FLOAT { FLOAT } else { 8 },
             "kept": layer.elements as f64 / before.elements.max(1) as f64, "sensitivity": sensitivity, "why": why(layer, bits),
         })
     });

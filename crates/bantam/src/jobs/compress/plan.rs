@@ -2,10 +2,10 @@
 
 use bantam_compress::search::{Allocation, allocations};
 
-use super::Search;
 use super::budget::Minimize;
 use super::candidate::{Candidate, Tried, try_one};
-use super::level::{Level, measure, prune_to, shares};
+use super::level::{FLOAT, Level, measure, outline, prune_to, shares};
+use super::{CompressJob, Search};
 use crate::{Error, Progress};
 
 /// What a search came to.
@@ -34,34 +34,11 @@ struct Point {
 /// # Errors
 /// When none is within the budget, or something cannot be run.
 pub(super) fn find(search: &Search<'_>, progress: &dyn Progress) -> Result<Found, Error> {
-    let mut levels = vec![open_level(search, 1000, progress)?.expect("the network as it is")];
-    let cheapest = points(search, &levels).last().map_or(0.0, |point| point.cost);
-    refuse_impossible(search, cheapest)?;
+    let whole = outline(1000, &search.job.model)?;
+    let mut levels = vec![opened(search, whole, progress)?];
     let whole = points(search, &levels);
     let quantized = best_of(search, &levels, &whole, None, progress)?;
-    let mut pruned: Option<Tried> = None;
-    for left in shares(search.job) {
-        if search.is_late() {
-            break;
-        }
-        let Some(level) = open_level(search, left, progress)? else {
-            break;
-        };
-        let alone = try_one(search, &level, &Candidate::float(left), progress)?;
-        levels.push(level);
-        let is_within = alone.verdict.is_within();
-        if is_within
-            && pruned
-                .as_ref()
-                .is_none_or(|best| cost(search, &alone) < cost(search, best))
-        {
-            pruned = Some(alone);
-        }
-        // Fewer channels lose more; with training one more level may be brought back.
-        if !is_within {
-            break;
-        }
-    }
+    let pruned = fewer_channels(search, &mut levels, progress)?;
     let all = points(search, &levels);
     let joint = best_of(search, &levels, &all, quantized.as_ref(), progress)?;
     let untrained = joint.or_else(|| quantized.clone());
@@ -80,12 +57,45 @@ pub(super) fn find(search: &Search<'_>, progress: &dyn Progress) -> Result<Found
     })
 }
 
+/// Opens levels of ever fewer channels as long as they keep the budget in float; gives the best of them.
+fn fewer_channels(
+    search: &Search<'_>,
+    levels: &mut Vec<Level>,
+    progress: &dyn Progress,
+) -> Result<Option<Tried>, Error> {
+    let mut best: Option<Tried> = None;
+    for left in shares(search.job) {
+        let Some(file) = prune_to(search, left, progress)?.filter(|_| !search.is_late()) else {
+            break;
+        };
+        let level = outline(left, &file)?;
+        let tried = try_one(search, &level, &Candidate::float(left), progress)?;
+        // Codes take more from what they are put on.
+        if !tried.verdict.is_within() {
+            break;
+        }
+        levels.push(opened(search, level, progress)?);
+        if better(search, &tried, best.as_ref()) {
+            best = Some(tried);
+        }
+    }
+    Ok(best)
+}
+
 /// A level with its measurements.
 fn open_level(search: &Search<'_>, left: u32, progress: &dyn Progress) -> Result<Option<Level>, Error> {
     let Some(file) = prune_to(search, left, progress)? else {
         return Ok(None);
     };
-    measure(search, left, &file, progress).map(Some)
+    opened(search, outline(left, &file)?, progress).map(Some)
+}
+
+/// A level with what choices need to know of it: for latency nothing but that codes keep the budget, which is tried first.
+fn opened(search: &Search<'_>, level: Level, progress: &dyn Progress) -> Result<Level, Error> {
+    match search.job.budget.minimize {
+        Minimize::Latency => Ok(level),
+        Minimize::Size | Minimize::BitOperations => measure(search, level, progress),
+    }
 }
 
 /// What is minimized, of a candidate that was built.
@@ -109,12 +119,7 @@ fn points(search: &Search<'_>, levels: &[Level]) -> Vec<Point> {
     let minimize = search.job.budget.minimize;
     let mut points: Vec<Point> = Vec::new();
     for (index, level) in levels.iter().enumerate() {
-        let choices = level.layers.iter().map(|layer| {
-            let formats = layer.formats.iter();
-            formats
-                .map(|format| layer.choice(format, minimize, 8))
-                .collect::<Vec<_>>()
-        });
+        let choices = level.layers.iter().map(|layer| layer.choices(minimize));
         let other = match minimize {
             Minimize::BitOperations => 0.0,
             Minimize::Size | Minimize::Latency => level.other_bytes as f64,
@@ -146,11 +151,7 @@ fn candidate(levels: &[Level], point: &Point, epochs: usize) -> Candidate {
     let chosen = level.layers.iter().zip(&point.allocation.choices);
     Candidate {
         left: level.left,
-        bits: Some(
-            chosen
-                .map(|(layer, choice)| layer.formats[*choice].bits)
-                .collect(),
-        ),
+        bits: Some(chosen.map(|(layer, choice)| layer.bits(*choice)).collect()),
         float: Vec::new(),
         epochs,
     }
@@ -229,35 +230,43 @@ fn fastest(
 
 /// A level in codes of 8 bits, as many layers in float as it takes to keep the budget: none, then ever more of those that mind most.
 fn in_codes(search: &Search<'_>, level: &Level, progress: &dyn Progress) -> Result<Option<Tried>, Error> {
-    let mut order: Vec<usize> = (0..level.layers.len()).collect();
+    let tried = try_one(search, level, &all_in_codes(level, &[], 0), progress)?;
+    if tried.verdict.is_within() {
+        return Ok(Some(tried));
+    }
+    let measured = measure(search, level.clone(), progress)?;
     let minds = |place: &usize| {
-        level.layers[*place]
+        measured.layers[*place]
             .formats
             .iter()
             .map(|format| format.loss)
             .sum::<f64>()
     };
+    let mut order: Vec<usize> = (0..measured.layers.len()).collect();
     order.sort_by(|a, b| minds(b).total_cmp(&minds(a)));
-    let mut count = 0;
-    while count <= order.len() / 4 {
-        let mut float = order[..count].to_vec();
-        float.sort_unstable();
-        let candidate = Candidate {
-            left: level.left,
-            bits: Some(vec![8; level.layers.len()]),
-            float,
-            epochs: 0,
-        };
-        let tried = try_one(search, level, &candidate, progress)?;
-        if tried.verdict.is_within() {
-            return Ok(Some(tried));
-        }
+    let counts = std::iter::successors(Some(1), |count| Some(count * 2));
+    for count in counts.take_while(|count| *count <= order.len() / 4) {
         if search.is_late() {
             break;
         }
-        count = if count == 0 { 1 } else { count * 2 };
+        let tried = try_one(search, level, &all_in_codes(level, &order[..count], 0), progress)?;
+        if tried.verdict.is_within() {
+            return Ok(Some(tried));
+        }
     }
     Ok(None)
+}
+
+/// All layers but these in codes of 8 bits.
+fn all_in_codes(level: &Level, float: &[usize], epochs: usize) -> Candidate {
+    let mut float = float.to_vec();
+    float.sort_unstable();
+    Candidate {
+        left: level.left,
+        bits: Some(vec![8; level.layers.len()]),
+        float,
+        epochs,
+    }
 }
 
 /// Goes on to cheaper candidates, each of which is trained: steps grow as long as the budget is kept, and shrink when it is not.
@@ -281,12 +290,7 @@ fn with_training(
             let Some(level) = open_level(search, left, progress)? else {
                 break;
             };
-            let candidate = Candidate {
-                left,
-                bits: Some(vec![8; level.layers.len()]),
-                float: Vec::new(),
-                epochs,
-            };
+            let candidate = all_in_codes(&level, &[], epochs);
             let tried = try_one(search, &level, &candidate, progress)?;
             levels.push(level);
             if !tried.verdict.is_within() {
@@ -334,20 +338,29 @@ fn better(search: &Search<'_>, tried: &Tried, than: Option<&Tried>) -> bool {
 }
 
 /// Says so before long work when no choice of bits and channels comes near a limit of bytes.
-fn refuse_impossible(search: &Search<'_>, cheapest: f64) -> Result<(), Error> {
-    let least = search.job.keep.iter().copied().fold(1.0, f64::min);
-    let floor = cheapest * least;
-    match search.job.budget.max_bytes {
-        Some(most) if search.job.budget.minimize == Minimize::Size && floor > most as f64 => {
-            Err(Error::Usage {
-                message: format!(
-                    "{most} bytes cannot be reached: with the fewest bits and channels that may be chosen about {floor:.0} are left"
-                ),
-                hint: "raise --max-bytes, or allow fewer --widths and --keep".to_owned(),
-            })
-        }
-        _ => Ok(()),
+pub(super) fn refuse_impossible(job: &CompressJob) -> Result<(), Error> {
+    let Some(most) = job.budget.max_bytes else {
+        return Ok(());
+    };
+    let whole = outline(1000, &job.model)?;
+    let bits = job.bits().into_iter().min().unwrap_or(FLOAT);
+    let least = job.keep.iter().copied().fold(1.0, f64::min);
+    let floor = least
+        * whole
+            .layers
+            .iter()
+            .map(|layer| (layer.elements * u64::from(bits)) as f64 / 8.0)
+            .sum::<f64>();
+    if floor <= most as f64 {
+        return Ok(());
     }
+    Err(Error::Usage {
+        message: format!(
+            "{most} bytes cannot be reached: weights of {bits} bits take {floor:.0} with {:.0}% of them left, the least that may be chosen",
+            100.0 * least
+        ),
+        hint: "raise --max-bytes, or allow smaller --widths and --keep".to_owned(),
+    })
 }
 
 fn nothing(search: &Search<'_>) -> Error {

@@ -1,0 +1,194 @@
+//! `bantam compress`: budgets, recipes, and what an interruption leaves.
+
+use std::time::Duration;
+
+use bantam::tensor::SplitMix64;
+use serde_json::Value;
+
+use super::support::{Demo, fault_in_refusal};
+
+const SEARCH: &[&str] = &[
+    "compress",
+    "digits.onnx",
+    "--data",
+    "digits.toml",
+    "--max-drop",
+    "1",
+    "--keep",
+    "80%,50%",
+    "--samples",
+    "128",
+    "--validation-samples",
+    "500",
+    "--runtime",
+    "bantam",
+];
+
+fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).expect("one JSON object")
+}
+
+#[test]
+fn a_budget_is_kept_and_the_report_says_how() {
+    let demo = Demo::new();
+    let run = demo.run(&[SEARCH, &["--json", "-o", "small.onnx"]].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let said = json(&run.stdout);
+    assert_eq!(said["inside"], true);
+    let bytes = |side: &str| said[side]["bytes"].as_u64().unwrap();
+    assert!(
+        bytes("after") < bytes("before") / 4,
+        "{} of {}",
+        bytes("after"),
+        bytes("before")
+    );
+    assert_eq!(demo.read("small.onnx").len() as u64, bytes("after"));
+    let report = json(&demo.read("small.report.json"));
+    let chosen = |candidate: &&Value| candidate["chosen"] == true;
+    let candidates = report["candidates"].as_array().unwrap();
+    assert_eq!(candidates.iter().filter(chosen).count(), 1);
+    assert!(candidates.len() >= 4, "{}", candidates.len());
+    // What removes channels and bits together is at most as large as what takes one of both.
+    let alternatives = report["alternatives"].as_array().unwrap();
+    let size = |kind: &str| {
+        let found = alternatives
+            .iter()
+            .find(|alternative| alternative["kind"] == kind);
+        found.and_then(|found| found["bytes"].as_u64())
+    };
+    let (joint, quantize) = (size("joint").unwrap(), size("quantize").unwrap());
+    assert!(
+        joint <= quantize && quantize < bytes("before") / 2,
+        "{joint} {quantize}"
+    );
+    let layers = report["layers"].as_array().unwrap();
+    assert!(
+        layers
+            .iter()
+            .all(|layer| !layer["why"].as_str().unwrap().is_empty())
+    );
+    assert!(
+        !demo.path("small.onnx.search").exists(),
+        "the folder of the search is removed"
+    );
+}
+
+#[test]
+fn a_search_that_was_killed_ten_times_finds_the_same() {
+    let demo = Demo::new();
+    let start = std::time::Instant::now();
+    demo.succeed(&[SEARCH, &["-o", "whole.onnx"]].concat());
+    let whole = start.elapsed();
+    let mut random = SplitMix64::new(5);
+    let mut killed = 0;
+    let search = [SEARCH, &["--keep-search", "-o", "killed.onnx"]].concat();
+    for _ in 0..10 {
+        let mut child = demo.command(&search).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs_f32(whole.as_secs_f32() * 0.3 * random.unit()));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            killed += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(killed > 0, "killed only after it was over: nothing is shown");
+    demo.succeed(&search);
+    assert_eq!(demo.read("whole.onnx"), demo.read("killed.onnx"));
+    let candidates = |name: &str| json(&demo.read(name))["candidates"].clone();
+    assert_eq!(candidates("whole.report.json"), candidates("killed.report.json"));
+}
+
+#[test]
+fn training_goes_on_where_the_budget_ends() {
+    let demo = Demo::new();
+    let common = [
+        "--minimize",
+        "size",
+        "--keep",
+        "50%,30%",
+        "--max-drop",
+        "0.5",
+        "--runtime",
+        "bantam",
+        "--json",
+    ];
+    let data = [
+        "compress",
+        "digits.onnx",
+        "--data",
+        "digits.toml",
+        "--samples",
+        "128",
+        "--validation-samples",
+        "500",
+    ];
+    let run = |more: &[&str]| {
+        let run = demo.run(&[&data[..], &common[..], more].concat());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        json(&run.stdout)["after"]["bytes"].as_u64().unwrap()
+    };
+    let without = run(&["-o", "without.onnx"]);
+    let with = run(&["--epochs", "2", "-o", "with.onnx"]);
+    assert!(with <= without, "{with} with training, {without} without");
+}
+
+#[test]
+fn recipes_run_in_order_and_can_be_repeated() {
+    let demo = Demo::new();
+    let recipe = "version = 1\nseed = 3\n\n[[step]]\ndo = \"prune\"\nstructure = \"channel\"\ntarget_macs = \"60%\"\nsamples = 64\n\n\
+                  [[step]]\ndo = \"distil\"\nepochs = 1\n\n[[step]]\ndo = \"quantize\"\nsamples = 64\n";
+    demo.write("recipe.toml", recipe.as_bytes());
+    let command = [
+        "compress",
+        "digits.onnx",
+        "--data",
+        "digits.toml",
+        "--json",
+        "--recipe",
+    ];
+    let run = demo.run(&[&command[..], &["recipe.toml", "-o", "a.onnx"]].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let report = json(&run.stdout);
+    let names: Vec<&str> = report["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["prune", "distil", "quantize"]);
+    assert!(
+        report["scores"]["second"]["metrics"]["top1"]["value"]
+            .as_f64()
+            .unwrap()
+            > 0.9
+    );
+    assert!(report["bytes_after"].as_u64().unwrap() < report["bytes_before"].as_u64().unwrap() / 2);
+    let resolved = String::from_utf8(demo.read("a.onnx.recipe.toml")).unwrap();
+    assert_eq!(resolved.matches("seed = 3").count(), 3, "{resolved}");
+    demo.succeed(&[&command[..], &["a.onnx.recipe.toml", "-o", "b.onnx"]].concat());
+    assert_eq!(demo.read("a.onnx"), demo.read("b.onnx"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_any_work() {
+    let demo = Demo::new();
+    let base = ["compress", "digits.onnx", "--data", "digits.toml", "-o", "x.onnx"];
+    let cases: &[(&[&str], &str)] = &[
+        (&["--max-bytes", "500"], "500 bytes cannot be reached"),
+        (&["--min-score", "1.5"], "which is already worse"),
+        (&["--max-drop=-1"], "points cannot be lost"),
+        (&["--minimize", "sise"], "did you mean `size`"),
+        (&["--keep", "50%,90%"], "must fall"),
+        (&["--widths", "9"], "weights cannot have 9 bits"),
+        (&["--time-limit", "soon"], "`soon` is no time"),
+        (&["--target", "onnxruntim"], "did you mean `onnxruntime`"),
+        (&["--metric", "top2"], "there is no metric `top2`"),
+        (&["--recipe", "int9"], "did you mean `int8`"),
+    ];
+    let faults = cases
+        .iter()
+        .filter_map(|(more, message)| fault_in_refusal(&demo, &[&base[..], more].concat(), message, 1));
+    assert_eq!(faults.collect::<Vec<_>>(), Vec::<String>::new());
+    let both = [&base[..], &["--recipe", "int8", "--max-drop", "1"]].concat();
+    assert_eq!(fault_in_refusal(&demo, &both, "cannot be used with", 2), None);
+}
