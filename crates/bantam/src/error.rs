@@ -67,7 +67,7 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
-    Sensitivity(#[from] SensitivityError),
+    Sensitivity(#[from] Box<SensitivityError>),
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
     #[error(transparent)]
@@ -145,5 +145,11 @@ impl Error {
 impl From<PruneError> for Error {
     fn from(error: PruneError) -> Error {
         Error::Prune(Box::new(error))
+    }
+}
+
+impl From<SensitivityError> for Error {
+    fn from(error: SensitivityError) -> Error {
+        Error::Sensitivity(Box::new(error))
     }
 }

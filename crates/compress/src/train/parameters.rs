@@ -1,6 +1,6 @@
 //! What is trained.
 
-use bantam_graph::{Graph, Op, ValueId};
+use bantam_graph::{Graph, Node, Op, ValueId};
 use bantam_tensor::{DType, Tensor};
 use globset::Glob;
 
@@ -96,16 +96,17 @@ fn role(graph: &Graph, value: ValueId) -> Option<Role> {
         for (index, input) in node.inputs.iter().enumerate() {
             if *input == Some(value) {
                 let single = graph.constant(value).is_some_and(|tensor| tensor.len() <= 1);
-                best = best.max(role_at(graph, &node.op, index, node.output(0), single));
+                best = best.max(role_at(graph, node, index, single));
             }
         }
     }
     best
 }
 
-fn role_at(graph: &Graph, op: &Op, index: usize, output: Option<ValueId>, single: bool) -> Option<Role> {
+fn role_at(graph: &Graph, node: &Node, index: usize, single: bool) -> Option<Role> {
     let when = |holds: bool, role: Role| holds.then_some(role);
-    match op {
+    let passed_on = || role(graph, node.output(0)?);
+    match &node.op {
         Op::Conv(_) | Op::ConvTranspose(_) | Op::FusedConv(_) => match index {
             1 => Some(Role::Weight),
             _ => when(index == 2, Role::Offset),
@@ -130,14 +131,26 @@ fn role_at(graph: &Graph, op: &Op, index: usize, output: Option<ValueId>, single
         Op::Binary(binary) => {
             use bantam_graph::ops::Binary;
             let trained = matches!(binary, Binary::Add | Binary::Sub | Binary::Mul | Binary::PRelu);
-            when(trained && !single, Role::Offset)
+            // A constant in another measure is still what it was.
+            let scaled = match binary {
+                Binary::Div => index == 0,
+                Binary::Mul => is_single(graph, node.input(1 - index)),
+                _ => false,
+            };
+            let passed_on = if scaled { passed_on() } else { None };
+            passed_on.max(when(trained && !single, Role::Offset))
         }
         // What only moves or rounds elements passes the question on.
-        Op::FakeQuant(_) | Op::FakeSign(_) | Op::Transpose(_) | Op::Reshape(_) if index == 0 => {
-            role(graph, output?)
-        }
+        Op::FakeQuant(_) | Op::FakeSign(_) | Op::Transpose(_) | Op::Reshape(_) if index == 0 => passed_on(),
+        Op::Unary(bantam_graph::ops::Unary::Tanh) => passed_on(),
         _ => None,
     }
+}
+
+/// Whether a value is a constant of one element.
+fn is_single(graph: &Graph, value: Option<ValueId>) -> bool {
+    let tensor = value.and_then(|value| graph.constant(value));
+    tensor.is_some_and(|tensor| tensor.len() == 1)
 }
 
 /// Which values the globs freeze.

@@ -7,14 +7,17 @@ mod networks;
 #[path = "../quantization/support.rs"]
 mod support;
 
+use std::collections::BTreeSet;
+
 use bantam_compress::plan::{Action, Plan, Site};
 use bantam_compress::quantize::aware::{
-    ActivationMapping, AwareError, AwareSettings, BatchNormalizationMode, InitialScale, ScaleTraining,
-    WeightMapping, bake, strip,
+    ActivationMapping, Aware, AwareError, AwareSettings, BatchNormalizationMode, InitialScale, ScaleTraining,
+    WeightMapping, Width, bake, strip,
 };
 use bantam_compress::target::{TARGETS, Target, target_by_name};
+use bantam_compress::train::parameters;
 use bantam_graph::ops::Variadic;
-use bantam_graph::{Op, verify};
+use bantam_graph::{Graph, Op, verify};
 use bantam_tensor::{DType, Granularity, Tensor};
 
 use descent::Descent;
@@ -117,6 +120,66 @@ fn agreement(expected: &[f64], got: &[f64]) -> Vec<f64> {
     db.sort_by(f64::total_cmp);
     db.truncate(2);
     db
+}
+
+#[test]
+fn weights_are_trained_whatever_they_are_mapped_by() {
+    let graph = residual();
+    let names = |graph: &Graph, aware: Option<&Aware>| -> BTreeSet<String> {
+        let rules = aware.map_or(Vec::new(), Aware::rules);
+        let found = parameters(graph, &rules, &[]).unwrap().into_iter();
+        found
+            .filter(|found| found.decays)
+            .map(|found| found.name)
+            .collect()
+    };
+    let weights = names(&graph, None);
+    assert!(weights.len() >= 4, "{weights:?}");
+    for (name, settings) in variants() {
+        let aware = aware(&graph, &settings).unwrap();
+        let trained = names(&aware.graph, Some(&aware));
+        let missing: Vec<_> = weights.difference(&trained).collect();
+        assert!(missing.is_empty(), "{name}: {missing:?} are not trained");
+    }
+}
+
+#[test]
+fn layers_have_widths_of_their_own() {
+    let graph = residual();
+    let mut settings = settings(target_by_name("onnxruntime").unwrap(), "int8", "uint8");
+    settings.widths = vec![
+        Width::parse("op:Conv=int4").unwrap(),
+        Width::parse("role:first=int2").unwrap(),
+    ];
+    let aware = aware(&graph, &settings).unwrap();
+    let products = aware
+        .graph
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.op.name(), "Conv" | "Gemm" | "MatMul"));
+    let producers = aware.graph.producers();
+    let codes = products.filter_map(|node| {
+        let quantizer = aware.graph.node(producers[node.input(1)?.index()]?);
+        match &quantizer.op {
+            Op::FakeQuant(op) => Some((node.op.name(), op.high - op.low + 1)),
+            _ => None,
+        }
+    });
+    let codes: Vec<(&str, i64)> = codes.collect();
+    assert_eq!(codes[0].1, 4, "{codes:?}");
+    let others = &codes[1..];
+    assert!(
+        others
+            .iter()
+            .all(|(op, codes)| *codes == if *op == "Conv" { 15 } else { 255 }),
+        "{others:?}"
+    );
+    assert!(
+        others.iter().any(|(op, _)| *op == "Conv") && others.iter().any(|(op, _)| *op != "Conv"),
+        "{others:?}"
+    );
+    let message = Width::parse("conv1:int4").err().unwrap().to_string();
+    assert!(message.contains("hint: SELECTOR=FORMAT"), "{message}");
 }
 
 #[test]
