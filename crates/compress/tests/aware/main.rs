@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use bantam_compress::plan::{Action, Plan, Site};
 use bantam_compress::quantize::aware::{
     ActivationMapping, Aware, AwareError, AwareSettings, BatchNormalizationMode, InitialScale, ScaleTraining,
-    WeightMapping, Width, bake, strip,
+    WeightMapping, Width, bake, round_weights, strip,
 };
 use bantam_compress::target::{TARGETS, Target, target_by_name};
 use bantam_compress::train::parameters;
@@ -140,6 +140,44 @@ fn weights_are_trained_whatever_they_are_mapped_by() {
         let trained = names(&aware.graph, Some(&aware));
         let missing: Vec<_> = weights.difference(&trained).collect();
         assert!(missing.is_empty(), "{name}: {missing:?} are not trained");
+    }
+}
+
+#[test]
+fn channels_of_zeros_stay_zeros_in_three_levels() {
+    let mut graph = residual();
+    let conv = graph
+        .nodes
+        .iter()
+        .find(|node| matches!(node.op, Op::Conv(_)))
+        .unwrap();
+    let weight = conv.input(1).unwrap();
+    let shape = graph.constant(weight).unwrap().shape().to_vec();
+    let mut values = graph.constant(weight).unwrap().to_f32().unwrap();
+    let row = values.len() / shape[0];
+    values[..row].fill(0.0);
+    graph.values[weight.index()].initializer = Some(Tensor::from_slice(&shape, &values).unwrap());
+    let mut settings = without_edges(target_by_name("onnxruntime").unwrap(), "int3", "float");
+    settings.weight_mapping = WeightMapping::Ternary;
+    for scales in [ScaleTraining::Fixed, ScaleTraining::Learned] {
+        settings.scales = scales;
+        let rounded = round_weights(&aware(&graph, &settings).unwrap()).unwrap();
+        let conv = rounded
+            .nodes
+            .iter()
+            .find(|node| matches!(node.op, Op::Conv(_)))
+            .unwrap();
+        let after = rounded
+            .constant(conv.input(1).unwrap())
+            .unwrap()
+            .to_f32()
+            .unwrap();
+        assert!(
+            after[..row].iter().all(|value| *value == 0.0),
+            "{scales:?}: {:?}",
+            &after[..row]
+        );
+        assert!(after[row..].iter().any(|value| *value != 0.0));
     }
 }
 

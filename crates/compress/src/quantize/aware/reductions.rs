@@ -57,12 +57,18 @@ impl Channels<'_> {
         self.reduce(builder, ReduceKind::Max, "largest", magnitudes, false)
     }
 
-    /// `factor` times the mean magnitude of each channel.
+    /// `factor` times the mean magnitude of each channel; above zero, so that channels of zeros stay zeros.
     pub(super) fn threshold(&self, builder: &mut Builder<'_>, factor: f32, keepdims: bool) -> ValueId {
         let magnitudes = self.magnitudes(builder);
         let mean = self.reduce(builder, ReduceKind::Mean, "mean", magnitudes, keepdims);
         let factor = builder.number(&self.name("factor"), factor);
-        builder.node(&self.name("threshold"), Binary::Mul, &[mean, factor])
+        let threshold = builder.node(&self.name("threshold"), Binary::Mul, &[mean, factor]);
+        let least = builder.number(&self.name("least"), f32::MIN_POSITIVE);
+        builder.node(
+            &self.name("threshold_above_zero"),
+            Variadic::Max,
+            &[threshold, least],
+        )
     }
 
     /// The mean of the magnitudes above the threshold, for each channel (Li et al. 2016, equation 4).
