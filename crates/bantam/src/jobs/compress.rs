@@ -7,6 +7,7 @@
 mod budget;
 mod candidate;
 mod float;
+mod histograms;
 mod level;
 mod outcome;
 mod plan;
@@ -14,7 +15,9 @@ mod samples;
 mod workspace;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use bantam_compress::evaluate::Metric;
 use bantam_compress::select::Selector;
@@ -95,6 +98,8 @@ struct Search<'a> {
     data_hash: String,
     /// In the order of trying.
     tried: RefCell<Vec<Tried>>,
+    /// Seconds of each kind of work, of this run.
+    seconds: RefCell<BTreeMap<&'static str, f64>>,
     /// What to know.
     warnings: RefCell<Vec<String>>,
     say: &'a dyn Progress,
@@ -202,6 +207,7 @@ impl<'a> Search<'a> {
             workspace,
             data_hash,
             tried: RefCell::default(),
+            seconds: RefCell::default(),
             warnings: RefCell::new(warnings),
             say: progress,
         })
@@ -214,6 +220,14 @@ impl<'a> Search<'a> {
 
     fn measures_latency(&self) -> bool {
         self.job.budget.minimize == Minimize::Latency || self.job.budget.max_latency.is_some()
+    }
+
+    /// Does some work, and adds its time to that of its kind.
+    fn timed<T>(&self, kind: &'static str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        *self.seconds.borrow_mut().entry(kind).or_default() += start.elapsed().as_secs_f64();
+        done
     }
 
     /// Whether the time is up.

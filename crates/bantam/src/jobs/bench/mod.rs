@@ -5,10 +5,10 @@ mod latency;
 mod peak;
 mod steps;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bantam_compress::evaluate::EvaluateError;
+use bantam_compress::evaluate::{EvaluateError, Runner};
 use bantam_graph::{cost, infer_shapes};
 use bantam_tensor::Tensor;
 use serde::Serialize;
@@ -180,6 +180,48 @@ fn macs(model: &bantam_graph::Model, inputs: &[(&str, Tensor)]) -> Result<u64, E
 /// Turns that each runtime gets, so that slow drifts of the machine meet all of them.
 const TURNS: usize = 3;
 
+/// Median milliseconds of the job's model and of another one with the same inputs, in the job's first runtime, in turns: what slows the
+/// machine down for a while meets both.
+pub(super) fn beside(job: &BenchJob, other: &Path, progress: &dyn Progress) -> Result<[f64; 2], Error> {
+    pool(job)?.install(|| {
+        let model = pipeline::load(&job.model)?;
+        let inputs = inputs::inputs(job, &model.graph)?;
+        let inputs: Vec<(&str, Tensor)> = inputs
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor.clone()))
+            .collect();
+        let runtime = job.runtimes.first().copied().unwrap_or(RuntimeChoice::Bantam);
+        let mut times = [Vec::new(), Vec::new()];
+        progress.start("time", 2 * TURNS);
+        for turn in 0..2 * TURNS {
+            let path = if turn % 2 == 0 { &job.model } else { other };
+            let mut runner = runtime.open(path, job.threads)?;
+            let rounds = job.rounds.div_ceil(TURNS);
+            times[turn % 2].extend(rounds_of(runner.as_mut(), &inputs, (job.warm_up, rounds))?);
+            progress.at(turn + 1);
+        }
+        progress.finish();
+        Ok(times.map(|times| Latency::of(times).median))
+    })
+}
+
+/// The milliseconds of rounds that count.
+fn rounds_of(
+    runner: &mut dyn Runner,
+    inputs: &[(&str, Tensor)],
+    (warm_up, rounds): (usize, usize),
+) -> Result<Vec<f64>, Error> {
+    let mut times = Vec::with_capacity(rounds);
+    for round in 0..warm_up + rounds {
+        let start = Instant::now();
+        runner.run(inputs).map_err(EvaluateError::from)?;
+        if round >= warm_up {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    Ok(times)
+}
+
 /// The name of each runtime and the milliseconds of each of its rounds. A runtime is opened for its turn and closed
 /// after it: the threads of one that stays open go on looking for work for a while, and would slow the next one down.
 fn take_turns(
@@ -199,13 +241,7 @@ fn take_turns(
         for (index, (runtime, (name, times))) in job.runtimes.iter().zip(&mut times).enumerate() {
             let mut runner = runtime.open(&job.model, job.threads)?;
             runner.name().clone_into(name);
-            for round in 0..job.warm_up + rounds {
-                let start = Instant::now();
-                runner.run(inputs).map_err(EvaluateError::from)?;
-                if round >= job.warm_up {
-                    times.push(start.elapsed().as_secs_f64() * 1e3);
-                }
-            }
+            times.extend(rounds_of(runner.as_mut(), inputs, (job.warm_up, rounds))?);
             progress.at(turn * job.runtimes.len() + index + 1);
         }
     }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::level::{FLOAT, Level};
 use super::{CompressJob, Search};
 use crate::files::digest;
-use crate::jobs::{BenchJob, TrainJob, bench, model_bytes, train};
+use crate::jobs::bench::beside;
+use crate::jobs::{BenchJob, TrainJob, model_bytes, train};
 use crate::{Error, Progress, pipeline};
 
 /// A network to try.
@@ -104,7 +105,7 @@ pub(super) fn try_one(
         let file = format!("{key}.onnx");
         build(search, level, candidate, &file, progress)?;
         let path = search.workspace.file(&file);
-        let test = judge(search, &path, progress)?;
+        let test = search.timed("judging", || judge(search, &path, progress))?;
         let (low, high) = test.0.interval(0.05);
         Ok(Tried {
             candidate: candidate.clone(),
@@ -125,26 +126,25 @@ pub(super) fn try_one(
     Ok(tried)
 }
 
-/// Median time of a run.
+/// Median milliseconds of a run, timed in turns with the network as it was, and put in relation to what that took the first time: so what is timed
+/// while the machine is slower can be compared too.
 pub(super) fn latency(
     search: &Search<'_>,
     path: &std::path::Path,
     progress: &dyn Progress,
 ) -> Result<f64, Error> {
     let job = BenchJob {
-        model: path.to_owned(),
+        model: search.job.model.clone(),
         batch: search.job.batch,
         threads: search.job.threads,
         runtimes: vec![search.runtime],
-        rounds: 40,
+        rounds: 45,
         warm_up: 5,
         ..BenchJob::default()
     };
-    let report = bench(&job, progress)?;
-    Ok(report
-        .runtimes
-        .first()
-        .map_or(0.0, |runtime| runtime.latency.median))
+    let [float, own] = search.timed("latency", || beside(&job, path, progress))?;
+    let first = search.workspace.cached("latency", || Ok(float))?;
+    Ok(own / float * first)
 }
 
 /// What to ask of quantization, but for the widths of layers.
@@ -190,7 +190,8 @@ fn build(
         .map(|bits| settings(search.job, level, candidate, bits))
         .transpose()?;
     if candidate.epochs > 0 {
-        return train(&train_job(search, level, candidate, quantize, output), progress).map(drop);
+        let job = train_job(search, level, candidate, quantize, output);
+        return search.timed("training", || train(&job, progress)).map(drop);
     }
     let model = pipeline::load(&level.file)?;
     let built = match quantize {
@@ -284,6 +285,15 @@ fn judge(
 impl Search<'_> {
     /// Puts codes into a graph: nearest ones where all have 8 bits, else those of least squares.
     pub(super) fn quantize(
+        &self,
+        graph: &Graph,
+        settings: &AwareSettings,
+        progress: &dyn Progress,
+    ) -> Result<(Graph, Aware), Error> {
+        self.timed("codes", || self.codes(graph, settings, progress))
+    }
+
+    fn codes(
         &self,
         graph: &Graph,
         settings: &AwareSettings,

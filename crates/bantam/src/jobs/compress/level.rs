@@ -120,7 +120,7 @@ pub(super) fn prune_to(
     }
     let file = search.workspace.file(&format!("left-{left}.onnx"));
     let made = search.workspace.cached(&format!("left-{left}"), || {
-        match prune(&prune_job(search, left, &file), progress) {
+        match search.timed("channels", || prune(&prune_job(search, left, &file), progress)) {
             Ok(_) => Ok(None),
             Err(Error::Prune(error)) => Ok(Some(error.to_string())),
             Err(error) => Err(error),
@@ -312,7 +312,9 @@ fn add_format(
         }
     }
     progress.start(&format!("sensitivity to {name}"), changes.len());
-    let losses = sensitivities(&float, &changes, batches, &|done| progress.at(done))?;
+    let losses = search.timed("sensitivity", || {
+        sensitivities(&float, &changes, batches, &|done| progress.at(done))
+    })?;
     progress.finish();
     for (place, loss) in places.into_iter().zip(losses) {
         layers[place].formats.push(Format {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Search;
 use super::candidate::{Candidate, Decided, Tried, latency};
+use super::histograms::histograms;
 use super::level::{FLOAT, Level};
 use super::plan::Found;
 use crate::jobs::inspect::with_batch;
@@ -136,7 +137,9 @@ pub(super) fn finish(
         in_runtime,
         inside,
     };
-    let details = details(search, found, &report);
+    let mut details = details(search, found, &report);
+    let before = &found.levels[0].layers;
+    details["histograms"] = histograms(&job.model, &job.output, before)?.into();
     let text = serde_json::to_vec_pretty(&details).expect("reports hold nothing that JSON cannot say");
     write_whole(&report.report, &text)?;
     write_whole(&report.page, page::page(&details).as_bytes())?;
@@ -282,6 +285,7 @@ fn details(search: &Search<'_>, found: &Found, report: &CompressReport) -> Value
         "candidates": candidates(search, found),
         "alternatives": alternatives(search, found),
         "layers": layers(found),
+        "time": search.seconds.borrow().iter().map(|(stage, seconds)| json!({ "stage": stage, "seconds": seconds })).collect::<Vec<_>>(),
     })
 }
 
