@@ -3,6 +3,7 @@
 //! A step is three calls: [`stats::observe`] answers what a [`quantize::Method`] asks, the method makes a
 //! [`plan::Plan`], and [`rewrite`] applies it.
 
+pub mod analyze;
 mod erk;
 pub mod evaluate;
 mod layer_error;

@@ -58,6 +58,11 @@ pub struct Aware {
 }
 
 impl Aware {
+    /// Whether nothing is rounded.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.quantizers.is_empty()
+    }
+
     /// What is special about the constants of quantizers when they are trained.
     pub fn rules(&self) -> Vec<ParameterRule> {
         let learned = self.parameters.iter().map(|rule| ParameterRule {
