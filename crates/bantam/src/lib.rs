@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod networks;
 pub mod pipeline;
 pub mod progress;
+pub mod report;
 pub mod runtime;
 
 pub use bantam_compress as compress;
