@@ -1,17 +1,22 @@
-//! The page of a report, made anew: `report.json` of `bantam compress` becomes `report.html`.
+//! The pages of reports, made anew: each `.json` of a folder, a report of `bantam compress`, becomes an `.html` beside it.
 //!
-//!     cargo run -p bantam --example report_page -- report.json report.html
+//!     cargo run -p bantam --example report_page -- FOLDER
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [report, page] = arguments.as_slice() else {
-        println!("usage: report_page REPORT.json PAGE.html");
+    let [folder] = arguments.as_slice() else {
+        println!("usage: report_page FOLDER");
         return Ok(());
     };
-    let report = serde_json::from_slice(&std::fs::read(report)?)?;
-    std::fs::write(page, bantam::report::page(&report))?;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let report = serde_json::from_slice(&std::fs::read(&path)?)?;
+            std::fs::write(path.with_extension("html"), bantam::report::page(&report))?;
+        }
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("assets/plots.js"),
     include_str!("assets/headline.js"),
     include_str!("assets/candidates.js"),
+    include_str!("assets/front.js"),
     include_str!("assets/pareto.js"),
     include_str!("assets/alternatives.js"),
     include_str!("assets/layers.js"),

@@ -12,10 +12,13 @@ function svg(tag, attributes = {}, ...children) {
 
 function fill(element, { on = {}, ...attributes }, children) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    if (value !== null && value !== undefined && value !== false)
+      element.setAttribute(name, value === true ? "" : value);
   }
   for (const [event, handler] of Object.entries(on)) element.addEventListener(event, handler);
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""),
+  );
   return element;
 }
 
@@ -32,7 +35,12 @@ function choice(label, choices, initial, changed) {
     input.addEventListener("change", () => changed(value));
     return el("label", {}, input, el("span", {}, name));
   });
-  return el("fieldset", { class: "choice" }, el("legend", {}, label), el("span", { class: "options" }, options));
+  return el(
+    "fieldset",
+    { class: "choice" },
+    el("legend", {}, label),
+    el("span", { class: "options" }, options),
+  );
 }
 
 function checkbox(label, initial, changed) {
@@ -43,7 +51,9 @@ function checkbox(label, initial, changed) {
 
 function dropdown(label, choices, initial, changed) {
   const select = el("select", { on: { change: () => changed(select.value) } });
-  select.append(...choices.map(([value, name]) => el("option", { value, selected: value === initial }, name)));
+  select.append(
+    ...choices.map(([value, name]) => el("option", { value, selected: value === initial }, name)),
+  );
   return el("label", { class: "dropdown" }, el("span", {}, label), select);
 }
 
@@ -67,27 +77,66 @@ function copyButton(content, what) {
 }
 
 const code = (content, what) =>
-  el("div", { class: "code" }, el("pre", { tabindex: 0, role: "region", "aria-label": what }, el("code", {}, content)), copyButton(content, what));
+  el(
+    "div",
+    { class: "code" },
+    el("pre", { tabindex: 0, role: "region", "aria-label": what }, el("code", {}, content)),
+    copyButton(content, what),
+  );
 
 // A list of names and values; those without a value are left out.
 function facts(pairs) {
-  const shown = pairs.filter(([, value]) => value !== null && value !== "" && value !== ABSENT && value !== undefined);
-  return el("dl", { class: "facts" }, shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  const shown = pairs.filter(
+    ([, value]) => value !== null && value !== "" && value !== ABSENT && value !== undefined,
+  );
+  return el(
+    "dl",
+    { class: "facts" },
+    shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+  );
 }
 
 // A bar of a share of its box.
 const bar = (share, style = "after") =>
-  el("span", { class: "bar", "aria-hidden": "true" },
-    el("span", { class: style, style: `width:${(100 * Math.min(Math.max(share || 0, 0), 1)).toFixed(2)}%` }));
+  el(
+    "span",
+    { class: "bar", "aria-hidden": "true" },
+    el("span", { class: style, style: `width:${(100 * Math.min(Math.max(share || 0, 0), 1)).toFixed(2)}%` }),
+  );
 
-// Two bars on one scale, each with its amount.
+// Two bars on one scale, each with its amount; without bars where `largest` is null.
 const barPair = (before, after, largest, write) =>
-  el("div", { class: "pair" },
-    [["before", before], ["after", after]].filter(([, value]) => finite(value)).map(([style, value]) =>
-      el("div", {}, el("span", { class: "hidden" }, `${style} `), bar(value / largest, style), el("span", { class: "amount" }, write(value)))));
+  el(
+    "div",
+    { class: "pair" },
+    [
+      ["before", before],
+      ["after", after],
+    ]
+      .filter(([, value]) => finite(value))
+      .map(([style, value]) =>
+        el(
+          "div",
+          {},
+          el("span", { class: "hidden" }, `${style} `),
+          largest === null
+            ? null
+            : el("i", {
+                class: style,
+                "aria-hidden": "true",
+                style: `width:calc((100% - 5.6rem) * ${(value / largest).toFixed(4)})`,
+              }),
+          el("span", { class: "amount" }, write(value)),
+        ),
+      ),
+  );
 
 const key = (...styles) =>
-  el("p", { class: "key" }, styles.map((style) => el("span", {}, el("i", { class: style, "aria-hidden": "true" }), style)));
+  el(
+    "p",
+    { class: "key" },
+    styles.map((style) => el("span", {}, el("i", { class: style, "aria-hidden": "true" }), style)),
+  );
 
 // What scrolls sideways when the page is narrow, and can be scrolled by keys.
 const scroller = (label, content, style = "") =>
@@ -104,11 +153,20 @@ function sortableTable(label, columns, rows, style = "") {
     descending = sorted === column ? !descending : Boolean(column.number);
     sorted = column;
     heads.forEach((head, i) =>
-      columns[i] === column ? head.setAttribute("aria-sort", descending ? "descending" : "ascending") : head.removeAttribute("aria-sort"));
+      columns[i] === column
+        ? head.setAttribute("aria-sort", descending ? "descending" : "ascending")
+        : head.removeAttribute("aria-sort"),
+    );
     show([...rows].sort((a, b) => compareValues(column.value(a), column.value(b), descending)));
   };
   show(rows);
-  const table = el("table", {}, el("caption", { class: "hidden" }, label), el("thead", {}, el("tr", {}, heads)), body);
+  const table = el(
+    "table",
+    {},
+    el("caption", { class: "hidden" }, label),
+    el("thead", {}, el("tr", {}, heads)),
+    body,
+  );
   return scroller(label, table, style);
 }
 
@@ -120,17 +178,22 @@ function heading(column, sort) {
 }
 
 const tableRow = (columns, row) =>
-  el("tr", {}, columns.map((column, i) => {
-    const style = [column.number && "number", column.wide && "wide"].filter(Boolean).join(" ") || null;
-    return el(i === 0 ? "th" : "td", { class: style, scope: i === 0 ? "row" : null }, column.cell(row));
-  }));
+  el(
+    "tr",
+    {},
+    columns.map((column, i) => {
+      const style = [column.number && "number", column.wide && "wide"].filter(Boolean).join(" ") || null;
+      return el(i === 0 ? "th" : "td", { class: style, scope: i === 0 ? "row" : null }, column.cell(row));
+    }),
+  );
 
 // Absent values stay at the end, whatever the direction.
 function compareValues(a, b, descending) {
   const missing = (value) => value === null || value === undefined || value === "" || Number.isNaN(value);
   if (missing(a) || missing(b)) return missing(a) - missing(b);
-  const order = typeof a === "string" || typeof b === "string"
-    ? String(a).localeCompare(String(b), "en", { numeric: true })
-    : a - b;
+  const order =
+    typeof a === "string" || typeof b === "string"
+      ? String(a).localeCompare(String(b), "en", { numeric: true })
+      : a - b;
   return descending ? -order : order;
 }

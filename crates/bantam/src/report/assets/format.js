@@ -3,17 +3,24 @@
 const SPACE = "\u00a0";
 const ABSENT = "–";
 const METRIC_NAMES = {
-  top1: "Top-1 accuracy", top5: "Top-5 accuracy", "next-token": "Next-token accuracy", perplexity: "Perplexity", nll: "Loss",
+  top1: "Top-1 accuracy",
+  top5: "Top-5 accuracy",
+  "next-token": "Next-token accuracy",
+  perplexity: "Perplexity",
+  nll: "Loss",
 };
 const LOWER_IS_BETTER = ["perplexity", "nll", "loss", "mse", "rmse", "mae"];
 
 const finite = (value) => typeof value === "number" && Number.isFinite(value);
-const list = (value) => (Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : []);
+const list = (value) =>
+  Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : [];
 const record = (value) => (value !== null && typeof value === "object" && !Array.isArray(value) ? value : {});
 const text = (value) => (typeof value === "string" || finite(value) ? String(value) : "");
 
 const fixed = (value, digits) =>
-  value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+  value
+    .toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
+    .replace("-", "−");
 const integer = (value) => (finite(value) ? fixed(value, 0) : ABSENT);
 
 // Three significant digits, zeros kept, without an exponent.
@@ -54,8 +61,13 @@ function duration(seconds) {
   if (!finite(seconds)) return ABSENT;
   if (seconds < 100) return significant(seconds, seconds < 10 ? 2 : 3) + SPACE + "s";
   const minutes = Math.round(seconds / 60);
-  if (minutes < 60) return `${Math.floor(Math.round(seconds) / 60)}${SPACE}min ${Math.round(seconds) % 60}${SPACE}s`;
-  return `${Math.floor(minutes / 60)}${SPACE}h ${minutes % 60}${SPACE}min`;
+  return minutes < 60 ? twoUnits(Math.round(seconds), "min", "s") : twoUnits(minutes, "h", "min");
+}
+
+// Of 60 smaller units to a larger one; a zero is left out.
+function twoUnits(value, larger, smaller) {
+  const rest = value % 60;
+  return `${Math.floor(value / 60)}${SPACE}${larger}` + (rest ? ` ${rest}${SPACE}${smaller}` : "");
 }
 
 const metricName = (name) => (Object.hasOwn(METRIC_NAMES, name) ? METRIC_NAMES[name] : text(name) || "Score");
@@ -67,11 +79,15 @@ function estimate(value) {
   if (finite(value)) return { value, low: null, high: null };
   if (!finite(record(value).value)) return null;
   const { low, high } = value;
-  return finite(low) && finite(high) ? { value: value.value, low, high } : { value: value.value, low: null, high: null };
+  return finite(low) && finite(high)
+    ? { value: value.value, low, high }
+    : { value: value.value, low: null, high: null };
 }
 
 const scoreValue = (value, metric, digits = 2) =>
   finite(value) ? (isShare(metric) ? percent(value, digits) : significant(value, 4)) : ABSENT;
+
+const scoreTick = (value, metric) => (isShare(metric) ? plain(value * 100) + SPACE + "%" : plain(value));
 
 // Half the interval's width, as "± 0.55", in the unit of the score (points for shares).
 function plusMinus(value, metric) {
@@ -83,7 +99,9 @@ function plusMinus(value, metric) {
 
 function score(value, metric) {
   const found = estimate(value);
-  return found ? [scoreValue(found.value, metric), plusMinus(found, metric)].filter(Boolean).join(" ") : ABSENT;
+  return found
+    ? [scoreValue(found.value, metric), plusMinus(found, metric)].filter(Boolean).join(" ")
+    : ABSENT;
 }
 
 function scoreRange(value, metric) {
@@ -97,7 +115,8 @@ function scoreRange(value, metric) {
 // A difference of scores: shares differ by points.
 const difference = (value, metric) =>
   finite(value) ? signed(value, (x) => (isShare(metric) ? fixed(x * 100, 2) : significant(x, 3))) : ABSENT;
-const points = (value, metric) => difference(value, metric) + (finite(value) && isShare(metric) ? SPACE + "points" : "");
+const points = (value, metric) =>
+  difference(value, metric) + (finite(value) && isShare(metric) ? SPACE + "points" : "");
 
 // "12.1 × smaller" of two amounts, or null where one is missing.
 function ratio(before, after, [less, more]) {

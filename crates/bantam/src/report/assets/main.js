@@ -33,13 +33,19 @@ function section(id, title, build, report) {
     console.error(`section ${id}:`, error);
     content = note("The data of this section cannot be shown: ", String(error));
   }
-  return content ? el("section", { id, "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title), content) : null;
+  return content
+    ? el("section", { id, "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title), content)
+    : null;
 }
 
 function contents(sections) {
-  const links = sections.map(({ id, firstChild }) => el("li", {}, el("a", { href: `#${id}` }, firstChild.textContent)));
+  const links = sections.map(({ id, firstChild }) =>
+    el("li", {}, el("a", { href: `#${id}` }, firstChild.textContent)),
+  );
   const first = el("li", {}, el("a", { href: "#summary" }, "Summary"));
-  document.getElementById("contents").replaceChildren(el("ul", {}, first, links), el("button", { type: "button", id: "theme" }));
+  document
+    .getElementById("contents")
+    .replaceChildren(el("ul", {}, first, links), el("button", { type: "button", id: "theme" }));
 }
 
 // Follows the system until the reader switches.
@@ -51,7 +57,13 @@ function theme() {
   const label = () => (button.textContent = isDark() ? "☀ Light" : "☾ Dark");
   const redraw = () => (label(), drawPlots());
   // Some browsers have no storage for pages from a disk; the choice then holds for this visit.
-  const stored = (use) => { try { return use(localStorage); } catch { return null; } };
+  const stored = (use) => {
+    try {
+      return use(localStorage);
+    } catch {
+      return null;
+    }
+  };
   const kept = stored((storage) => storage.getItem("bantam-theme"));
   if (kept === "dark" || kept === "light") root.dataset.theme = kept;
   button.addEventListener("click", () => {
