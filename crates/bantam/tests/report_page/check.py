@@ -6,6 +6,7 @@ print are left beside them. Needs the package playwright; the browser is the sys
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -215,7 +216,7 @@ def print_page(browser, folder):
 
 
 def main():
-    chromium, folder = sys.argv[1], Path(sys.argv[2]).resolve()
+    chromium, folder = shutil.which(sys.argv[1]), Path(sys.argv[2]).resolve()
     with sync_playwright() as playwright:
         # Pages come from the checkout; as root, which CI is, Chromium has no sandbox.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
