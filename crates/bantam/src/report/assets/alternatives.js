@@ -16,7 +16,10 @@ function alternatives(report) {
   const largest = Math.max(...rows.map((row) => row.bytes).filter(finite));
   const has = (field) => rows.some((row) => finite(row[field]));
   const columns = [
-    { title: "Found by", cell: (row) => [mark(row.kind), " ", alternativeLink(row, report)] },
+    {
+      title: "Found by",
+      cell: (row) => el("span", { class: "marked" }, mark(row.kind), alternativeLink(row, report)),
+    },
     has("bytes") && { title: "Size", wide: true, cell: (row) => barPair(null, row.bytes, largest, bytes) },
     has("latency_ms") && { title: "Latency", number: true, cell: (row) => milliseconds(row.latency_ms) },
     { title: metricName(metric), number: true, cell: (row) => score(row.score, metric) },

@@ -116,7 +116,10 @@ function latencies(report) {
       },
     },
   ].filter(Boolean);
-  return [sortableTable("Latency by runtime", columns, rows), key("before", "after")];
+  return [
+    sortableTable("Latency by runtime", columns, rows),
+    key(...["before", "after"].filter((side) => rows.some((row) => row[side]))),
+  ];
 }
 
 function times(report) {

@@ -83,7 +83,8 @@ class Front {
     const [least, most] = [Math.min(...costs), Math.max(...costs)];
     if (this.isLogarithmic())
       return { min: least / (most / least) ** 0.03 / 1.02, max: most * (most / least) ** 0.03 * 1.02 };
-    return { min: Math.max(least - (most - least) * 0.05, 0), max: most + (most - least || most) * 0.05 };
+    const room = (most - least || most) * 0.05;
+    return { min: Math.max(least - room, 0), max: most + room };
   }
 
   // Whom none beats: as the report says for the cost it minimized, else by the scores shown.

@@ -22,7 +22,11 @@ function pareto(report) {
     el(
       "details",
       { class: "fold" },
-      el("summary", {}, `All ${candidates.length} candidates as a table`),
+      el(
+        "summary",
+        {},
+        candidates.length > 1 ? `All ${candidates.length} candidates as a table` : "As a table",
+      ),
       candidateTable(candidates, state.metric, (candidate) => state.select(candidate, true)),
     ),
   ];
