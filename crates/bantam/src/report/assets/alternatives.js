@@ -21,9 +21,9 @@ function alternatives(report) {
       cell: (row) => el("span", { class: "marked" }, mark(row.kind), alternativeLink(row, report)),
     },
     has("bytes") && { title: "Size", wide: true, cell: (row) => barPair(null, row.bytes, largest, bytes) },
-    has("latency_ms") && { title: "Latency", number: true, cell: (row) => milliseconds(row.latency_ms) },
     { title: metricName(metric), number: true, cell: (row) => score(row.score, metric) },
     scale && { title: "Interval", wide: true, cell: (row) => intervalTrack(row.score, scale) },
+    has("latency_ms") && { title: "Latency", number: true, cell: (row) => milliseconds(row.latency_ms) },
     {
       title: "Budget",
       cell: (row) =>
