@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod ladder;
+mod page;
 mod python;
 mod steps;
 
@@ -40,6 +41,11 @@ const CHECKS: &[Task] = &[
         name: "test",
         summary: "all tests, with the ONNX standard's own cases",
         run: steps::test,
+    },
+    Task {
+        name: "page",
+        summary: "pages of reports in Chromium, in two widths and themes (where it is installed)",
+        run: page::check,
     },
 ];
 

@@ -1,3 +1,5 @@
-//! Reports for people.
+//! What a compression run leaves for people: one page.
 
-pub mod page;
+mod page;
+
+pub use page::page;

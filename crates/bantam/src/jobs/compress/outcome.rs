@@ -142,7 +142,7 @@ pub(super) fn finish(
     details["histograms"] = histograms(&job.model, &job.output, before)?.into();
     let text = serde_json::to_vec_pretty(&details).expect("reports hold nothing that JSON cannot say");
     write_whole(&report.report, &text)?;
-    write_whole(&report.page, page::page(&details).as_bytes())?;
+    write_whole(&report.page, page(&details).as_bytes())?;
     Ok(report)
 }
 
