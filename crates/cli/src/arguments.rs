@@ -1,5 +1,6 @@
 //! The command line, as it is written.
 
+mod analyze;
 mod compress;
 mod language;
 mod lottery;
@@ -7,6 +8,7 @@ mod new;
 mod prune;
 mod train;
 
+pub(crate) use analyze::Analyze;
 pub(crate) use compress::Compress;
 pub(crate) use language::{Export, Generate};
 pub(crate) use lottery::Lottery;
@@ -51,6 +53,9 @@ pub(crate) enum Command {
     /// Find a small part of a fresh network that learns as well as the whole (iterative magnitude pruning)
     #[command(after_help = lottery::EXAMPLES)]
     Lottery(Box<Lottery>),
+    /// Why a model loses accuracy when it is quantized, layer by layer, and what would help
+    #[command(after_help = analyze::EXAMPLES)]
+    Analyze(Analyze),
     /// The main job: the smallest or fastest network that loses no more than you allow, and a report that shows it
     #[command(after_help = compress::EXAMPLES)]
     Compress(Box<Compress>),

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Prune(arguments) => commands::prune::run(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
         Command::Lottery(arguments) => commands::lottery::run(arguments),
+        Command::Analyze(arguments) => commands::analyze::run(arguments),
         Command::Compress(arguments) => commands::compress::run(arguments),
         Command::Eval(arguments) => commands::eval::run(arguments),
         Command::Generate(arguments) => commands::generate::run(arguments),

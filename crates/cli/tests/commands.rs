@@ -309,3 +309,43 @@ fn language_models_are_looked_into_scored_and_written() {
         "{message}"
     );
 }
+
+#[test]
+fn analysis_names_the_layers_that_mind_and_what_helps() {
+    let demo = Demo::new();
+    let run = demo.run(&[
+        "analyze",
+        "digits.onnx",
+        "--data",
+        "digits.toml",
+        "--weights",
+        "int3",
+        "--try",
+        "2",
+        "--samples",
+        "64",
+        "--json",
+    ]);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    let layers = report["layers"].as_array().unwrap();
+    let losses: Vec<f64> = layers
+        .iter()
+        .map(|layer| layer["loss"].as_f64().unwrap())
+        .collect();
+    assert!(
+        losses.is_sorted_by(|a, b| a >= b) && losses[0] > 1e-4,
+        "{losses:?}"
+    );
+    let causes = layers[0]["causes"].as_array().unwrap();
+    let helps = |cause: &serde_json::Value| {
+        cause["tried"]
+            .as_f64()
+            .is_some_and(|tried| tried < losses[0] / 10.0)
+    };
+    assert!(
+        causes.iter().any(helps),
+        "eight bits instead of three: {causes:?}"
+    );
+    assert_eq!(layers.iter().filter(|layer| layer["op"] == "Gemm").count(), 1);
+}

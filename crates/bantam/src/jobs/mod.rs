@@ -1,5 +1,6 @@
 //! Whole jobs, as the commands run them: the pipeline's functions put together, with a report at the end.
 
+mod analyze;
 mod bench;
 mod compare;
 mod compress;
@@ -15,6 +16,7 @@ mod quantize;
 mod recipe;
 mod train;
 
+pub use analyze::{AnalyzeJob, AnalyzeReport, analyze};
 pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
 pub use compress::{Budget, CompressJob, CompressReport, Minimize, Side, compress};

@@ -1,5 +1,6 @@
 //! The commands: each turns arguments into a job, has it done, and prints the report.
 
+pub(crate) mod analyze;
 pub(crate) mod bench;
 pub(crate) mod compare;
 pub(crate) mod completions;
