@@ -18,6 +18,10 @@ use crate::{Error, Progress, write_whole};
 static FILES: &[(&str, &[u8])] = &[
     ("digits.onnx", include_bytes!("../demo/digits.onnx")),
     ("digits.toml", include_bytes!("../demo/digits.toml")),
+    (
+        "digits-validation.toml",
+        include_bytes!("../demo/digits-validation.toml"),
+    ),
     ("train_x.npy", include_bytes!("../demo/train_x.npy")),
     ("train_y.npy", include_bytes!("../demo/train_y.npy")),
     ("test_x.npy", include_bytes!("../demo/test_x.npy")),
@@ -83,7 +87,7 @@ pub fn demo(folder: &Path, progress: &dyn Progress) -> Result<DemoReport, Error>
 fn train_job(folder: &Path, model: PathBuf, output: PathBuf) -> TrainJob {
     TrainJob {
         model,
-        data: folder.join("digits.toml"),
+        data: folder.join("digits-validation.toml"),
         settings: TrainSettings {
             epochs: 20,
             batch: 32,
@@ -114,7 +118,7 @@ fn train_job(folder: &Path, model: PathBuf, output: PathBuf) -> TrainJob {
 fn compress_job(folder: &Path, model: PathBuf) -> CompressJob {
     CompressJob {
         model,
-        data: folder.join("digits.toml"),
+        data: folder.join("digits-validation.toml"),
         target: target_by_name("onnxruntime").expect("listed"),
         runtime: Some(RuntimeChoice::Bantam),
         metric: None,
@@ -128,7 +132,7 @@ fn compress_job(folder: &Path, model: PathBuf) -> CompressJob {
         learning_rate: 0.003,
         exclude: Vec::new(),
         samples: 256,
-        validation_samples: 1000,
+        validation_samples: 250,
         batch: 1,
         threads: 1,
         limit: usize::MAX,

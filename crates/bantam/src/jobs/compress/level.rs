@@ -71,6 +71,14 @@ pub(super) struct Format {
     pub(super) loss: f64,
 }
 
+impl Level {
+    /// The layer of the same name as another level's; that one itself where there is none.
+    pub(super) fn of_name<'a>(&'a self, other: &'a Layer) -> &'a Layer {
+        let found = self.layers.iter().find(|layer| layer.name == other.name);
+        found.unwrap_or(other)
+    }
+}
+
 impl Layer {
     /// What each format costs, and how much it hurts; float where the layer cannot have codes.
     pub(super) fn choices(&self, minimize: Minimize) -> Vec<Choice> {

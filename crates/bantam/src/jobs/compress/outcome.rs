@@ -250,7 +250,7 @@ fn verdict(search: &Search<'_>, scores: Option<&CompareReport>) -> String {
     let (lost, limit) = (lost(search, scores), search.limit);
     match search.metric.is_none_or(|metric| metric.is_proportion()) {
         true => format!(
-            "{:.2} points lost, at most {:.2} allowed",
+            "{:.3} points lost, at most {:.3} allowed",
             100.0 * lost,
             100.0 * limit
         ),
@@ -325,7 +325,7 @@ fn candidates(search: &Search<'_>, found: &Found) -> Vec<Value> {
             "score": { "value": value, "low": ends[0].min(ends[1]), "high": ends[0].max(ends[1]) }, "drop": one.loss,
             "samples": one.samples, "decided": one.verdict, "trained": one.candidate.epochs > 0,
             "chosen": one.file == found.best.file, "on_front": is_on_front(one),
-            "layers": bits_of_layers(level, &one.candidate),
+            "layers": bits_of_layers(&found.levels[0], level, &one.candidate),
         })
     });
     listed.collect()
@@ -357,11 +357,13 @@ fn bits_of(candidate: &Candidate, place: usize) -> u32 {
         .unwrap_or(FLOAT)
 }
 
-fn bits_of_layers(level: &Level, candidate: &Candidate) -> Vec<Value> {
+fn bits_of_layers(whole: &Level, level: &Level, candidate: &Candidate) -> Vec<Value> {
     let layers = level.layers.iter().enumerate();
-    layers
-        .map(|(place, layer)| json!({ "name": layer.name, "bits": bits_of(candidate, place), "kept": 1.0 }))
-        .collect()
+    let listed = layers.map(|(place, layer)| {
+        let kept = layer.elements as f64 / whole.of_name(layer).elements.max(1) as f64;
+        json!({ "name": layer.name, "bits": bits_of(candidate, place), "kept": kept })
+    });
+    listed.collect()
 }
 
 /// The best of each kind under the same budget.
@@ -390,7 +392,7 @@ fn layers(found: &Found) -> Vec<Value> {
     let (whole, candidate) = (&found.levels[0], &found.best.candidate);
     let level = level_of(found, candidate);
     let listed = level.layers.iter().enumerate().map(|(place, layer)| {
-        let before = whole.layers.iter().find(|before| before.name == layer.name).unwrap_or(layer);
+        let before = whole.of_name(layer);
         let bits = bits_of(candidate, place);
         let formats = layer.formats.iter();
         let sensitivity: Vec<Value> = formats
