@@ -265,7 +265,7 @@ impl CompressJob {
         let mut widths = match self.budget.minimize {
             // Runtimes multiply codes of 8 bits.
             Minimize::Latency => vec![8],
-            Minimize::Size | Minimize::BitOperations => self.widths.clone(),
+            Minimize::Size | Minimize::BitOperations | Minimize::Energy => self.widths.clone(),
         };
         widths.sort_unstable_by(|a, b| b.cmp(a));
         widths.dedup();

@@ -39,7 +39,7 @@ pub(crate) struct Compress {
     /// Most milliseconds of a run
     #[arg(long)]
     pub(crate) max_latency: Option<f64>,
-    /// What is to be as small as possible: size, latency or bit-operations
+    /// What is to be as small as possible: size, latency, bit-operations or energy (by a model)
     #[arg(long, default_value = "size")]
     pub(crate) minimize: String,
     /// Stop looking for better networks after this time, as 90s or 20m

@@ -73,6 +73,38 @@ fn a_budget_is_kept_and_the_report_says_how() {
     );
 }
 
+/// Widths that files cannot tell apart differ in what they compute.
+#[test]
+fn arithmetic_and_energy_take_fewer_bits_than_files() {
+    let demo = Demo::new();
+    for (goal, field) in [("bit-operations", "bit_operations"), ("energy", "energy_mj")] {
+        let output = format!("{goal}.onnx");
+        let run = demo.run(
+            &[
+                SEARCH,
+                &["--minimize", goal, "--widths", "8,4,3,2", "--json", "-o", &output],
+            ]
+            .concat(),
+        );
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let said = json(&run.stdout);
+        let of = |side: &str| said[side][field].as_f64().unwrap();
+        assert!(
+            of("after") < of("before") / 10.0,
+            "{goal}: {} of {}",
+            of("after"),
+            of("before")
+        );
+        let report = json(&demo.read(&format!("{goal}.report.json")));
+        let layers = report["layers"].as_array().unwrap();
+        let bits: Vec<u64> = layers
+            .iter()
+            .map(|layer| layer["bits"].as_u64().unwrap())
+            .collect();
+        assert!(bits.iter().any(|bits| *bits < 4), "{goal}: {bits:?}");
+    }
+}
+
 #[test]
 fn a_search_that_was_killed_ten_times_finds_the_same() {
     let demo = Demo::new();

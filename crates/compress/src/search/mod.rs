@@ -2,6 +2,7 @@
 //! ([`allocations`]), and whether a result is within the budget, with no more samples than that takes ([`PairedTest`]).
 
 mod allocate;
+pub mod energy;
 mod paired_test;
 mod sensitivity;
 

@@ -17,6 +17,8 @@ pub enum Minimize {
     Latency,
     /// Multiply-accumulates, each times the bits of both factors.
     BitOperations,
+    /// Energy of a run by a model: arithmetic, and reading the weights.
+    Energy,
 }
 
 impl Minimize {
@@ -25,6 +27,7 @@ impl Minimize {
         ("size", Minimize::Size),
         ("latency", Minimize::Latency),
         ("bit-operations", Minimize::BitOperations),
+        ("energy", Minimize::Energy),
     ];
 }
 

@@ -10,6 +10,7 @@ use bantam_graph::{Graph, Model};
 use bantam_tensor::trained_format_by_name;
 use serde::{Deserialize, Serialize};
 
+use super::budget::Minimize;
 use super::level::{FLOAT, Level};
 use super::{CompressJob, Search};
 use crate::files::digest;
@@ -39,6 +40,8 @@ pub(super) struct Tried {
     pub(super) file: String,
     /// Bytes of the file.
     pub(super) bytes: u64,
+    /// Bit operations, or picojoules where energy counts.
+    pub(super) cost: f64,
     /// Median milliseconds of a run, where latency counts.
     pub(super) latency_ms: Option<f64>,
     /// Mean loss of a sample against the network as it was.
@@ -83,6 +86,15 @@ impl Candidate {
         }
     }
 
+    /// Bits of the weight of the layer at this place.
+    pub(super) fn bits_of(&self, place: usize) -> u32 {
+        let coded = self.bits.as_ref().and_then(|bits| bits.get(place));
+        coded
+            .copied()
+            .filter(|_| !self.float.contains(&place))
+            .unwrap_or(FLOAT)
+    }
+
     /// A name for files, the same for the same candidate.
     fn key(&self) -> Result<String, Error> {
         let text = serde_json::to_string(self).expect("candidates hold nothing that JSON cannot say");
@@ -110,6 +122,7 @@ pub(super) fn try_one(
         Ok(Tried {
             candidate: candidate.clone(),
             bytes: model_bytes(&path),
+            cost: arithmetic(level, candidate, search.job.budget.minimize),
             latency_ms: search
                 .measures_latency()
                 .then(|| latency(search, &path, progress))
@@ -124,6 +137,16 @@ pub(super) fn try_one(
     search.tried.borrow_mut().push(tried.clone());
     search.note(search.describe(&tried));
     Ok(tried)
+}
+
+/// Bit operations, or picojoules where energy counts, of all layers.
+pub(super) fn arithmetic(level: &Level, candidate: &Candidate, minimize: Minimize) -> f64 {
+    let layers = level.layers.iter().enumerate();
+    let costs = layers.map(|(place, layer)| match minimize {
+        Minimize::Energy => layer.energy(candidate.bits_of(place)),
+        _ => layer.bit_operations(candidate.bits_of(place)) as f64,
+    });
+    costs.sum()
 }
 
 /// Median milliseconds of a run, timed in turns with the network as it was, and put in relation to what that took the first time: so what is timed

@@ -8,6 +8,7 @@ use bantam_compress::prune::criterion::criterion_by_name;
 use bantam_compress::prune::prunable;
 use bantam_compress::prune::reconstruct::reconstruction_by_name;
 use bantam_compress::quantize::aware::round_weights;
+use bantam_compress::search::energy::{multiply_accumulate, read_weights};
 use bantam_compress::search::{Change, Choice, divergence, sensitivities};
 use bantam_formats::onnx::SaveOptions;
 use bantam_graph::{Cost, Graph, InferOptions, Model, cost, infer_shapes};
@@ -100,17 +101,37 @@ impl Layer {
     }
 
     fn cost(&self, bits: u32, minimize: Minimize) -> f64 {
-        let activations = if bits == FLOAT { FLOAT } else { 8 };
         match minimize {
-            Minimize::BitOperations => self.macs as f64 * f64::from(bits * activations),
-            Minimize::Size | Minimize::Latency if bits == FLOAT => 4.0 * self.elements as f64,
-            // Files have codes of 4 and of 8 bits; each channel has a scale and a code for zero.
-            Minimize::Size | Minimize::Latency => {
-                let bits = if bits <= 4 { 4 } else { 8 };
-                (self.elements * bits).div_ceil(8) as f64 + 5.0 * self.channels as f64
-            }
+            Minimize::BitOperations => self.bit_operations(bits) as f64,
+            Minimize::Size | Minimize::Latency => self.bytes(bits),
+            Minimize::Energy => self.energy(bits),
         }
     }
+
+    /// Bytes of the weight in a file.
+    pub(super) fn bytes(&self, bits: u32) -> f64 {
+        if bits == FLOAT {
+            return 4.0 * self.elements as f64;
+        }
+        // Files have codes of 4 and of 8 bits; each channel has a scale and a code for zero.
+        let bits = if bits <= 4 { 4 } else { 8 };
+        (self.elements * bits).div_ceil(8) as f64 + 5.0 * self.channels as f64
+    }
+
+    /// Multiply-accumulates, each times the bits of both factors.
+    pub(super) fn bit_operations(&self, bits: u32) -> u64 {
+        self.macs * u64::from(bits * activation_bits(bits))
+    }
+
+    /// Picojoules of a sample.
+    pub(super) fn energy(&self, bits: u32) -> f64 {
+        self.macs as f64 * multiply_accumulate(bits, activation_bits(bits)) + read_weights(self.bytes(bits))
+    }
+}
+
+/// Bits of what weights of so many bits are multiplied by.
+pub(super) fn activation_bits(bits: u32) -> u32 {
+    if bits == FLOAT { FLOAT } else { 8 }
 }
 
 /// Bits of a number in float.
@@ -155,7 +176,7 @@ fn prune_job(search: &Search<'_>, left: u32, output: &Path) -> PruneJob {
         criterion: criterion_by_name(criterion).expect("listed"),
         target: match job.budget.minimize {
             Minimize::Size => Target::Parameters,
-            Minimize::Latency | Minimize::BitOperations => Target::Macs,
+            Minimize::Latency | Minimize::BitOperations | Minimize::Energy => Target::Macs,
         },
         left: f64::from(left) / 1000.0,
         scope: ChannelScope::Global,

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use bantam_compress::search::energy::multiply_accumulate;
 use bantam_formats::data::DataSet;
 use bantam_graph::{cost, infer_shapes};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Search;
-use super::candidate::{Candidate, Decided, Tried, latency};
+use super::budget::Minimize;
+use super::candidate::{Candidate, Decided, Tried, arithmetic, latency};
 use super::histograms::histograms;
 use super::level::{FLOAT, Level};
 use super::plan::Found;
@@ -59,6 +61,8 @@ pub struct Side {
     pub macs: u64,
     /// Multiply-accumulates, each times the bits of both factors.
     pub bit_operations: u64,
+    /// Millijoules of a sample by a model (Horowitz 2014): arithmetic, and reading the weights of products.
+    pub energy_mj: f64,
     /// Median milliseconds of a run.
     pub latency_ms: f64,
 }
@@ -162,24 +166,18 @@ fn side(
     let options = with_batch(&graph, 1);
     infer_shapes(&mut graph, &options)?;
     let counted = cost(&graph);
-    let bits = |place: usize| -> u64 {
-        let coded = candidate.and_then(|candidate| {
-            let bits = candidate.bits.as_ref()?.get(place)?;
-            (*bits != FLOAT && !candidate.float.contains(&place)).then_some(u64::from(bits * 8))
-        });
-        coded.unwrap_or(u64::from(FLOAT * FLOAT))
-    };
+    let whole = Candidate::float(level.left);
+    let candidate = candidate.unwrap_or(&whole);
     let layers: u64 = level.layers.iter().map(|layer| layer.macs).sum();
-    let coded = level
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(place, layer)| layer.macs * bits(place));
+    let rest = counted.macs.saturating_sub(layers);
+    let operations = arithmetic(level, candidate, Minimize::BitOperations);
+    let picojoules = arithmetic(level, candidate, Minimize::Energy);
     Ok(Side {
         bytes: model_bytes(file),
         parameters: counted.parameters,
         macs: counted.macs,
-        bit_operations: coded.sum::<u64>() + counted.macs.saturating_sub(layers) * u64::from(FLOAT * FLOAT),
+        bit_operations: operations as u64 + rest * u64::from(FLOAT * FLOAT),
+        energy_mj: (picojoules + rest as f64 * multiply_accumulate(FLOAT, FLOAT)) / 1e9,
         latency_ms: latency(search, file, progress)?,
     })
 }
@@ -292,7 +290,7 @@ fn details(search: &Search<'_>, found: &Found, report: &CompressReport) -> Value
 fn side_details(search: &Search<'_>, side: &Side, scores: Option<&crate::jobs::ScoreReport>) -> Value {
     let job = search.job;
     json!({
-        "bytes": side.bytes, "parameters": side.parameters, "macs": side.macs, "bit_operations": side.bit_operations,
+        "bytes": side.bytes, "parameters": side.parameters, "macs": side.macs, "bit_operations": side.bit_operations, "energy_mj": side.energy_mj, "energy_source": "model",
         "metrics": scores.map(|scores| &scores.metrics), "samples": scores.map(|scores| scores.samples),
         "latency": [{
             "runtime": search.runtime.name(), "batch": job.batch, "threads": job.threads, "median_ms": side.latency_ms,
@@ -343,25 +341,17 @@ fn score(search: &Search<'_>, whole: f64, loss: f64) -> f64 {
 fn mean_bits(level: &Level, candidate: &Candidate) -> f64 {
     let (mut bits, mut elements) = (0.0, 0.0);
     for (place, layer) in level.layers.iter().enumerate() {
-        bits += f64::from(bits_of(candidate, place)) * layer.elements as f64;
+        bits += f64::from(candidate.bits_of(place)) * layer.elements as f64;
         elements += layer.elements as f64;
     }
     bits / f64::max(elements, 1.0)
-}
-
-fn bits_of(candidate: &Candidate, place: usize) -> u32 {
-    let coded = candidate.bits.as_ref().and_then(|bits| bits.get(place));
-    coded
-        .copied()
-        .filter(|_| !candidate.float.contains(&place))
-        .unwrap_or(FLOAT)
 }
 
 fn bits_of_layers(whole: &Level, level: &Level, candidate: &Candidate) -> Vec<Value> {
     let layers = level.layers.iter().enumerate();
     let listed = layers.map(|(place, layer)| {
         let kept = layer.elements as f64 / whole.of_name(layer).elements.max(1) as f64;
-        json!({ "name": layer.name, "bits": bits_of(candidate, place), "kept": kept })
+        json!({ "name": layer.name, "bits": candidate.bits_of(place), "kept": kept })
     });
     listed.collect()
 }
@@ -393,7 +383,7 @@ fn layers(found: &Found) -> Vec<Value> {
     let level = level_of(found, candidate);
     let listed = level.layers.iter().enumerate().map(|(place, layer)| {
         let before = whole.of_name(layer);
-        let bits = bits_of(candidate, place);
+        let bits = candidate.bits_of(place);
         let formats = layer.formats.iter();
         let sensitivity: Vec<Value> = formats
             .map(|format| json!({ "bits": format.bits, "loss": format.loss }))

@@ -94,7 +94,7 @@ fn open_level(search: &Search<'_>, left: u32, progress: &dyn Progress) -> Result
 fn opened(search: &Search<'_>, level: Level, progress: &dyn Progress) -> Result<Level, Error> {
     match search.job.budget.minimize {
         Minimize::Latency => Ok(level),
-        Minimize::Size | Minimize::BitOperations => measure(search, level, progress),
+        Minimize::Size | Minimize::BitOperations | Minimize::Energy => measure(search, level, progress),
     }
 }
 
@@ -102,7 +102,8 @@ fn opened(search: &Search<'_>, level: Level, progress: &dyn Progress) -> Result<
 pub(super) fn cost(search: &Search<'_>, tried: &Tried) -> f64 {
     match search.job.budget.minimize {
         Minimize::Latency => tried.latency_ms.unwrap_or(f64::INFINITY),
-        Minimize::Size | Minimize::BitOperations => tried.bytes as f64,
+        Minimize::Size => tried.bytes as f64,
+        Minimize::BitOperations | Minimize::Energy => tried.cost,
     }
 }
 
@@ -121,7 +122,7 @@ fn points(search: &Search<'_>, levels: &[Level]) -> Vec<Point> {
     for (index, level) in levels.iter().enumerate() {
         let choices = level.layers.iter().map(|layer| layer.choices(minimize));
         let other = match minimize {
-            Minimize::BitOperations => 0.0,
+            Minimize::BitOperations | Minimize::Energy => 0.0,
             Minimize::Size | Minimize::Latency => level.other_bytes as f64,
         };
         points.extend(
