@@ -290,7 +290,7 @@ fn key(job: &CompressJob) -> String {
         job.metric,
         budget.max_drop,
         budget.min_score,
-        budget.minimize,
+        (budget.minimize, budget.confidence),
         job.widths,
         job.learning_rate,
         job.samples,

@@ -23,7 +23,7 @@ pub(crate) struct Compress {
     pub(crate) data: Option<PathBuf>,
     /// Take these steps instead of searching: a TOML file, or one of `bantam list recipes`
     #[arg(long, value_name = "FILE|NAME", conflicts_with_all = [
-        "max_drop", "min_score", "max_bytes", "max_latency", "minimize", "time_limit", "target", "runtime", "keep", "widths", "epochs",
+        "max_drop", "min_score", "max_bytes", "max_latency", "minimize", "confidence", "time_limit", "target", "runtime", "keep", "widths", "epochs",
         "learning_rate", "exclude", "samples", "validation_samples", "batch", "threads", "keep_search",
     ])]
     pub(crate) recipe: Option<String>,
@@ -45,6 +45,9 @@ pub(crate) struct Compress {
     /// Stop looking for better networks after this time, as 90s or 20m
     #[arg(long)]
     pub(crate) time_limit: Option<String>,
+    /// How sure it must be that no more is lost on new samples; 50% takes the mean of those that decide as it is
+    #[arg(long, default_value = "84%")]
+    pub(crate) confidence: String,
     /// Runtime that the result is for
     #[arg(long, default_value = "onnxruntime")]
     pub(crate) target: String,

@@ -119,6 +119,7 @@ pub(crate) fn job(arguments: &Compress) -> Result<CompressJob, Error> {
             min_score: arguments.min_score,
             max_bytes: arguments.max_bytes,
             max_latency: arguments.max_latency,
+            confidence: share(&arguments.confidence)?,
             minimize: by_name("goal", &arguments.minimize, Minimize::ALL)?,
             time_limit: arguments.time_limit.as_deref().map(duration).transpose()?,
         },

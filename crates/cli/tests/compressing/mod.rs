@@ -212,6 +212,7 @@ fn what_cannot_be_is_refused_before_any_work() {
         (&["--minimize", "sise"], "did you mean `size`"),
         (&["--keep", "50%,90%"], "must fall"),
         (&["--widths", "9"], "weights cannot have 9 bits"),
+        (&["--confidence", "100%"], "nothing can be 100% sure"),
         (&["--time-limit", "soon"], "`soon` is no time"),
         (&["--target", "onnxruntim"], "did you mean `onnxruntime`"),
         (&["--metric", "top2"], "there is no metric `top2`"),

@@ -42,6 +42,8 @@ pub struct Budget {
     pub max_bytes: Option<u64>,
     /// Most milliseconds of a run.
     pub max_latency: Option<f64>,
+    /// How sure it must be that the budget is kept on new samples, when those that decide are used up: 0.5 takes their mean as it is.
+    pub confidence: f64,
     /// What is to be small.
     pub minimize: Minimize,
     /// When to stop looking for better ones.
@@ -56,6 +58,7 @@ impl Default for Budget {
             min_score: None,
             max_bytes: None,
             max_latency: None,
+            confidence: 0.84,
             minimize: Minimize::Size,
             time_limit: None,
         }
@@ -75,6 +78,12 @@ impl Budget {
             return wrong(
                 format!("{} points cannot be lost", self.max_drop),
                 "--max-drop 0.5, or 0 to lose nothing",
+            );
+        }
+        if !(0.5..1.0).contains(&self.confidence) {
+            return wrong(
+                format!("nothing can be {}% sure here", 100.0 * self.confidence),
+                "--confidence from 50% to below 100%, as 84%",
             );
         }
         if self.max_bytes == Some(0) || self.max_latency.is_some_and(|most| most.is_nan() || most <= 0.0) {

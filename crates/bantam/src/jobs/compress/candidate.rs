@@ -298,11 +298,12 @@ fn judge(
         }
     }
     progress.finish();
-    let by_mean = match test.mean() <= search.limit {
+    let (_, likely) = test.interval(2.0 * (1.0 - search.job.budget.confidence));
+    let by_samples = match likely <= search.limit {
         true => Decided::Within,
         false => Decided::Beyond,
     };
-    Ok((test, decided.unwrap_or(by_mean)))
+    Ok((test, decided.unwrap_or(by_samples)))
 }
 
 impl Search<'_> {

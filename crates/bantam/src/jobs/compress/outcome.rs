@@ -273,7 +273,7 @@ fn details(search: &Search<'_>, found: &Found, report: &CompressReport) -> Value
         "budget": {
             "metric": metric, "max_drop": budget.max_drop / 100.0, "minimize": budget.minimize,
             "max_bytes": budget.max_bytes, "max_latency_ms": budget.max_latency, "min_score": budget.min_score,
-            "time_limit_s": budget.time_limit.map(|limit| limit.as_secs()),
+            "confidence": budget.confidence, "time_limit_s": budget.time_limit.map(|limit| limit.as_secs()),
         },
         "verdict": { "inside": report.inside, "text": verdict(search, report.scores.as_ref()) },
         "before": side_details(search, &report.before, report.scores.as_ref().map(|scores| &scores.first)),

@@ -372,6 +372,6 @@ fn nothing(search: &Search<'_>) -> Error {
     });
     Error::Usage {
         message: format!("no network within the budget was found{nearest}"),
-        hint: "allow a larger --max-drop or --max-bytes, or training with --epochs 5".to_owned(),
+        hint: "allow a larger --max-drop or --max-bytes, less --confidence, more --validation-samples, or training with --epochs 5".to_owned(),
     }
 }
