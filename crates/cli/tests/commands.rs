@@ -2,6 +2,7 @@
 
 mod pruning;
 mod refusals;
+mod scoring;
 mod sparsity;
 mod support;
 mod training;
@@ -213,6 +214,7 @@ fn lists_are_complete_json() {
         "file-formats",
         "architectures",
         "metrics",
+        "corruptions",
         "runtimes",
         "passes",
         "ops",

@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod corruptions;
 mod coupling;
 mod eval;
 mod export;
@@ -15,6 +16,10 @@ mod train;
 
 pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
+pub use corruptions::{
+    ComparedCorruptions, ComparedRow, CorruptionRow, CorruptionSettings, CorruptionsReport,
+    compare_corrupted, eval_corrupted,
+};
 pub use coupling::{AxisReport, CouplingReport, GroupReport, LockedReport, couplings};
 pub use eval::{EvalJob, EvalReport, eval};
 pub use export::{ExportJob, ExportReport, GgufTypes, Replaced, export};

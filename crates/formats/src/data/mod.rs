@@ -51,6 +51,7 @@ mod array;
 mod augment;
 mod check;
 mod cifar;
+mod corruption;
 mod dataset;
 mod error;
 mod idx;
@@ -70,6 +71,7 @@ mod unpack;
 
 pub use check::InputSpec;
 pub use cifar::CifarError;
+pub use corruption::{CORRUPTIONS, Corruption, Strength, corruptions_by_name};
 pub use dataset::DataSet;
 pub use error::DataError;
 pub use idx::IdxError;
