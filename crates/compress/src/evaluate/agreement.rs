@@ -81,7 +81,7 @@ impl Differences {
             .par_chunks_exact(length_a)
             .zip(y.par_chunks_exact(length_b))
             .take(counted);
-        let axis = class_axis(a);
+        let axis = class_axis(outputs);
         let found: Vec<_> = samples
             .map(|(x, y)| (axis.map(|axis| axis.differences(x, y)), powers(x, y)))
             .collect();
@@ -136,9 +136,15 @@ pub(super) struct ClassAxis {
     stride: usize,
 }
 
-/// The classes of `[samples, classes]`, `[samples, tokens, classes]` and `[samples, classes, height, width]`, where there are at least
-/// two; `None` for other outputs.
-pub(super) fn class_axis(output: &Tensor) -> Option<ClassAxis> {
+/// The classes of a first output `[samples, classes]`, `[samples, tokens, classes]` or `[samples, classes, height, width]`, where there
+/// are at least two; `None` for other outputs, and for boxes `[samples, k, 4]` beside which there is an output `[samples, k]`.
+pub(super) fn class_axis(outputs: &[Tensor]) -> Option<ClassAxis> {
+    let output = outputs.first()?;
+    if let [samples, boxes, 4] = *output.shape()
+        && outputs.iter().any(|other| other.shape() == [samples, boxes])
+    {
+        return None;
+    }
     let rest = output.shape().get(1..)?;
     let large = |(_, size): &(usize, &usize)| **size != 1;
     let mut large = rest.iter().enumerate().filter(large);

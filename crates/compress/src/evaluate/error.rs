@@ -12,9 +12,14 @@ pub enum EvaluateError {
     NoLabels { metric: &'static str },
     #[error("there are no samples to score")]
     Empty,
-    #[error("{metric} needs an output [samples, classes] of floats, got {got}")]
+    #[error(
+        "{metric} needs an output [samples, classes] of floats, got {got}\nhint: `bantam list metrics` says what each metric is for"
+    )]
     Output { metric: &'static str, got: String },
-    #[error("{metric} needs one integer label per sample, got {got} for {samples} samples")]
+    #[error(
+        "{metric} needs one integer label per sample, got {got} for {samples} samples\nhint: `bantam list metrics` says what each \
+         metric is for"
+    )]
     Labels {
         metric: &'static str,
         got: String,

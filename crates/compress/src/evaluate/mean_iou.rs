@@ -9,6 +9,9 @@ use super::{EvaluateError, Metric, Statistics};
 /// The label of pixels that do not count.
 const IGNORED: i64 = 255;
 
+/// Classes that integer outputs may have.
+const MOST_CLASSES: i64 = 1 << 16;
+
 const NEEDS: &str = "an output [samples, classes, height, width] of floats, or of integer classes [samples, height, width], and integer labels \
                      [samples, height, width]";
 
@@ -127,20 +130,10 @@ fn areas(predicted: &[i64], labels: &[i64], classes: Option<usize>) -> Result<Ve
         if label == IGNORED {
             continue;
         }
-        if label < 0
-            || predicted < 0
-            || classes.is_some_and(|classes| label >= classes as i64)
-            || label > 1 << 16
-            || predicted > 1 << 16
-        {
-            return Err(EvaluateError::Class {
-                label: if predicted < 0 || predicted > 1 << 16 {
-                    predicted
-                } else {
-                    label
-                },
-                classes: classes.unwrap_or(1 << 16),
-            });
+        let known = 0..classes.map_or(MOST_CLASSES, |classes| classes as i64);
+        if let Some(&label) = [label, predicted].iter().find(|class| !known.contains(class)) {
+            let classes = known.end as usize;
+            return Err(EvaluateError::Class { label, classes });
         }
         if predicted == label {
             let area = areas.entry(label).or_default();

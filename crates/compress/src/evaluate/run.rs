@@ -162,7 +162,7 @@ impl<'a> Tally<'a> {
     ) -> Result<(), EvaluateError> {
         let output = outputs.first().ok_or(EvaluateError::NoOutput)?;
         self.samples += counted;
-        if let (Some(&samples @ 1..), Some(_)) = (output.shape().first(), class_axis(output))
+        if let (Some(&samples @ 1..), Some(_)) = (output.shape().first(), class_axis(outputs))
             && let Ok(predicted) = top_k::predictions(output)
         {
             let for_each = predicted.len() / samples;

@@ -276,6 +276,21 @@ fn agreement_of_small_outputs() {
 }
 
 #[test]
+fn boxes_are_no_classes() {
+    let outputs = [&[2, 3, 4][..], &[2, 3], &[2, 3]].map(|shape| Tensor::zeros(DType::F32, shape).unwrap());
+    let disagreement = |outputs: &[Tensor]| {
+        let mut differences = Differences::default();
+        differences.add(outputs, outputs, 2).unwrap();
+        differences.finish().disagreement
+    };
+    assert!(disagreement(&outputs).is_none());
+    assert!(
+        disagreement(&outputs[..1]).is_some(),
+        "four classes of three tokens"
+    );
+}
+
+#[test]
 fn outputs_of_other_shapes_do_not_agree() {
     let tensor = |shape: &[usize]| [Tensor::zeros(DType::F32, shape).unwrap()];
     for (a, b) in [
