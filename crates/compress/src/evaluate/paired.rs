@@ -97,7 +97,9 @@ fn of_scores(a: &[f32], b: &[f32]) -> Difference {
 
 fn of_aggregates(metric: &dyn Metric, a: &Statistics, b: &Statistics) -> Difference {
     let (a, b, samples) = (metric.aggregate(a), metric.aggregate(b), a.len());
-    let resampled = bootstrap(samples, &|weights: &[u32]| b(weights) - a(weights));
+    // Two infinite ratios do not differ.
+    let difference = |a: f64, b: f64| if a == b { 0.0 } else { b - a };
+    let resampled = bootstrap(samples, &|weights: &[u32]| difference(a(weights), b(weights)));
     Difference {
         estimate: resampled.estimate,
         only: None,

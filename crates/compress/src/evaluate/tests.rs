@@ -171,6 +171,21 @@ fn two_models_are_compared_by_any_metric() {
 }
 
 #[test]
+fn infinite_ratios_do_not_differ() {
+    let exact = Tensor::from_slice(&[3, 1], &[1.0f32, 2.0, 4.0]).unwrap();
+    let metric = metric_by_name("sqnr").unwrap();
+    let statistics = metric.statistics(std::slice::from_ref(&exact), &exact).unwrap();
+    let scores = Scores {
+        samples: 3,
+        metrics: vec![("sqnr", metric.estimate(&statistics), statistics)],
+        predictions: Vec::new(),
+        seconds: 0.0,
+    };
+    assert_eq!(scores.metrics[0].1.value, f64::INFINITY);
+    assert_eq!(compare(&scores, &scores).unwrap().difference, 0.0);
+}
+
+#[test]
 fn other_shapes_are_refused() {
     let shapes: &[&[usize]] = &[
         &[],

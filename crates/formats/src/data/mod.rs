@@ -8,7 +8,7 @@
 //! version = 1                           # may be left out
 //! [splits.train]
 //! inputs.input = "train_x.npy"          # one entry per graph input; a list of files is read as one
-//! labels = "train_y.npy"                # may be left out
+//! labels = "train_y.npy"                # may be left out; of any type and shape, one row a sample
 //! [preprocess.input]                    # x -> (x * scale - mean) / std, in f32
 //! layout = "NCHW"                       # of the graph's input
 //! source_layout = "NHWC"                # of the files, where detecting it from the shape goes wrong
