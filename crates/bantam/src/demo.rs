@@ -136,6 +136,7 @@ fn compress_job(folder: &Path, model: PathBuf) -> CompressJob {
         batch: 1,
         threads: 1,
         limit: usize::MAX,
+        corruptions: None,
         seed: 0,
         command: "bantam demo".to_owned(),
         keep_search: false,

@@ -9,7 +9,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use bantam_compress::evaluate::{EvaluateOptions, Metric, Runner, Scores, evaluate as score};
+use bantam_compress::evaluate::{
+    Agreement, EvaluateOptions, Metric, Runner, Scores, evaluate as score, evaluate_both as score_both,
+};
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::aware::{self, Aware, AwareSettings};
 use bantam_compress::quantize::{Method, QuantizeSettings};
@@ -173,6 +175,27 @@ pub fn evaluate(
             progress: &report,
         },
     );
+    progress.finish();
+    Ok(scores?)
+}
+
+/// Scores two models on the same samples, and tells how far the second's outputs are from the first's; each with its own batches.
+pub fn evaluate_both(
+    (first, first_size): (&mut dyn Runner, BatchSize),
+    second: (&mut dyn Runner, BatchSize),
+    samples: &dyn Samples,
+    metrics: &[&'static dyn Metric],
+    limit: usize,
+    progress: &dyn Progress,
+) -> Result<([Scores; 2], Agreement), Error> {
+    progress.start("compare", samples.len().min(limit));
+    let report = |done| progress.at(done);
+    let options = EvaluateOptions {
+        limit,
+        batch_size: first_size,
+        progress: &report,
+    };
+    let scores = score_both(first, second, samples, metrics, &options);
     progress.finish();
     Ok(scores?)
 }

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     /// Time a model, in Bantam and in other runtimes
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
-    /// What there is: networks, methods, criteria, recipes, ranges, formats, targets, metrics, runtimes, ops
+    /// What there is: networks, methods, criteria, recipes, ranges, formats, targets, metrics, corruptions, runtimes, ops
     List(List),
     /// Completions for a shell
     #[command(after_help = "Example:\n  bantam completions bash > /etc/bash_completion.d/bantam")]
@@ -94,10 +94,13 @@ const QUANTIZE_EXAMPLES: &str = "Examples:
 
 const EVAL_EXAMPLES: &str = "Examples:
   bantam eval model.onnx --data data.toml --metric top1 --metric top5
-  bantam eval model.onnx --data data.toml --runtime onnxruntime --json";
+  bantam eval model.onnx --data data.toml --runtime onnxruntime --json
+  bantam eval model.onnx --data data.toml --corruptions noise,jpeg --strengths 1,3,5";
 
-const COMPARE_EXAMPLES: &str = "Example:
-  bantam compare model.onnx model-int8.onnx --data data.toml";
+const COMPARE_EXAMPLES: &str = "Examples:
+  bantam compare model.onnx model-int8.onnx --data data.toml
+  bantam compare model.onnx model-int8.onnx --data unlabelled.npy
+  bantam compare model.onnx model-int8.onnx --data data.toml --corruptions --strengths 3";
 
 const BENCH_EXAMPLES: &str = "Examples:
   bantam bench model.onnx --batch 32
@@ -268,6 +271,27 @@ pub(crate) struct Eval {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) scoring: Scoring,
+    #[command(flatten)]
+    pub(crate) corruption: Corrupting,
+}
+
+/// Worse images.
+#[derive(Args)]
+pub(crate) struct Corrupting {
+    /// Score on corrupted images too: all, or names and families, separated by commas (`bantam list corruptions`)
+    #[arg(long, num_args = 0..=1, default_missing_value = "all", value_delimiter = ',')]
+    pub(crate) corruptions: Option<Vec<String>>,
+    /// Strengths of the corruptions, separated by commas
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,2,3,4,5",
+        requires = "corruptions"
+    )]
+    pub(crate) strengths: Vec<usize>,
+    /// Of the corruptions' noise
+    #[arg(long, default_value_t = 0, requires = "corruptions")]
+    pub(crate) seed: u64,
 }
 
 #[derive(Args)]
@@ -281,6 +305,8 @@ pub(crate) struct Compare {
     pub(crate) second_runtime: Option<String>,
     #[command(flatten)]
     pub(crate) scoring: Scoring,
+    #[command(flatten)]
+    pub(crate) corruption: Corrupting,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 mod compressing;
 mod pruning;
 mod refusals;
+mod scoring;
 mod sparsity;
 mod support;
 mod training;
@@ -222,6 +223,7 @@ fn lists_are_complete_json() {
         "file-formats",
         "architectures",
         "metrics",
+        "corruptions",
         "runtimes",
         "passes",
         "ops",

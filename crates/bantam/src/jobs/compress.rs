@@ -26,7 +26,7 @@ use bantam_formats::data::DataSet;
 use bantam_graph::Model;
 use bantam_tensor::Samples;
 
-use super::{RuntimeChoice, check_writable};
+use super::{CorruptionSettings, RuntimeChoice, check_writable};
 use crate::files::digest;
 use crate::{Error, Progress, pipeline};
 pub use budget::{Budget, Minimize};
@@ -71,6 +71,8 @@ pub struct CompressJob {
     pub threads: usize,
     /// Number of test samples that the result is scored on.
     pub limit: usize,
+    /// Corruptions of images that the result is scored under too, beside the network as it was.
+    pub corruptions: Option<CorruptionSettings>,
     /// Chooses samples, and the order in training.
     pub seed: u64,
     /// The command that asked for it, for the report.
@@ -123,6 +125,9 @@ pub fn compress(job: &CompressJob, progress: &dyn Progress) -> Result<CompressRe
 /// What can be known to be wrong before any work.
 fn check(job: &CompressJob) -> Result<(), Error> {
     job.budget.check()?;
+    job.corruptions
+        .as_ref()
+        .map_or(Ok(()), CorruptionSettings::check)?;
     check_writable(&job.output)?;
     let wrong = |message: String, hint: &str| {
         Err(Error::Usage {
@@ -310,7 +315,14 @@ fn metric(job: &CompressJob, model: &Model, sources: &Sources) -> Result<Option<
         None if !sources.deciding().has_labels() => return Ok(None),
         None => super::eval::usual_metric(&model.graph).to_owned(),
     };
-    Ok(super::metrics_by_name(&[name])?.into_iter().next())
+    let metric = super::metrics_by_name(&[name])?.into_iter().next();
+    match metric {
+        Some(metric) if !metric.has_scores() || !(metric.is_proportion() || metric.name() == "perplexity") => Err(Error::Usage {
+            message: format!("a budget of {} cannot be decided sample by sample", metric.name()),
+            hint: "--metric top1, top5, next-token or perplexity; `bantam compare` scores the result by any other".to_owned(),
+        }),
+        metric => Ok(metric),
+    }
 }
 
 /// What measures latency, and what to know about it.

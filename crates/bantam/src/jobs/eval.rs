@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use bantam_compress::evaluate::Scores;
+use bantam_compress::evaluate::{Metric, Runner, Scores};
 use bantam_formats::data::Split;
 use bantam_graph::Graph;
-use bantam_tensor::BatchSize;
+use bantam_tensor::{BatchSize, Samples};
 use serde::Serialize;
 
 use super::{RuntimeChoice, ScoreReport, metrics_by_name};
@@ -78,8 +78,18 @@ fn most_at_once(graph: &Graph, split: &Split) -> usize {
     })
 }
 
-/// As [`eval`], with the scores of each sample.
-pub(super) fn score(job: &EvalJob, progress: &dyn Progress) -> Result<(ScoreReport, Scores), Error> {
+/// A model that is ready to be scored.
+pub(super) struct Opened {
+    pub(super) runner: Box<dyn Runner>,
+    pub(super) split: Split,
+    pub(super) metrics: Vec<&'static dyn Metric>,
+    pub(super) batch: BatchSize,
+    limit: usize,
+    model: PathBuf,
+}
+
+/// Opens the model and the data of a job.
+pub(super) fn open(job: &EvalJob) -> Result<Opened, Error> {
     let model = pipeline::load(&job.model)?;
     let metrics = match job.metrics.as_slice() {
         [] => metrics_by_name(&[usual_metric(&model.graph).to_owned()])?,
@@ -92,7 +102,32 @@ pub(super) fn score(job: &EvalJob, progress: &dyn Progress) -> Result<(ScoreRepo
         (size, _) => size,
     };
     drop(model);
-    let mut runner = job.runtime.open(&job.model, job.threads)?;
-    let scores = pipeline::evaluate(runner.as_mut(), &split, &metrics, (job.limit, batch), progress)?;
-    Ok((ScoreReport::new(&job.model, runner.name(), &scores), scores))
+    Ok(Opened {
+        runner: job.runtime.open(&job.model, job.threads)?,
+        split,
+        metrics,
+        batch,
+        limit: job.limit,
+        model: job.model.clone(),
+    })
+}
+
+impl Opened {
+    /// Scores the model on these samples.
+    pub(super) fn score(&mut self, samples: &dyn Samples, progress: &dyn Progress) -> Result<Scores, Error> {
+        let how = (self.limit, self.batch);
+        pipeline::evaluate(self.runner.as_mut(), samples, &self.metrics, how, progress)
+    }
+
+    pub(super) fn report(&self, scores: &Scores) -> ScoreReport {
+        ScoreReport::new(&self.model, self.runner.name(), scores)
+    }
+}
+
+/// As [`eval`], with what is known of each sample.
+pub(super) fn score(job: &EvalJob, progress: &dyn Progress) -> Result<(ScoreReport, Scores), Error> {
+    let mut opened = open(job)?;
+    let split = opened.split.clone();
+    let scores = opened.score(&split, progress)?;
+    Ok((opened.report(&scores), scores))
 }

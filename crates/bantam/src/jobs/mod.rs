@@ -4,6 +4,7 @@ mod analyze;
 mod bench;
 mod compare;
 mod compress;
+mod corruptions;
 mod coupling;
 mod eval;
 mod export;
@@ -20,6 +21,10 @@ pub use analyze::{AnalyzeJob, AnalyzeReport, analyze};
 pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
 pub use compare::{CompareJob, CompareReport, compare};
 pub use compress::{Budget, CompressJob, CompressReport, Minimize, Side, compress};
+pub use corruptions::{
+    ComparedCorruptions, ComparedRow, CorruptionRow, CorruptionSettings, CorruptionsReport,
+    compare_corrupted, eval_corrupted,
+};
 pub use coupling::{AxisReport, CouplingReport, GroupReport, LockedReport, couplings};
 pub use eval::{EvalJob, EvalReport, eval};
 pub use export::{ExportJob, ExportReport, GgufTypes, Replaced, export};

@@ -24,7 +24,7 @@ pub(crate) struct Compress {
     /// Take these steps instead of searching: a TOML file, or one of `bantam list recipes`
     #[arg(long, value_name = "FILE|NAME", conflicts_with_all = [
         "max_drop", "min_score", "max_bytes", "max_latency", "minimize", "confidence", "time_limit", "target", "runtime", "keep", "widths", "epochs",
-        "learning_rate", "exclude", "samples", "validation_samples", "batch", "threads", "keep_search",
+        "learning_rate", "exclude", "samples", "validation_samples", "batch", "threads", "corruptions", "keep_search",
     ])]
     pub(crate) recipe: Option<String>,
     /// Most that may be lost: points of top1 and other shares, percent of other metrics
@@ -91,6 +91,17 @@ pub(crate) struct Compress {
     /// Score the result on so many test samples only
     #[arg(long)]
     pub(crate) limit: Option<usize>,
+    /// Score the result on corrupted images too: all, or names and families, separated by commas (`bantam list corruptions`)
+    #[arg(long, num_args = 0..=1, default_missing_value = "all", value_delimiter = ',')]
+    pub(crate) corruptions: Option<Vec<String>>,
+    /// Strengths of the corruptions, separated by commas
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,3,5",
+        requires = "corruptions"
+    )]
+    pub(crate) strengths: Vec<usize>,
     /// Chooses samples
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bantam::Error;
 use bantam::jobs::{
-    self, Budget, CompressJob, CompressReport, Minimize, RecipeJob, RecipeReport, RuntimeChoice,
+    self, Budget, CompressJob, CompressReport, CorruptionSettings, Minimize, RecipeJob, RecipeReport,
+    RuntimeChoice,
 };
 
 use super::prune::share;
@@ -133,6 +134,11 @@ pub(crate) fn job(arguments: &Compress) -> Result<CompressJob, Error> {
         batch: arguments.batch as usize,
         threads: arguments.threads.map_or_else(threads, |threads| threads as usize),
         limit: arguments.limit.unwrap_or(usize::MAX),
+        corruptions: arguments.corruptions.clone().map(|names| CorruptionSettings {
+            names,
+            strengths: arguments.strengths.clone(),
+            seed: arguments.seed,
+        }),
         seed: arguments.seed,
         command: command(),
         keep_search: arguments.keep_search,

@@ -13,6 +13,7 @@ use bantam::compress::target::TARGETS;
 use bantam::compress::train::sparse::SparseMethod;
 use bantam::compress::train::{Loss, Optimizer, Schedule};
 use bantam::formats::FILE_FORMATS;
+use bantam::formats::data::CORRUPTIONS;
 use bantam::formats::huggingface::ARCHITECTURES;
 use bantam::graph::passes::PASSES;
 use bantam::jobs::RuntimeChoice;
@@ -105,6 +106,11 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
     }),
     ("metrics", || {
         METRICS.iter().map(|x| entry(x.name(), x.summary())).collect()
+    }),
+    ("corruptions", || {
+        (CORRUPTIONS.iter())
+            .map(|x| entry(x.name, &format!("{}: {}", x.family, x.summary)))
+            .collect()
     }),
     ("runtimes", || {
         RuntimeChoice::NAMES

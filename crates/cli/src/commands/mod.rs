@@ -21,10 +21,10 @@ pub(crate) mod train;
 use std::path::PathBuf;
 
 use bantam::Error;
-use bantam::compress::evaluate::metric_by_name;
-use bantam::jobs::{CompareReport, EvalJob, RuntimeChoice, ScoreReport};
+use bantam::compress::evaluate::{Agreement, Comparison, Estimate, metric_by_name};
+use bantam::jobs::{CompareReport, CorruptionSettings, EvalJob, RuntimeChoice, ScoreReport};
 
-use crate::arguments::Scoring;
+use crate::arguments::{Corrupting, Scoring};
 use crate::output;
 
 /// The job of scoring `model` as the arguments say.
@@ -41,6 +41,15 @@ fn eval_job(model: PathBuf, scoring: &Scoring) -> Result<EvalJob, Error> {
     })
 }
 
+/// How images are to be corrupted, if they are.
+fn corruption_settings(arguments: &Corrupting) -> Option<CorruptionSettings> {
+    arguments.corruptions.clone().map(|names| CorruptionSettings {
+        names,
+        strengths: arguments.strengths.clone(),
+        seed: arguments.seed,
+    })
+}
+
 /// Rows for some models' scores.
 fn score_rows(reports: &[&ScoreReport]) -> String {
     let mut rows = vec![vec!["model".to_owned(), "runtime".to_owned(), "size".to_owned()]];
@@ -48,12 +57,7 @@ fn score_rows(reports: &[&ScoreReport]) -> String {
         .first()
         .map_or(Vec::new(), |report| report.metrics.keys().collect());
     for name in &names {
-        let heading = if is_proportion(name) {
-            format!("{name} %")
-        } else {
-            (*name).clone()
-        };
-        rows[0].extend([heading, "95% interval".to_owned()]);
+        rows[0].extend([metric_heading(name), "95% interval".to_owned()]);
     }
     rows[0].extend(["samples".to_owned(), "seconds".to_owned()]);
     for report in reports {
@@ -63,17 +67,30 @@ fn score_rows(reports: &[&ScoreReport]) -> String {
             .iter()
             .filter_map(|name| report.metrics.get_key_value(*name))
         {
-            let shown = |value: f64| match is_proportion(name) {
-                true => format!("{:.2}", value * 100.0),
-                false => format!("{value:.4}"),
-            };
-            row.push(shown(estimate.value));
-            row.push(format!("{} .. {}", shown(estimate.low), shown(estimate.high)));
+            row.extend(shown(name, estimate));
         }
         row.extend([report.samples.to_string(), format!("{:.2}", report.seconds)]);
         rows.push(row);
     }
     output::table(&rows)
+}
+
+/// A metric's name above its column.
+fn metric_heading(name: &str) -> String {
+    match is_proportion(name) {
+        true => format!("{name} %"),
+        false => name.to_owned(),
+    }
+}
+
+/// A value of a metric, and its interval.
+fn shown(metric: &str, estimate: &Estimate) -> [String; 2] {
+    let shown = |value: f64| match is_proportion(metric) {
+        true => format!("{:.2}", value * 100.0),
+        false => format!("{value:.4}"),
+    };
+    let interval = format!("{} .. {}", shown(estimate.low), shown(estimate.high));
+    [shown(estimate.value), interval]
 }
 
 /// Whether a metric is a share, which is shown in percent.
@@ -83,32 +100,65 @@ fn is_proportion(name: &str) -> bool {
 
 /// Two models side by side, and what differs.
 fn comparison(report: &CompareReport) -> String {
-    let paired = &report.comparison;
-    let mut text = score_rows(&[&report.first, &report.second]);
-    if !is_proportion(paired.metric) {
-        text += &format!(
-            "\npredictions differ at {:.2}% of the tokens; mean score {:+.5} (95% interval {:+.5} .. {:+.5}), larger in {} \
-             rows, smaller in {}, sign test p = {:.3}\n",
-            paired.disagreement * 100.0,
-            paired.difference,
-            paired.difference_low,
-            paired.difference_high,
-            paired.only_second,
-            paired.only_first,
-            paired.p_value,
-        );
-        return text;
+    let mut text = score_rows(&[&report.first, &report.second]) + "\n";
+    if let Some(paired) = &report.comparison {
+        text += &difference(paired);
     }
-    text += &format!(
-        "\ndisagree on {:.2}% of the samples; difference {:+.2} points (95% interval {:+.2} .. {:+.2}), \
-         only the first right {}, only the second {}, McNemar p = {:.3}\n",
-        paired.disagreement * 100.0,
-        paired.difference * 100.0,
-        paired.difference_low * 100.0,
-        paired.difference_high * 100.0,
-        paired.only_first,
-        paired.only_second,
-        paired.p_value,
-    );
+    text += &agreement(&report.agreement);
     text
+}
+
+/// The paired comparison by a metric.
+fn difference(paired: &Comparison) -> String {
+    let (factor, digits) = if is_proportion(paired.metric) {
+        (100.0, 2)
+    } else {
+        (1.0, 5)
+    };
+    let shown = |value: f64| format!("{:+.digits$}", value * factor);
+    let has_scores = metric_by_name(paired.metric).is_some_and(|metric| metric.has_scores());
+    let what = match (factor == 1.0, has_scores) {
+        (true, true) => "mean score".to_owned(),
+        (true, false) => paired.metric.to_owned(),
+        (false, _) => format!("{}: difference in points", paired.metric),
+    };
+    let interval = (shown(paired.difference_low), shown(paired.difference_high));
+    let mut text = format!(
+        "{what} {} (95% interval {} .. {}), ",
+        shown(paired.difference),
+        interval.0,
+        interval.1
+    );
+    if let (Some(first), Some(second)) = (paired.only_first, paired.only_second) {
+        text += &match factor == 1.0 {
+            true => format!("larger for {second} samples, smaller for {first}, sign test "),
+            false => format!("only the first right {first}, only the second {second}, McNemar "),
+        };
+    }
+    text + &format!("p = {:.3}\n", paired.p_value)
+}
+
+/// How far outputs are from each other.
+fn agreement(found: &Agreement) -> String {
+    let mut parts = Vec::new();
+    if let Some(share) = found.disagreement {
+        let [value, low, high] = [share.value, share.low, share.high].map(|share| share * 100.0);
+        parts.push(format!("predictions differ {value:.2}% ({low:.2} .. {high:.2})"));
+    }
+    if let Some(kl) = found.kl {
+        parts.push(format!(
+            "KL divergence {:.5} nats ({:.5} .. {:.5})",
+            kl.value, kl.low, kl.high
+        ));
+    }
+    if let Some(sqnr) = found.sqnr {
+        parts.push(format!(
+            "SQNR {:.2} dB ({:.2} .. {:.2})",
+            sqnr.value, sqnr.low, sqnr.high
+        ));
+    }
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("outputs: {}\n", parts.join(", ")),
+    }
 }

@@ -73,6 +73,64 @@ fn a_budget_is_kept_and_the_report_says_how() {
     );
 }
 
+#[test]
+fn without_labels_it_is_agreement_that_counts() {
+    let demo = Demo::new();
+    let manifest = String::from_utf8(demo.read("digits.toml")).unwrap();
+    let without: String = manifest
+        .lines()
+        .filter(|line| !line.starts_with("labels"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    demo.write("unlabelled.toml", without.as_bytes());
+    let mut search = SEARCH.to_vec();
+    search[3] = "unlabelled.toml";
+    let run = demo.run(&[&search[..], &["--json", "-o", "small.onnx"]].concat());
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let said = json(&run.stdout);
+    let changed = said["scores"]["agreement"]["disagreement"]["value"]
+        .as_f64()
+        .unwrap();
+    assert!(
+        changed < 0.02 && said["scores"]["comparison"].is_null(),
+        "{changed}"
+    );
+    let warnings = said["warnings"].to_string();
+    assert!(
+        warnings.contains("no labels: what counts is agreement"),
+        "{warnings}"
+    );
+    assert!(said["after"]["bytes"].as_u64().unwrap() < said["before"]["bytes"].as_u64().unwrap() / 3);
+}
+
+#[test]
+fn the_result_is_scored_under_corruptions() {
+    let demo = Demo::new();
+    let more = [
+        "--corruptions",
+        "jpeg,gaussian-noise",
+        "--strengths",
+        "2",
+        "--limit",
+        "200",
+        "-o",
+        "small.onnx",
+    ];
+    demo.succeed(&[SEARCH, &more].concat());
+    let report = json(&demo.read("small.report.json"));
+    let rows = report["robustness"].as_array().unwrap();
+    let names: Vec<&str> = rows
+        .iter()
+        .map(|row| row["corruption"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["clean", "gaussian-blur", "pixelate"]);
+    assert!(
+        rows.iter()
+            .all(|row| row["after"]["value"].as_f64().unwrap() > 0.5),
+        "{rows:?}"
+    );
+}
+
 /// Widths that files cannot tell apart differ in what they compute.
 #[test]
 fn arithmetic_and_energy_take_fewer_bits_than_files() {
@@ -215,6 +273,8 @@ fn what_cannot_be_is_refused_before_any_work() {
         (&["--confidence", "100%"], "nothing can be 100% sure"),
         (&["--time-limit", "soon"], "`soon` is no time"),
         (&["--target", "onnxruntim"], "did you mean `onnxruntime`"),
+        (&["--metric", "f1"], "cannot be decided sample by sample"),
+        (&["--corruptions", "fog"], "there is no corruption `fog`"),
         (&["--metric", "top2"], "there is no metric `top2`"),
         (&["--recipe", "int9"], "did you mean `int8`"),
     ];

@@ -3,7 +3,9 @@
 use bantam_tensor::{SplitMix64, Tensor};
 use rayon::prelude::*;
 
-use super::{Estimate, EvaluateError, Metric};
+use super::bootstrap::Aggregate;
+use super::metric::{first, mean};
+use super::{Estimate, EvaluateError, Metric, Statistics};
 
 /// Resamplings of an interval.
 const RESAMPLINGS: usize = 1000;
@@ -58,7 +60,12 @@ impl Metric for TokenMetric {
         self.measure == Measure::Hit
     }
 
-    fn scores(&self, output: &Tensor, labels: &Tensor) -> Result<Vec<f32>, EvaluateError> {
+    fn has_scores(&self) -> bool {
+        true
+    }
+
+    fn statistics(&self, outputs: &[Tensor], labels: &Tensor) -> Result<Statistics, EvaluateError> {
+        let output = first(outputs)?;
         let &[samples, tokens, classes] = output.shape() else {
             return Err(self.wrong_output(output));
         };
@@ -77,7 +84,7 @@ impl Metric for TokenMetric {
         let rows = values
             .par_chunks_exact(tokens * classes)
             .zip(labels.par_chunks_exact(tokens));
-        rows.map(|(values, labels)| {
+        let scores = rows.map(|(values, labels)| {
             let mut sum = 0.0;
             for (scores, &label) in values.chunks_exact(classes).zip(labels) {
                 let class = usize::try_from(label).ok().filter(|class| *class < classes);
@@ -85,12 +92,22 @@ impl Metric for TokenMetric {
                 sum += self.measure.of(scores, class);
             }
             Ok((sum / tokens as f64) as f32)
-        })
-        .collect()
+        });
+        Ok(Statistics::from_scores(
+            scores.collect::<Result<Vec<f32>, EvaluateError>>()?,
+        ))
     }
 
-    fn estimate(&self, scores: &[f32]) -> Estimate {
-        let mean = bootstrap_interval(scores);
+    fn aggregate<'a>(&self, statistics: &'a Statistics) -> Aggregate<'a> {
+        let mean = mean(statistics);
+        match self.is_exponential {
+            true => Box::new(move |weights| mean(weights).exp()),
+            false => mean,
+        }
+    }
+
+    fn estimate(&self, statistics: &Statistics) -> Estimate {
+        let mean = bootstrap_interval(&statistics.scores());
         if !self.is_exponential {
             return mean;
         }
@@ -162,27 +179,31 @@ mod tests {
         let output = [0f32, 0.0, 0.0, f32::ln(3.0), 5.0, 5.0, -1.0, 2.0];
         let output = Tensor::from_slice(&[2, 2, 2], &output).unwrap();
         let labels = Tensor::from_slice(&[2, 2], &[1u16, 1, 0, 0]).unwrap();
-        let loss = LOSS.scores(&output, &labels).unwrap();
+        let output = [output];
+        let kept = LOSS.statistics(&output, &labels).unwrap();
+        let loss = kept.scores();
         let ln = |share: f64| -share.ln() as f32;
         let last = ln(1.0 / (1.0 + 3f64.exp()));
         let expected = [(ln(0.5) + ln(0.75)) / 2.0, (ln(0.5) + last) / 2.0];
         for (got, expected) in loss.iter().zip(expected) {
             assert!((got - expected).abs() < 1e-6, "{got} {expected}");
         }
-        assert_eq!(NEXT_TOKEN.scores(&output, &labels).unwrap(), [0.5, 0.5]);
+        let hits = NEXT_TOKEN.statistics(&output, &labels).unwrap();
+        assert_eq!(hits.scores(), [0.5, 0.5]);
         let mean = f64::from(loss[0] + loss[1]) / 2.0;
-        assert!((PERPLEXITY.estimate(&loss).value - mean.exp()).abs() < 1e-6);
+        assert!((PERPLEXITY.aggregate(&kept)(&[1, 1]) - mean.exp()).abs() < 1e-6);
+        assert!((PERPLEXITY.estimate(&kept).value - mean.exp()).abs() < 1e-6);
     }
 
     #[test]
     fn wrong_forms_are_refused() {
-        let output = Tensor::from_slice(&[1, 2, 2], &[0f32; 4]).unwrap();
+        let output = [Tensor::from_slice(&[1, 2, 2], &[0f32; 4]).unwrap()];
         let labels = |shape: &[usize], ids: &[i64]| Tensor::from_slice(shape, ids).unwrap();
-        assert!(LOSS.scores(&output, &labels(&[1, 2], &[0, 2])).is_err());
-        assert!(LOSS.scores(&output, &labels(&[1, 2], &[0, -1])).is_err());
-        assert!(LOSS.scores(&output, &labels(&[2], &[0, 0])).is_err());
-        let flat = Tensor::from_slice(&[2, 2], &[0f32; 4]).unwrap();
-        assert!(LOSS.scores(&flat, &labels(&[2], &[0, 0])).is_err());
+        assert!(LOSS.statistics(&output, &labels(&[1, 2], &[0, 2])).is_err());
+        assert!(LOSS.statistics(&output, &labels(&[1, 2], &[0, -1])).is_err());
+        assert!(LOSS.statistics(&output, &labels(&[2], &[0, 0])).is_err());
+        let flat = [Tensor::from_slice(&[2, 2], &[0f32; 4]).unwrap()];
+        assert!(LOSS.statistics(&flat, &labels(&[2], &[0, 0])).is_err());
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use bantam_tensor::Tensor;
 
-use super::{Estimate, EvaluateError, Metric, wilson_interval};
+use super::bootstrap::Aggregate;
+use super::classes::{largest, scores as class_scores};
+use super::error::described;
+use super::metric::{first, mean};
+use super::{Estimate, EvaluateError, Metric, Statistics, wilson_interval};
 
 /// Top-k accuracy. Of equal outputs the earlier class counts as larger.
 pub(super) struct TopK {
@@ -35,11 +39,15 @@ impl Metric for TopK {
         true
     }
 
-    fn scores(&self, output: &Tensor, labels: &Tensor) -> Result<Vec<f32>, EvaluateError> {
-        let (samples, classes, values) = class_scores(output, self.name)?;
+    fn has_scores(&self) -> bool {
+        true
+    }
+
+    fn statistics(&self, outputs: &[Tensor], labels: &Tensor) -> Result<Statistics, EvaluateError> {
+        let (samples, classes, values) = class_scores(first(outputs)?, self.name)?;
         let wrong = || EvaluateError::Labels {
             metric: self.name,
-            got: format!("{}{:?}", labels.dtype(), labels.shape()),
+            got: described(labels),
             samples,
         };
         let labels = labels.to_i64().map_err(|_| wrong())?;
@@ -59,28 +67,19 @@ impl Metric for TopK {
                 0.0
             })
         };
-        values.chunks_exact(classes).zip(&labels).map(score).collect()
+        let scores = values.chunks_exact(classes).zip(&labels).map(score);
+        Ok(Statistics::from_scores(
+            scores.collect::<Result<Vec<f32>, EvaluateError>>()?,
+        ))
     }
 
-    fn estimate(&self, scores: &[f32]) -> Estimate {
-        wilson_interval(scores)
+    fn aggregate<'a>(&self, statistics: &'a Statistics) -> Aggregate<'a> {
+        mean(statistics)
     }
-}
 
-/// Samples, classes and values of an output `[samples, classes]` (further dimensions of size 1 are dropped).
-fn class_scores(output: &Tensor, metric: &'static str) -> Result<(usize, usize, Vec<f32>), EvaluateError> {
-    let shape = output.shape();
-    let got = || EvaluateError::Output {
-        metric,
-        got: format!("{}{shape:?}", output.dtype()),
-    };
-    let (&samples, rest) = shape.split_first().ok_or_else(got)?;
-    let classes: usize = rest.iter().product();
-    let one_axis = rest.iter().filter(|dim| **dim != 1).count() <= 1;
-    if !one_axis || classes == 0 || !output.dtype().is_float() {
-        return Err(got());
+    fn estimate(&self, statistics: &Statistics) -> Estimate {
+        wilson_interval(&statistics.scores())
     }
-    Ok((samples, classes, output.to_f32()?))
 }
 
 /// The class with the largest output, the first of equal ones, for each sample of `[samples, classes]` or each token of
@@ -95,7 +94,6 @@ pub(crate) fn predictions(output: &Tensor) -> Result<Vec<usize>, EvaluateError> 
             (classes, values)
         }
     };
-    let largest = |row: &[f32]| (0..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     Ok(values.chunks_exact(classes).map(largest).collect())
 }
 
@@ -110,12 +108,14 @@ mod tests {
             &[0.1f32, 0.9, 0.3, 0.3, 5.0, 5.0, 1.0, 0.0, -1.0, -2.0, -3.0, 9.0],
         );
         let (output, labels) = (output.unwrap(), Tensor::from_slice(&[3], &[1u8, 1, 3]).unwrap());
-        assert_eq!(TOP1.scores(&output, &labels).unwrap(), [1.0, 0.0, 1.0]);
-        assert_eq!(TOP5.scores(&output, &labels).unwrap(), [1.0, 1.0, 1.0]);
+        let outputs = [output.clone()];
+        let scores = |metric: &TopK| metric.statistics(&outputs, &labels).unwrap().scores();
+        assert_eq!(scores(&TOP1), [1.0, 0.0, 1.0]);
+        assert_eq!(scores(&TOP5), [1.0, 1.0, 1.0]);
         assert_eq!(predictions(&output).unwrap(), [1, 0, 3]);
         let labels = Tensor::from_slice(&[3], &[1i64, 4, 3]).unwrap();
         assert!(matches!(
-            TOP1.scores(&output, &labels),
+            TOP1.statistics(&outputs, &labels),
             Err(EvaluateError::Class { label: 4, classes: 4 })
         ));
     }

@@ -337,6 +337,7 @@ fn of_source(path: PathBuf, source: Source) -> Input {
         source,
         preprocess: Default::default(),
         augmentation: None,
+        corruption: None,
     }
 }
 

@@ -150,6 +150,22 @@ pub enum DataError {
         path: PathBuf,
         shape: Vec<usize>,
     },
+    #[error(
+        "split {split:?}: no input is known to be images, which corruptions need ({})\nhint: set `layout` in [preprocess.INPUT] of a \
+         manifest, such as \"NCHW\"",
+        path.display()
+    )]
+    NoImageInput { split: String, path: PathBuf },
+    #[error(
+        "input {input:?} ({}): sample {sample} holds numbers that are no levels of pixels, 0 to 255 or (floats) 0 to 1, which \
+         corruptions change\nhint: store pixels as they are, and normalize them by [preprocess.{input}]",
+        path.display()
+    )]
+    NoPixels {
+        input: String,
+        path: PathBuf,
+        sample: usize,
+    },
     #[error("input {input:?} ({}): {problem}", path.display())]
     Transform {
         input: String,

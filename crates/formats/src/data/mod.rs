@@ -8,7 +8,7 @@
 //! version = 1                           # may be left out
 //! [splits.train]
 //! inputs.input = "train_x.npy"          # one entry per graph input; a list of files is read as one
-//! labels = "train_y.npy"                # may be left out
+//! labels = "train_y.npy"                # may be left out; of any type and shape, one row a sample
 //! [preprocess.input]                    # x -> (x * scale - mean) / std, in f32
 //! layout = "NCHW"                       # of the graph's input
 //! source_layout = "NHWC"                # of the files, where detecting it from the shape goes wrong
@@ -51,6 +51,7 @@ mod array;
 mod augment;
 mod check;
 mod cifar;
+mod corruption;
 mod dataset;
 mod error;
 mod idx;
@@ -70,6 +71,7 @@ mod unpack;
 
 pub use check::InputSpec;
 pub use cifar::CifarError;
+pub use corruption::{CORRUPTIONS, Corruption, Strength, corruptions_by_name};
 pub use dataset::DataSet;
 pub use error::DataError;
 pub use idx::IdxError;

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::DataError;
 use super::augment::Augmentation;
+use super::corruption::{Corruption, Corruptor, Strength};
 use super::manifest::Augment;
 use super::preprocess::Preprocess;
 use super::source::Source;
@@ -34,6 +35,8 @@ pub(super) struct Input {
     pub(super) transform: Transform,
     /// What training does to samples.
     pub(super) augmentation: Option<Augmentation>,
+    /// What is wrong with the camera.
+    pub(super) corruption: Option<Corruptor>,
 }
 
 impl Input {
@@ -60,6 +63,7 @@ impl Input {
                 preprocess,
                 transform,
                 augmentation: None,
+                corruption: None,
             }),
             Err(problem) => Err(DataError::Transform {
                 input: name.to_owned(),
@@ -100,12 +104,12 @@ impl Input {
         let mut buffer = Buffer::zeroed(bytes);
         let rows = buffer.as_bytes_mut();
         match &self.source {
-            Source::Arrays(_) => {
+            Source::Arrays(_) if self.corruption.is_none() => {
                 let mut rows = rows.chunks_exact_mut(row_bytes).zip(indices);
                 rows.try_for_each(|(out, &index)| self.read(index, draw, out))?;
             }
-            // Decoding is slow enough to be worth threads; each image has its place, so their number does not show.
-            Source::Images(_) => {
+            // Decoding and corrupting are slow enough to be worth threads; each image has its place, so their number does not show.
+            _ => {
                 let rows = rows.par_chunks_exact_mut(row_bytes).zip(indices);
                 rows.try_for_each(|(out, &index)| self.read(index, draw, out))?;
             }
@@ -116,6 +120,15 @@ impl Input {
 
     fn read(&self, index: usize, draw: Option<u64>, out: &mut [u8]) -> Result<(), DataError> {
         let mut sample = self.source.row(index)?;
+        if let Some(corruption) = &self.corruption {
+            let corrupted = corruption.apply(&sample, index);
+            let wrong = || DataError::NoPixels {
+                input: self.name.clone(),
+                path: self.path.clone(),
+                sample: index,
+            };
+            sample = corrupted.ok_or_else(wrong)?.into();
+        }
         if let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) {
             sample = augmentation.apply(&sample, index, draw).into();
         }
@@ -147,6 +160,32 @@ impl Split {
                 transform.row_shape.as_slice(),
             )
         })
+    }
+
+    /// The split with its images corrupted, before they are scaled and normalized. The seed and a sample's index alone decide how; inputs
+    /// that are no images stay as they are.
+    ///
+    /// # Errors
+    /// When no input is images: of a layout with two spatial dimensions, or of one or three channels at one end.
+    pub fn corrupted(
+        &self,
+        corruption: &Corruption,
+        strength: Strength,
+        seed: u64,
+    ) -> Result<Split, DataError> {
+        let mut split = self.clone();
+        for input in &mut split.inputs {
+            let (dtype, shape) = (input.source.dtype(), input.source.row_shape());
+            let layout = input.transform.source_layout.or(input.source.fixed_layout());
+            input.corruption = Corruptor::new((corruption, strength), seed, dtype, layout, &shape);
+        }
+        if split.inputs.iter().all(|input| input.corruption.is_none()) {
+            return Err(DataError::NoImageInput {
+                split: self.name.clone(),
+                path: self.inputs[0].path.clone(),
+            });
+        }
+        Ok(split)
     }
 
     fn gather(&self, indices: &[usize], draw: Option<u64>) -> Result<Batch, DataError> {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use bantam_formats::data::{DataSet, InputSpec};
-use bantam_tensor::{DType, Tensor};
+use bantam_formats::data::{DataSet, InputSpec, Strength, corruptions_by_name};
+use bantam_tensor::{DType, Samples as _, Tensor};
 
 use crate::{batch, folder, save, spec};
 
@@ -35,6 +35,70 @@ fn manifest_with_two_inputs() {
         Tensor::from_slice(&[2, 2, 1, 2], &pixels).unwrap()
     );
     assert_eq!(batch.labels, Some(Tensor::from_vec1(&[9u8, 7])));
+}
+
+#[test]
+fn labels_have_any_shape_and_type() {
+    let data = folder(&[(
+        "data.toml",
+        "[splits.test]\ninputs.x = \"x.npy\"\nlabels = \"y.npy\"\n",
+    )]);
+    save(&data, "x.npy", &[2, 3], &[1u8, 2, 3, 4, 5, 6]);
+    let boxes: Vec<f32> = (0..20).map(|value| value as f32 * 0.5 - 1.0).collect();
+    save(&data, "y.npy", &[2, 2, 5], &boxes);
+    let labels = |indices: &[usize]| {
+        let path = data.path().join("data.toml");
+        batch(&path, "test", &[spec("x", DType::U8, &[3])], indices)
+            .unwrap()
+            .labels
+            .unwrap()
+    };
+    assert_eq!(labels(&[0, 1]), Tensor::from_slice(&[2, 2, 5], &boxes).unwrap());
+    assert_eq!(
+        labels(&[1]),
+        Tensor::from_slice(&[1, 2, 5], &boxes[10..]).unwrap()
+    );
+    save(&data, "y.npy", &[2, 1, 2, 3], &(0..12).collect::<Vec<i64>>());
+    assert_eq!(
+        labels(&[1]),
+        Tensor::from_slice(&[1, 1, 2, 3], &(6..12).collect::<Vec<i64>>()).unwrap()
+    );
+}
+
+#[test]
+fn corrupted_splits_are_normalized_after() {
+    let manifest = "[splits.test]\ninputs.image = \"x.npy\"\ninputs.other = \"t.npy\"\n[preprocess.image]\nlayout = \"NCHW\"\nmean = 100\n";
+    let data = folder(&[
+        ("data.toml", manifest),
+        ("plain.toml", "[splits.test]\ninputs.other = \"t.npy\"\n"),
+    ]);
+    save(&data, "x.npy", &[1, 1, 2, 2], &[0u8, 100, 100, 200]);
+    save(&data, "t.npy", &[1, 3], &[1u8, 2, 3]);
+    let contrast = corruptions_by_name("contrast").unwrap()[0];
+    let corrupted = |name: &str| {
+        let split = DataSet::open(&data.path().join(name))
+            .unwrap()
+            .split("test")
+            .unwrap();
+        split.corrupted(contrast, Strength::ALL[1], 0)
+    };
+    let batch = corrupted("data.toml").unwrap().batch(&[0]).unwrap();
+    let image = &batch.inputs.iter().find(|(name, _)| name == "image").unwrap().1;
+    assert_eq!(
+        *image,
+        Tensor::from_slice(&[1, 1, 2, 2], &[-50f32, 0.0, 0.0, 50.0]).unwrap()
+    );
+    let other = &batch.inputs.iter().find(|(name, _)| name == "other").unwrap().1;
+    assert_eq!(*other, Tensor::from_slice(&[1, 3], &[1u8, 2, 3]).unwrap());
+    let error = corrupted("plain.toml").unwrap_err().to_string();
+    assert!(error.contains("no input is known to be images"), "{error}");
+    save(&data, "x.npy", &[1, 1, 2, 2], &[-1f32, 0.0, 0.5, 1.0]);
+    let error = corrupted("data.toml")
+        .unwrap()
+        .batch(&[0])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("store pixels as they are"), "{error}");
 }
 
 #[test]

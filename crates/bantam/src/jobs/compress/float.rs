@@ -1,6 +1,6 @@
 //! How the network as it was scores on the samples that decide.
 
-use bantam_compress::evaluate::{Metric, Runner};
+use bantam_compress::evaluate::{Metric, Runner, Statistics};
 use bantam_graph::Model;
 use bantam_tensor::Samples;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,10 @@ impl Float {
 
     /// The metric over all samples; 1 for agreement with itself.
     pub(super) fn score(&self, metric: Option<&dyn Metric>) -> f64 {
-        metric.map_or(1.0, |metric| metric.estimate(&self.scored.scores).value)
+        metric.map_or(1.0, |metric| {
+            let scores = Statistics::from_scores(self.scored.scores.iter().copied());
+            metric.estimate(&scores).value
+        })
     }
 
     /// What others lose against it, sample by sample, from one on.
@@ -94,7 +97,7 @@ fn score(
             .metrics
             .into_iter()
             .next()
-            .map_or(Vec::new(), |(_, _, scores)| scores),
+            .map_or(Vec::new(), |(_, _, kept)| kept.scores()),
         predictions: scores.predictions,
     })
 }

@@ -15,7 +15,10 @@ use super::histograms::histograms;
 use super::level::{FLOAT, Level};
 use super::plan::Found;
 use crate::jobs::inspect::with_batch;
-use crate::jobs::{CompareJob, CompareReport, EvalJob, RuntimeChoice, compare, model_bytes};
+use crate::jobs::{
+    CompareJob, CompareReport, ComparedCorruptions, EvalJob, RuntimeChoice, compare, compare_corrupted,
+    model_bytes,
+};
 use crate::report::page;
 use crate::{Error, Progress, pipeline, write_whole};
 
@@ -46,6 +49,8 @@ pub struct CompressReport {
     pub scores: Option<CompareReport>,
     /// The result there in the target's runtime, if that is present.
     pub in_runtime: Option<CompareReport>,
+    /// Both under corruptions of the test images, if they were asked for.
+    pub robustness: Option<ComparedCorruptions>,
     /// Whether the budget is kept on the test split.
     pub inside: Option<bool>,
 }
@@ -139,10 +144,13 @@ pub(super) fn finish(
         warnings,
         scores,
         in_runtime,
+        robustness: robustness(search, progress)?,
         inside,
     };
     let mut details = details(search, found, &report);
     let before = &found.levels[0].layers;
+    details["robustness"] =
+        serde_json::to_value(report.robustness.as_ref().map(|found| &found.rows)).expect("numbers");
     details["histograms"] = histograms(&job.model, &job.output, before)?.into();
     let text = serde_json::to_vec_pretty(&details).expect("reports hold nothing that JSON cannot say");
     write_whole(&report.report, &text)?;
@@ -187,9 +195,7 @@ fn scores(
     search: &Search<'_>,
     progress: &dyn Progress,
 ) -> Result<(Option<CompareReport>, Option<CompareReport>), Error> {
-    let (job, Some(metric)) = (search.job, search.metric) else {
-        return Ok((None, None));
-    };
+    let job = search.job;
     let data = DataSet::open(&job.data)?;
     if !data.is_one_split() && !data.split_names().contains(&"test") {
         search
@@ -198,26 +204,7 @@ fn scores(
             .push("the data set has no split `test`: the result is not scored".to_owned());
         return Ok((None, None));
     }
-    let with = |runtime: RuntimeChoice| {
-        let first = EvalJob {
-            model: job.model.clone(),
-            data: job.data.clone(),
-            split: "test".to_owned(),
-            metrics: vec![metric.name().to_owned()],
-            runtime,
-            limit: job.limit,
-            batch: None,
-            threads: job.threads,
-        };
-        compare(
-            &CompareJob {
-                first,
-                second: job.output.clone(),
-                second_runtime: runtime,
-            },
-            progress,
-        )
-    };
+    let with = |runtime| compare(&pair(search, runtime), progress);
     let own = with(RuntimeChoice::Bantam)?;
     let other = match search.runtime {
         RuntimeChoice::Bantam => None,
@@ -226,18 +213,52 @@ fn scores(
     Ok((Some(own), other))
 }
 
+/// Both networks on the test split.
+fn pair(search: &Search<'_>, runtime: RuntimeChoice) -> CompareJob {
+    let job = search.job;
+    CompareJob {
+        first: EvalJob {
+            model: job.model.clone(),
+            data: job.data.clone(),
+            split: "test".to_owned(),
+            metrics: search
+                .metric
+                .iter()
+                .map(|metric| metric.name().to_owned())
+                .collect(),
+            runtime,
+            limit: job.limit,
+            batch: None,
+            threads: job.threads,
+        },
+        second: job.output.clone(),
+        second_runtime: runtime,
+    }
+}
+
+/// Both under corruptions of the test images, where that is asked for.
+fn robustness(search: &Search<'_>, progress: &dyn Progress) -> Result<Option<ComparedCorruptions>, Error> {
+    let (Some(settings), Some(_)) = (&search.job.corruptions, search.metric) else {
+        return Ok(None);
+    };
+    compare_corrupted(&pair(search, RuntimeChoice::Bantam), settings, progress).map(Some)
+}
+
 /// Whether the loss on the test split is at most what was allowed.
 fn is_inside(search: &Search<'_>, scores: &CompareReport) -> bool {
     lost(search, scores) <= search.limit
 }
 
-/// Mean loss of a sample.
+/// Mean loss of a sample; without labels the share of answers that changed.
 fn lost(search: &Search<'_>, scores: &CompareReport) -> f64 {
     let is_share = search.metric.is_none_or(|metric| metric.is_proportion());
-    if is_share {
-        -scores.comparison.difference
-    } else {
-        scores.comparison.difference
+    match &scores.comparison {
+        Some(comparison) if is_share => -comparison.difference,
+        Some(comparison) => comparison.difference,
+        None => scores
+            .agreement
+            .disagreement
+            .map_or(f64::INFINITY, |share| share.value),
     }
 }
 

@@ -9,7 +9,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::resize::resize;
+use super::resize::{Filter, resize};
 
 /// Longest side that is decoded.
 const MAX_SIDE: usize = 1 << 15;
@@ -136,7 +136,7 @@ impl Image {
         check_size(size.0, size.1)?;
         Ok(Image {
             size,
-            pixels: resize(self.pixels, channels, self.size, size),
+            pixels: resize(self.pixels, channels, self.size, size, Filter::Bilinear),
         })
     }
 
@@ -195,7 +195,7 @@ fn decode_png(bytes: &[u8], colour: Colour) -> Result<Image, ImageError> {
     })
 }
 
-fn decode_jpeg(bytes: &[u8], colour: Colour) -> Result<Image, ImageError> {
+pub(crate) fn decode_jpeg(bytes: &[u8], colour: Colour) -> Result<Image, ImageError> {
     let options = DecoderOptions::default()
         .set_max_width(MAX_SIDE)
         .set_max_height(MAX_SIDE)

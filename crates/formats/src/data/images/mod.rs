@@ -5,5 +5,6 @@ mod folder;
 mod resize;
 
 pub use decode::{Colour, ImageError};
-pub(crate) use decode::{Image, ImageOptions, Resize, Size};
+pub(crate) use decode::{Image, ImageOptions, Resize, Size, decode_jpeg};
 pub(crate) use folder::{ImageFolder, class_folders, read_labels};
+pub(crate) use resize::{Filter, resize};
