@@ -108,7 +108,7 @@ fn the_result_is_scored_under_corruptions() {
     let demo = Demo::new();
     let more = [
         "--corruptions",
-        "jpeg,gaussian-noise",
+        "pixelate,gaussian-blur",
         "--strengths",
         "2",
         "--limit",
