@@ -104,6 +104,9 @@ pub(super) fn word(decided: Decided) -> &'static str {
     }
 }
 
+/// A result that takes so many times as long is told.
+const SLOWER: f64 = 1.2;
+
 /// Writes the result and its reports, and scores it.
 pub(super) fn finish(
     search: &Search<'_>,
@@ -127,6 +130,14 @@ pub(super) fn finish(
         warnings.push(format!(
             "on the test split the result loses more than asked: {}",
             verdict(search, scores.as_ref())
+        ));
+    }
+    let [before, after] = &sides;
+    if after.latency_ms > SLOWER * before.latency_ms && job.budget.minimize != Minimize::Latency {
+        warnings.push(format!(
+            "the result takes {:.1} times as long as the model in {}, which unpacks weights of fewer than 8 bits at each run: --minimize latency, or --widths 8",
+            after.latency_ms / before.latency_ms,
+            search.runtime.name(),
         ));
     }
     let beside = |ending: &str| job.output.with_extension(ending);
@@ -286,6 +297,12 @@ fn details(search: &Search<'_>, found: &Found, report: &CompressReport) -> Value
     let job = search.job;
     let budget = &job.budget;
     let metric = search.metric.map_or("agreement", |metric| metric.name());
+    // What candidates lose is known on samples that decide; it is shown from where the result is scored.
+    let scored = report
+        .scores
+        .as_ref()
+        .and_then(|scores| scores.first.metrics.get(metric));
+    let whole = scored.map_or_else(|| search.float.score(search.metric), |score| score.value);
     json!({
         "bantam": env!("CARGO_PKG_VERSION"),
         "model": job.model, "output": job.output, "data": job.data, "target": job.target.name,
@@ -301,8 +318,8 @@ fn details(search: &Search<'_>, found: &Found, report: &CompressReport) -> Value
         "after": side_details(search, &report.after, report.scores.as_ref().map(|scores| &scores.second)),
         "comparison": report.scores.as_ref().map(|scores| &scores.comparison),
         "in_runtime": report.in_runtime,
-        "candidates": candidates(search, found),
-        "alternatives": alternatives(search, found),
+        "candidates": candidates(search, found, whole),
+        "alternatives": alternatives(search, found, whole),
         "layers": layers(found),
         "time": search.seconds.borrow().iter().map(|(stage, seconds)| json!({ "stage": stage, "seconds": seconds })).collect::<Vec<_>>(),
     })
@@ -320,9 +337,8 @@ fn side_details(search: &Search<'_>, side: &Side, scores: Option<&crate::jobs::S
 }
 
 /// Networks that were built, the one as it was before them.
-fn candidates(search: &Search<'_>, found: &Found) -> Vec<Value> {
+fn candidates(search: &Search<'_>, found: &Found, whole: f64) -> Vec<Value> {
     let tried = search.tried.borrow();
-    let whole = search.float.score(search.metric);
     let is_on_front = |one: &Tried| {
         !tried.iter().any(|other| {
             (other.bytes < one.bytes && other.loss <= one.loss)
@@ -342,7 +358,8 @@ fn candidates(search: &Search<'_>, found: &Found) -> Vec<Value> {
             "id": index, "name": name(&one.candidate), "kind": kind, "removed": 1.0 - f64::from(one.candidate.left) / 1000.0,
             "mean_bits": mean_bits(level, &one.candidate), "bytes": one.bytes, "macs": level.macs, "latency_ms": one.latency_ms,
             "score": { "value": value, "low": ends[0].min(ends[1]), "high": ends[0].max(ends[1]) }, "drop": one.loss,
-            "samples": one.samples, "decided": one.verdict, "trained": one.candidate.epochs > 0,
+            "samples": one.samples, "decided": if one.verdict.is_within() { "accepted" } else { "rejected" },
+            "certain": matches!(one.verdict, Decided::Accepted | Decided::Rejected), "trained": one.candidate.epochs > 0,
             "chosen": one.file == found.best.file, "on_front": is_on_front(one),
             "layers": bits_of_layers(&found.levels[0], level, &one.candidate),
         })
@@ -378,7 +395,7 @@ fn bits_of_layers(whole: &Level, level: &Level, candidate: &Candidate) -> Vec<Va
 }
 
 /// The best of each kind under the same budget.
-fn alternatives(search: &Search<'_>, found: &Found) -> Vec<Value> {
+fn alternatives(search: &Search<'_>, found: &Found, whole: f64) -> Vec<Value> {
     let tried = search.tried.borrow();
     let kinds = [
         ("joint", Some(&found.best)),
@@ -387,8 +404,7 @@ fn alternatives(search: &Search<'_>, found: &Found) -> Vec<Value> {
     ];
     let listed = kinds.into_iter().filter_map(|(kind, best)| {
         let best = best?;
-        let whole = search.float.score(search.metric);
-        let value = score(search, whole, best.loss);
+            let value = score(search, whole, best.loss);
         Some(json!({
             "kind": kind, "candidate": tried.iter().position(|one| one.file == best.file), "bytes": best.bytes,
             "latency_ms": best.latency_ms, "inside": best.verdict.is_within(),

@@ -57,14 +57,18 @@ pub(super) fn find(search: &Search<'_>, progress: &dyn Progress) -> Result<Found
     })
 }
 
-/// Opens levels of ever fewer channels as long as they keep the budget in float; gives the best of them.
+/// Opens levels of ever fewer channels as long as they keep the budget in float, and one more between the last that does and the first
+/// that does not; gives the best of them.
 fn fewer_channels(
     search: &Search<'_>,
     levels: &mut Vec<Level>,
     progress: &dyn Progress,
 ) -> Result<Option<Tried>, Error> {
     let mut best: Option<Tried> = None;
-    for left in shares(search.job) {
+    let mut lefts = shares(search.job);
+    lefts.reverse();
+    let (mut last, mut refined) = (1000, false);
+    while let Some(left) = lefts.pop() {
         let Some(file) = prune_to(search, left, progress)?.filter(|_| !search.is_late()) else {
             break;
         };
@@ -72,8 +76,14 @@ fn fewer_channels(
         let tried = try_one(search, &level, &Candidate::float(left), progress)?;
         // Codes take more from what they are put on.
         if !tried.verdict.is_within() {
-            break;
+            if refined {
+                break;
+            }
+            lefts = vec![(last + left).div_ceil(2)];
+            refined = true;
+            continue;
         }
+        last = left;
         levels.push(opened(search, level, progress)?);
         if better(search, &tried, best.as_ref()) {
             best = Some(tried);
