@@ -27,16 +27,16 @@ pub(crate) fn check() -> Result<(), String> {
     };
     let (scripts, pages) = (root().join(SCRIPTS), folder.join("pages"));
     run(Command::new(&python).arg(scripts.join("sample.py")).arg(&pages))?;
-    run(cargo(&[
-        "run",
+    // Of the whole workspace, as the tests are: for one package alone its dependencies would be built again with fewer features.
+    run(&mut cargo(&[
+        "build",
         "--quiet",
-        "--package",
-        "bantam",
+        "--workspace",
         "--example",
         "report_page",
-        "--",
-    ])
-    .arg(&pages))?;
+    ]))?;
+    let programs = std::env::current_exe().map_err(|error| error.to_string())?;
+    run(Command::new(programs.with_file_name("examples").join("report_page")).arg(&pages))?;
     run(Command::new(&python)
         .arg(scripts.join("check.py"))
         .arg(browser)

@@ -73,6 +73,14 @@ pub(super) struct Format {
 }
 
 impl Level {
+    /// What counts in the same way for all choices of bits: bytes of what is no weight of a layer.
+    pub(super) fn fixed_cost(&self, minimize: Minimize) -> f64 {
+        match minimize {
+            Minimize::BitOperations | Minimize::Energy => 0.0,
+            Minimize::Size | Minimize::Latency => self.other_bytes as f64,
+        }
+    }
+
     /// The layer of the same name as another level's; that one itself where there is none.
     pub(super) fn of_name<'a>(&'a self, other: &'a Layer) -> &'a Layer {
         let found = self.layers.iter().find(|layer| layer.name == other.name);
@@ -100,7 +108,7 @@ impl Layer {
         self.formats.get(choice).map_or(FLOAT, |format| format.bits)
     }
 
-    fn cost(&self, bits: u32, minimize: Minimize) -> f64 {
+    pub(super) fn cost(&self, bits: u32, minimize: Minimize) -> f64 {
         match minimize {
             Minimize::BitOperations => self.bit_operations(bits) as f64,
             Minimize::Size | Minimize::Latency => self.bytes(bits),

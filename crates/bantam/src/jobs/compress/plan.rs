@@ -131,10 +131,7 @@ fn points(search: &Search<'_>, levels: &[Level]) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::new();
     for (index, level) in levels.iter().enumerate() {
         let choices = level.layers.iter().map(|layer| layer.choices(minimize));
-        let other = match minimize {
-            Minimize::BitOperations | Minimize::Energy => 0.0,
-            Minimize::Size | Minimize::Latency => level.other_bytes as f64,
-        };
+        let other = level.fixed_cost(minimize);
         points.extend(
             allocations(&Vec::from_iter(choices))
                 .into_iter()
@@ -280,57 +277,55 @@ fn all_in_codes(level: &Level, float: &[usize], epochs: usize) -> Candidate {
     }
 }
 
-/// Goes on to cheaper candidates, each of which is trained: steps grow as long as the budget is kept, and shrink when it is not.
+/// Goes on to levels with ever fewer channels, each trained in its cheapest form, until one is beyond the budget; what lies between that
+/// one and the best is halved. For latency each level has one form only.
 fn with_training(
     search: &Search<'_>,
     levels: &mut Vec<Level>,
     untrained: Option<&Tried>,
     progress: &dyn Progress,
 ) -> Result<Option<Tried>, Error> {
-    let mut best: Option<Tried> = None;
-    let mut rest = shares(search.job);
-    rest.retain(|left| levels.iter().all(|level| level.left != *left));
-    let epochs = search.job.epochs;
-    if search.job.budget.minimize == Minimize::Latency {
-        let mut measured: Vec<u32> = levels.iter().skip(1).map(|level| level.left).collect();
-        measured.extend(rest);
-        for left in measured {
-            if search.is_late() {
-                break;
-            }
-            let Some(level) = open_level(search, left, progress)? else {
-                break;
-            };
-            let candidate = all_in_codes(&level, &[], epochs);
-            let tried = try_one(search, &level, &candidate, progress)?;
-            levels.push(level);
-            if !tried.verdict.is_within() {
-                break;
-            }
-            if better(search, &tried, best.as_ref().or(untrained)) {
-                best = Some(tried);
-            }
+    let (mut best, mut beyond) = (None, 0.0);
+    let is_latency = search.job.budget.minimize == Minimize::Latency;
+    let mut lefts = shares(search.job);
+    if !is_latency {
+        // What the levels that are there can give without training is known.
+        lefts.retain(|left| levels.iter().all(|level| level.left != *left));
+    }
+    for left in lefts {
+        if search.is_late() {
+            return Ok(best);
         }
+        let Some(level) = open_level(search, left, progress)? else {
+            break;
+        };
+        let tried = try_one(search, &level, &cheapest(search, &level), progress)?;
+        if levels.iter().all(|known| known.left != left) {
+            levels.push(level);
+        }
+        if !tried.verdict.is_within() {
+            beyond = expected_cost(search, levels, &tried);
+            break;
+        }
+        if better(search, &tried, best.as_ref().or(untrained)) {
+            best = Some(tried);
+        }
+    }
+    if is_latency {
         return Ok(best);
     }
-    for left in rest {
-        match open_level(search, left, progress)? {
-            Some(level) if !search.is_late() => levels.push(level),
-            _ => break,
-        }
-    }
     let points = points(search, levels);
-    let start = untrained.map_or(f64::INFINITY, |tried| cost(search, tried));
-    let (mut low, mut high) = (points.partition_point(|point| point.cost >= start), points.len());
+    let start = best
+        .as_ref()
+        .or(untrained)
+        .map_or(f64::INFINITY, |tried| cost(search, tried));
+    let mut low = points.partition_point(|point| point.cost >= start);
+    let mut high = points.partition_point(|point| point.cost > beyond);
     while low < high && !search.is_late() {
         let middle = (low + high) / 2;
         let point = &points[middle];
-        let tried = try_one(
-            search,
-            &levels[point.level],
-            &candidate(levels, point, epochs),
-            progress,
-        )?;
+        let candidate = candidate(levels, point, search.job.epochs);
+        let tried = try_one(search, &levels[point.level], &candidate, progress)?;
         match tried.verdict.is_within() {
             true => {
                 low = middle + 1;
@@ -342,6 +337,27 @@ fn with_training(
         }
     }
     Ok(best)
+}
+
+/// What a point that says the same as a candidate costs: without what every file holds.
+fn expected_cost(search: &Search<'_>, levels: &[Level], tried: &Tried) -> f64 {
+    let (minimize, candidate) = (search.job.budget.minimize, &tried.candidate);
+    let Some(level) = levels.iter().find(|level| level.left == candidate.left) else {
+        return 0.0;
+    };
+    let layers = level.layers.iter().enumerate();
+    let costs = layers.map(|(place, layer)| layer.cost(candidate.bits_of(place), minimize));
+    costs.sum::<f64>() + level.fixed_cost(minimize)
+}
+
+/// The cheapest form of a level, trained.
+fn cheapest(search: &Search<'_>, level: &Level) -> Candidate {
+    let level = std::slice::from_ref(level);
+    let epochs = search.job.epochs;
+    match points(search, level).last() {
+        Some(point) if search.job.budget.minimize != Minimize::Latency => candidate(level, point, epochs),
+        _ => all_in_codes(&level[0], &[], epochs),
+    }
 }
 
 fn better(search: &Search<'_>, tried: &Tried, than: Option<&Tried>) -> bool {
