@@ -6,12 +6,14 @@
 
 mod budget;
 mod candidate;
+mod details;
 mod float;
 mod histograms;
 mod level;
 mod outcome;
 mod plan;
 mod samples;
+mod trained;
 mod workspace;
 
 use std::cell::RefCell;

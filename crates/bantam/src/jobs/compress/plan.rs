@@ -5,6 +5,7 @@ use bantam_compress::search::{Allocation, allocations};
 use super::budget::Minimize;
 use super::candidate::{Candidate, Tried, try_one};
 use super::level::{FLOAT, Level, measure, outline, prune_to, shares};
+use super::trained::with_training;
 use super::{CompressJob, Search};
 use crate::{Error, Progress};
 
@@ -22,10 +23,10 @@ pub(super) struct Found {
 
 /// A way to compress that has not been built: a level and a choice of bits.
 #[derive(Clone, Debug)]
-struct Point {
-    level: usize,
+pub(super) struct Point {
+    pub(super) level: usize,
     allocation: Allocation,
-    cost: f64,
+    pub(super) cost: f64,
     loss: f64,
 }
 
@@ -93,7 +94,11 @@ fn fewer_channels(
 }
 
 /// A level with its measurements.
-fn open_level(search: &Search<'_>, left: u32, progress: &dyn Progress) -> Result<Option<Level>, Error> {
+pub(super) fn open_level(
+    search: &Search<'_>,
+    left: u32,
+    progress: &dyn Progress,
+) -> Result<Option<Level>, Error> {
     let Some(file) = prune_to(search, left, progress)? else {
         return Ok(None);
     };
@@ -126,7 +131,7 @@ fn keeps_limits(search: &Search<'_>, tried: &Tried) -> bool {
 }
 
 /// Ways to compress, from the most costly to the cheapest: for each cost those that are expected to lose least.
-fn points(search: &Search<'_>, levels: &[Level]) -> Vec<Point> {
+pub(super) fn points(search: &Search<'_>, levels: &[Level]) -> Vec<Point> {
     let minimize = search.job.budget.minimize;
     let mut points: Vec<Point> = Vec::new();
     for (index, level) in levels.iter().enumerate() {
@@ -154,7 +159,7 @@ fn points(search: &Search<'_>, levels: &[Level]) -> Vec<Point> {
 }
 
 /// The candidate at a point.
-fn candidate(levels: &[Level], point: &Point, epochs: usize) -> Candidate {
+pub(super) fn candidate(levels: &[Level], point: &Point, epochs: usize) -> Candidate {
     let level = &levels[point.level];
     let chosen = level.layers.iter().zip(&point.allocation.choices);
     Candidate {
@@ -266,7 +271,7 @@ fn in_codes(search: &Search<'_>, level: &Level, progress: &dyn Progress) -> Resu
 }
 
 /// All layers but these in codes of 8 bits.
-fn all_in_codes(level: &Level, float: &[usize], epochs: usize) -> Candidate {
+pub(super) fn all_in_codes(level: &Level, float: &[usize], epochs: usize) -> Candidate {
     let mut float = float.to_vec();
     float.sort_unstable();
     Candidate {
@@ -277,90 +282,7 @@ fn all_in_codes(level: &Level, float: &[usize], epochs: usize) -> Candidate {
     }
 }
 
-/// Goes on to levels with ever fewer channels, each trained in its cheapest form, until one is beyond the budget; what lies between that
-/// one and the best is halved. For latency each level has one form only.
-fn with_training(
-    search: &Search<'_>,
-    levels: &mut Vec<Level>,
-    untrained: Option<&Tried>,
-    progress: &dyn Progress,
-) -> Result<Option<Tried>, Error> {
-    let (mut best, mut beyond) = (None, 0.0);
-    let is_latency = search.job.budget.minimize == Minimize::Latency;
-    let mut lefts = shares(search.job);
-    if !is_latency {
-        // What the levels that are there can give without training is known.
-        lefts.retain(|left| levels.iter().all(|level| level.left != *left));
-    }
-    for left in lefts {
-        if search.is_late() {
-            return Ok(best);
-        }
-        let Some(level) = open_level(search, left, progress)? else {
-            break;
-        };
-        let tried = try_one(search, &level, &cheapest(search, &level), progress)?;
-        if levels.iter().all(|known| known.left != left) {
-            levels.push(level);
-        }
-        if !tried.verdict.is_within() {
-            beyond = expected_cost(search, levels, &tried);
-            break;
-        }
-        if better(search, &tried, best.as_ref().or(untrained)) {
-            best = Some(tried);
-        }
-    }
-    if is_latency {
-        return Ok(best);
-    }
-    let points = points(search, levels);
-    let start = best
-        .as_ref()
-        .or(untrained)
-        .map_or(f64::INFINITY, |tried| cost(search, tried));
-    let mut low = points.partition_point(|point| point.cost >= start);
-    let mut high = points.partition_point(|point| point.cost > beyond);
-    while low < high && !search.is_late() {
-        let middle = (low + high) / 2;
-        let point = &points[middle];
-        let candidate = candidate(levels, point, search.job.epochs);
-        let tried = try_one(search, &levels[point.level], &candidate, progress)?;
-        match tried.verdict.is_within() {
-            true => {
-                low = middle + 1;
-                if better(search, &tried, best.as_ref().or(untrained)) {
-                    best = Some(tried);
-                }
-            }
-            false => high = middle,
-        }
-    }
-    Ok(best)
-}
-
-/// What a point that says the same as a candidate costs: without what every file holds.
-fn expected_cost(search: &Search<'_>, levels: &[Level], tried: &Tried) -> f64 {
-    let (minimize, candidate) = (search.job.budget.minimize, &tried.candidate);
-    let Some(level) = levels.iter().find(|level| level.left == candidate.left) else {
-        return 0.0;
-    };
-    let layers = level.layers.iter().enumerate();
-    let costs = layers.map(|(place, layer)| layer.cost(candidate.bits_of(place), minimize));
-    costs.sum::<f64>() + level.fixed_cost(minimize)
-}
-
-/// The cheapest form of a level, trained.
-fn cheapest(search: &Search<'_>, level: &Level) -> Candidate {
-    let level = std::slice::from_ref(level);
-    let epochs = search.job.epochs;
-    match points(search, level).last() {
-        Some(point) if search.job.budget.minimize != Minimize::Latency => candidate(level, point, epochs),
-        _ => all_in_codes(&level[0], &[], epochs),
-    }
-}
-
-fn better(search: &Search<'_>, tried: &Tried, than: Option<&Tried>) -> bool {
+pub(super) fn better(search: &Search<'_>, tried: &Tried, than: Option<&Tried>) -> bool {
     than.is_none_or(|than| cost(search, tried) < cost(search, than))
 }
 
