@@ -59,7 +59,7 @@ RECIPES = {
     "prune, train, then INT4": ("int4_left", TRAIN + INT4),
     "prune, then trained to be INT4": ("int4_left", TRAIN + AWARE),
 }
-LEFT = {"int8_left": 38, "int4_left": 70}
+LEFT = {"int8_left": 32, "int4_left": 70}
 
 
 def parse_arguments():
@@ -97,11 +97,13 @@ def run(options, folder, name, seed):
 
 def row(name, runs):
     scores = [one["top1"] for one in runs]
-    half = T_QUANTILES.get(len(scores), math.nan) * (statistics.stdev(scores) if len(scores) > 1 else math.nan) / math.sqrt(len(scores))
+    interval = ""
+    if len(scores) in T_QUANTILES:
+        interval = f" ± {T_QUANTILES[len(scores)] * statistics.stdev(scores) / math.sqrt(len(scores)):.2f}"
     each = ", ".join(f"{score:.2f}" for score in scores)
     size = statistics.mean(one["bytes"] for one in runs) / 1000
     seconds = statistics.median(one["seconds"] for one in runs)
-    return f"| {name} | {size:.1f} | {statistics.mean(scores):.2f} ± {half:.2f} | {each} | {seconds:.0f} |"
+    return f"| {name} | {size:.1f} | {statistics.mean(scores):.2f}{interval} | {each} | {seconds:.0f} |"
 
 
 def main():
