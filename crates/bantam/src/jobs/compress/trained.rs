@@ -4,7 +4,7 @@ use super::Search;
 use super::budget::Minimize;
 use super::candidate::{Candidate, Tried, try_one};
 use super::level::{Level, shares};
-use super::plan::{all_in_codes, better, candidate, cost, open_level, points};
+use super::plan::{all_in_codes, better, candidate, open_level, points};
 use crate::{Error, Progress};
 
 /// Goes on to levels with ever fewer channels, each trained in its cheapest form, until one is beyond the budget; what lies between that
@@ -48,8 +48,9 @@ pub(super) fn with_training(
     let start = best
         .as_ref()
         .or(untrained)
-        .map_or(f64::INFINITY, |tried| cost(search, tried));
-    let mut low = points.partition_point(|point| point.cost >= start);
+        .map_or(f64::INFINITY, |tried| expected_cost(search, levels, tried));
+    // Sums in another order may differ in their last digits.
+    let mut low = points.partition_point(|point| point.cost >= start * (1.0 - 1e-9));
     let mut high = points.partition_point(|point| point.cost > beyond);
     while low < high && !search.is_late() {
         let middle = (low + high) / 2;
