@@ -239,8 +239,13 @@ impl<'a> Search<'a> {
 
     /// Whether the time is up.
     fn is_late(&self) -> bool {
+        self.is_late_for(0.0)
+    }
+
+    /// Whether the time will be up after so many seconds more.
+    fn is_late_for(&self, seconds: f64) -> bool {
         let limit = self.job.budget.time_limit;
-        limit.is_some_and(|limit| self.workspace.seconds() > limit.as_secs_f64())
+        limit.is_some_and(|limit| self.workspace.seconds() + seconds > limit.as_secs_f64())
     }
 
     fn note(&self, text: String) {

@@ -1,5 +1,7 @@
 //! Candidates that training brings back within the budget.
 
+use std::time::Instant;
+
 use super::Search;
 use super::budget::Minimize;
 use super::candidate::{Candidate, Tried, try_one};
@@ -15,7 +17,7 @@ pub(super) fn with_training(
     untrained: Option<&Tried>,
     progress: &dyn Progress,
 ) -> Result<Option<Tried>, Error> {
-    let (mut best, mut beyond) = (None, 0.0);
+    let (mut best, mut beyond, mut longest) = (None, 0.0, 0f64);
     let is_latency = search.job.budget.minimize == Minimize::Latency;
     let mut lefts = shares(search.job);
     if !is_latency {
@@ -23,13 +25,16 @@ pub(super) fn with_training(
         lefts.retain(|left| levels.iter().all(|level| level.left != *left));
     }
     for left in lefts {
-        if search.is_late() {
+        // Training is not broken off: what was needed before says whether there is time for another.
+        if search.is_late_for(longest) {
             return Ok(best);
         }
+        let start = Instant::now();
         let Some(level) = open_level(search, left, progress)? else {
             break;
         };
         let tried = try_one(search, &level, &cheapest(search, &level), progress)?;
+        longest = longest.max(start.elapsed().as_secs_f64());
         if levels.iter().all(|known| known.left != left) {
             levels.push(level);
         }
@@ -52,7 +57,7 @@ pub(super) fn with_training(
     // Sums in another order may differ in their last digits.
     let mut low = points.partition_point(|point| point.cost >= start * (1.0 - 1e-9));
     let mut high = points.partition_point(|point| point.cost > beyond);
-    while low < high && !search.is_late() {
+    while low < high && !search.is_late_for(longest) {
         let middle = (low + high) / 2;
         let point = &points[middle];
         let candidate = candidate(levels, point, search.job.epochs);
