@@ -180,9 +180,13 @@ impl<'a> Search<'a> {
             std::slice::from_ref(&job.model),
         )?;
         let workspace = Workspace::open(folder(&job.output), &key)?;
-        let float = Float::measure(&model, &sources, metric, &workspace, progress)?;
-        let limit = match job.budget.limit(metric, float.score(metric)) {
-            Ok(limit) => limit,
+        let float = Float::measure(&model, &sources, metric, &workspace, progress);
+        let measured = float.and_then(|float| {
+            let limit = job.budget.limit(metric, float.score(metric))?;
+            Ok((float, limit))
+        });
+        let (float, limit) = match measured {
+            Ok(measured) => measured,
             Err(error) => {
                 workspace.remove()?;
                 return Err(error);
@@ -292,7 +296,7 @@ fn folder(output: &Path) -> PathBuf {
     folder.into()
 }
 
-/// What results depend on, but for the contents of files. Limits of size and time only choose among them.
+/// What results depend on, but for the contents of files. Limits only choose among them, except that one of latency has them timed.
 fn key(job: &CompressJob) -> String {
     let budget = &job.budget;
     format!(
@@ -302,7 +306,7 @@ fn key(job: &CompressJob) -> String {
         job.metric,
         budget.max_drop,
         budget.min_score,
-        (budget.minimize, budget.confidence),
+        (budget.minimize, budget.confidence, budget.max_latency.is_some()),
         job.widths,
         job.learning_rate,
         job.samples,

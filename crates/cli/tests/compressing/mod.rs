@@ -131,6 +131,40 @@ fn the_result_is_scored_under_corruptions() {
     );
 }
 
+/// A limit that is asked for later is not taken as kept because nothing was timed before.
+#[test]
+fn limits_of_bytes_and_time_are_kept() {
+    let demo = Demo::new();
+    let kept = ["--keep-search", "-o", "small.onnx"];
+    demo.succeed(&[SEARCH, &kept].concat());
+    let run = demo.run(&[SEARCH, &["--max-latency", "0.000001"], &kept].concat());
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains("no network within the budget was found"), "{said}");
+    // The limit of bytes counts where time is minimized too; the whole network in codes of 8 bits is larger.
+    let run = demo.run(
+        &[
+            SEARCH,
+            &[
+                "--minimize",
+                "latency",
+                "--max-bytes",
+                "38000",
+                "--json",
+                "-o",
+                "both.onnx",
+            ],
+        ]
+        .concat(),
+    );
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(
+        demo.read("both.onnx").len() <= 38_000,
+        "{}",
+        demo.read("both.onnx").len()
+    );
+}
+
 /// Widths that files cannot tell apart differ in what they compute.
 #[test]
 fn arithmetic_and_energy_take_fewer_bits_than_files() {

@@ -134,8 +134,11 @@ pub(super) fn try_one(
             file,
         })
     })?;
-    search.tried.borrow_mut().push(tried.clone());
-    search.note(search.describe(&tried));
+    let known = search.tried.borrow().iter().any(|one| one.file == tried.file);
+    if !known {
+        search.tried.borrow_mut().push(tried.clone());
+        search.note(search.describe(&tried));
+    }
     Ok(tried)
 }
 

@@ -40,6 +40,12 @@ impl Float {
             let mut program = pipeline::compile(model)?;
             score(&mut program, &sources.deciding(), model, metric, progress)
         })?;
+        if metric.is_none() && scored.predictions.is_empty() {
+            return Err(Error::Usage {
+                message: "the samples have no labels, and the model's outputs are no scores of classes whose agreement could be counted".to_owned(),
+                hint: "give `labels` in the data set's manifest and a --metric of shares".to_owned(),
+            });
+        }
         Ok(Float {
             scored,
             samples,

@@ -48,7 +48,6 @@ pub(super) fn find(search: &Search<'_>, progress: &dyn Progress) -> Result<Found
         _ => with_training(search, &mut levels, untrained.as_ref(), progress)?,
     };
     let best = trained.or(untrained).or_else(|| pruned.clone());
-    let best = best.filter(|best| keeps_limits(search, best));
     let best = best.ok_or_else(|| nothing(search))?;
     Ok(Found {
         levels,
@@ -123,11 +122,13 @@ pub(super) fn cost(search: &Search<'_>, tried: &Tried) -> f64 {
 }
 
 fn keeps_limits(search: &Search<'_>, tried: &Tried) -> bool {
-    let budget = &search.job.budget;
-    budget.max_bytes.is_none_or(|most| tried.bytes <= most)
-        && budget
-            .max_latency
-            .is_none_or(|most| tried.latency_ms.is_none_or(|ms| ms <= most))
+    let most = search.job.budget.max_bytes;
+    most.is_none_or(|most| tried.bytes <= most) && is_fast_enough(search, tried)
+}
+
+fn is_fast_enough(search: &Search<'_>, tried: &Tried) -> bool {
+    let most = search.job.budget.max_latency;
+    most.is_none_or(|most| tried.latency_ms.is_some_and(|ms| ms <= most))
 }
 
 /// Ways to compress, from the most costly to the cheapest: for each cost those that are expected to lose least.
@@ -199,13 +200,11 @@ fn best_of(
             &candidate(levels, point, 0),
             progress,
         )?;
-        match tried.verdict.is_within() {
+        // More bits take less time: they need not be unpacked.
+        match tried.verdict.is_within() && is_fast_enough(search, &tried) {
             true => {
                 low = middle + 1;
-                if best
-                    .as_ref()
-                    .is_none_or(|best| cost(search, &tried) < cost(search, best))
-                {
+                if better(search, &tried, best.as_ref()) {
                     best = Some(tried);
                 }
             }
@@ -231,10 +230,7 @@ fn fastest(
         let Some(tried) = in_codes(search, level, progress)? else {
             continue;
         };
-        if best
-            .as_ref()
-            .is_none_or(|best| cost(search, &tried) < cost(search, best))
-        {
+        if better(search, &tried, best.as_ref()) {
             best = Some(tried);
         }
     }
@@ -282,8 +278,9 @@ pub(super) fn all_in_codes(level: &Level, float: &[usize], epochs: usize) -> Can
     }
 }
 
+/// Whether a candidate keeps the limits of bytes and time, and is the better of the two.
 pub(super) fn better(search: &Search<'_>, tried: &Tried, than: Option<&Tried>) -> bool {
-    than.is_none_or(|than| cost(search, tried) < cost(search, than))
+    keeps_limits(search, tried) && than.is_none_or(|than| cost(search, tried) < cost(search, than))
 }
 
 /// Says so before long work when no choice of bits and channels comes near a limit of bytes.
