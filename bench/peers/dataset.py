@@ -25,8 +25,9 @@ class Split:
         self.manifest = Path(manifest)
         entry = tomllib.loads(self.manifest.read_text())["splits"][split]
         ((self.input_name, file),) = entry["inputs"].items()
-        self.pixels = np.load(self.manifest.parent / file, mmap_mode="r")
-        self.labels = np.load(self.manifest.parent / entry["labels"]) if "labels" in entry else None
+        rows = slice(*entry.get("rows", [None]))
+        self.pixels = np.load(self.manifest.parent / file, mmap_mode="r")[rows]
+        self.labels = np.load(self.manifest.parent / entry["labels"])[rows] if "labels" in entry else None
 
     def __len__(self):
         return len(self.pixels)

@@ -5,8 +5,8 @@ import json
 import time
 
 
-def arguments(methods):
-    """Parses the command line of a peer script; `methods` are the names that --method takes."""
+def parser(methods):
+    """What the command line of a peer script takes; `methods` are the names that --method takes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
     parser.add_argument("--data", required=True, help="data-set manifest")
@@ -15,7 +15,12 @@ def arguments(methods):
     parser.add_argument("--indices", help="text file of calibration indices, one a line")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("-o", "--output", required=True)
-    return parser.parse_args()
+    return parser
+
+
+def arguments(methods):
+    """The parsed command line of a peer script."""
+    return parser(methods).parse_args()
 
 
 def timed(work):

@@ -37,6 +37,7 @@ static STEPS: &[(&str, &str)] = &[
     ("train", "train"),
     ("distil", "train"),
     ("quantize", "quantize"),
+    ("dequantize", "export"),
     ("search", "compress"),
 ];
 
@@ -61,6 +62,11 @@ const RESERVED: &[&str] = &[
     "score-epochs",
     "recipe",
     "keep-search",
+    "dequantize",
+    "matmulnbits",
+    "type",
+    "tensor-type",
+    "tokenizer",
 ];
 
 #[derive(Deserialize)]
@@ -188,11 +194,13 @@ fn step(table: &Table, model: &Path, data: Option<&Path>) -> Result<RecipeStep, 
     let (name, command) = command(table)?;
     let known = flags(command);
     let mut words: Vec<OsString> = vec!["bantam".into(), command.into(), model.into()];
-    if let Some(data) = data {
+    if let Some(data) = data.filter(|_| command != "export") {
         words.extend(["--data".into(), data.into()]);
     }
-    if command != "compress" {
-        words.push("--no-eval".into());
+    match command {
+        "compress" => {}
+        "export" => words.push("--dequantize".into()),
+        _ => words.push("--no-eval".into()),
     }
     // The runner sets it.
     words.extend(["--output".into(), "step.onnx".into()]);
@@ -215,6 +223,7 @@ fn step(table: &Table, model: &Path, data: Option<&Path>) -> Result<RecipeStep, 
         Command::Prune(arguments) => Work::Prune(Box::new(commands::prune::job(&arguments)?)),
         Command::Train(arguments) => Work::Train(Box::new(commands::train::job(&arguments)?)),
         Command::Quantize(arguments) => Work::Quantize(Box::new(commands::quantize::job(&arguments)?)),
+        Command::Export(arguments) => Work::Export(Box::new(commands::export::job(&arguments))),
         Command::Compress(arguments) => Work::Search(Box::new(commands::compress::job(&arguments)?)),
         _ => unreachable!("steps are these commands"),
     };

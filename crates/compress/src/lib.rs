@@ -21,4 +21,4 @@ pub mod target;
 pub mod train;
 
 pub use layer_error::measure_layer_errors;
-pub use rewrite::{RewriteError, rewrite};
+pub use rewrite::{RewriteError, dequantize, rewrite};

@@ -53,6 +53,13 @@ pub(crate) fn fold(graph: &mut Graph, wanted: impl Fn(&Op) -> bool) {
     });
 }
 
+/// Replaces DequantizeLinear of constants by the numbers that these codes stand for.
+pub fn fold_dequantized(graph: &mut Graph) {
+    fold(graph, |op| {
+        matches!(op, Op::DequantizeLinear(_) | Op::MsDequantizeLinear(_))
+    });
+}
+
 /// Whether a node gives the same whenever it runs.
 fn is_constant(graph: &Graph, node: &Node) -> bool {
     let known = |index: usize| node.input(index).is_none() || graph.constant_input(node, index).is_some();
@@ -65,7 +72,7 @@ fn is_constant(graph: &Graph, node: &Node) -> bool {
 
 /// Bytes that a node gives, if they are known. Dequantized constants, which are as many as the file holds, do not count.
 fn bytes(graph: &Graph, node: &Node) -> Option<usize> {
-    if matches!(node.op, Op::DequantizeLinear(_)) {
+    if matches!(node.op, Op::DequantizeLinear(_) | Op::MsDequantizeLinear(_)) {
         return Some(0);
     }
     let of_output = |output: &bantam_graph::ValueId| {

@@ -25,6 +25,7 @@ mod taps;
 pub use compile::{CompileOptions, compile};
 pub use context::Context;
 pub use error::{CompileError, OpError, RunError};
+pub use fold_constants::fold_dequantized;
 pub use ops::convolution::conv_geometry;
 pub use program::Program;
 pub use step::StepInfo;

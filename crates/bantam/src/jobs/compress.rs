@@ -7,6 +7,7 @@
 mod budget;
 mod candidate;
 mod details;
+mod fit;
 mod float;
 mod histograms;
 mod level;
@@ -281,7 +282,9 @@ impl CompressJob {
         let mut widths = match self.budget.minimize {
             // Runtimes multiply codes of 8 bits.
             Minimize::Latency => vec![8],
-            Minimize::Size | Minimize::BitOperations | Minimize::Energy => self.widths.clone(),
+            Minimize::Size | Minimize::BitOperations | Minimize::Energy | Minimize::Loss => {
+                self.widths.clone()
+            }
         };
         widths.sort_unstable_by(|a, b| b.cmp(a));
         widths.dedup();

@@ -33,6 +33,8 @@ pub struct ExportJob {
     pub save: SaveOptions,
     /// Products with weights in groups become ONNX Runtime's MatMulNBits.
     pub join_groups: bool,
+    /// Codes become the numbers that they stand for, and nothing is rounded while the model runs.
+    pub dequantize: bool,
 }
 
 /// What was written.
@@ -54,7 +56,10 @@ pub struct ExportReport {
 
 /// Reads a model and writes it in the format that the output's name says.
 pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
-    let model = pipeline::load(&job.model)?;
+    let mut model = pipeline::load(&job.model)?;
+    if job.dequantize {
+        model.graph = bantam_compress::dequantize(&model.graph)?;
+    }
     let folder = huggingface::folder_of(&job.model);
     let beside = folder.clone().or_else(|| job.model.parent().map(Path::to_owned));
     let is = |wanted: &str| {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::compress::Workspace;
 use super::{
-    CompareReport, CompressJob, PruneJob, QuantizeJob, TrainJob, check_writable, compress, model_bytes,
-    prune, quantize, score_both, train,
+    CompareReport, CompressJob, ExportJob, PruneJob, QuantizeJob, TrainJob, check_writable, compress, export,
+    model_bytes, prune, quantize, score_both, train,
 };
 use crate::files::digest;
 use crate::{Error, Progress, pipeline, write_whole};
@@ -50,6 +50,8 @@ pub enum Work {
     Train(Box<TrainJob>),
     /// Numbers become codes.
     Quantize(Box<QuantizeJob>),
+    /// Codes become numbers again.
+    Export(Box<ExportJob>),
     /// Bits and channels are chosen together, under a budget.
     Search(Box<CompressJob>),
 }
@@ -188,6 +190,14 @@ impl Work {
                     progress,
                 )?
                 .warnings
+            }
+            Work::Export(job) => {
+                export(&ExportJob {
+                    model,
+                    output,
+                    ..*job.clone()
+                })?;
+                Vec::new()
             }
             Work::Search(job) => {
                 compress(

@@ -74,6 +74,7 @@ fn a_story_file_keeps_weights_and_tokenizer() {
         tokenizer: None,
         save: Default::default(),
         join_groups: false,
+        dequantize: false,
     };
     export(&job).unwrap();
     let file = read_gguf(&job.output).unwrap();

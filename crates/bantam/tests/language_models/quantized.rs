@@ -65,6 +65,7 @@ fn exported(folder: &Path, output: &Path, all: &str, some: &[&str]) -> Result<Ex
         tokenizer: None,
         save: Default::default(),
         join_groups: false,
+        dequantize: false,
     })
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 pub(super) const EXAMPLES: &str = "Examples:
   bantam compress model.onnx --data data.toml --max-drop 0.5 -o model-small.onnx
   bantam compress model.onnx --data data.toml --minimize latency --epochs 3 --time-limit 20m -o model-fast.onnx
+  bantam compress model.onnx --data data.toml --minimize loss --max-bytes 140KB -o model-140k.onnx
   bantam compress model.onnx --data data.toml --min-score 0.91 --max-bytes 300KB -o model-small.onnx
   bantam compress model.onnx --data data.toml --recipe prune50-int8 -o model-small.onnx
 
@@ -27,9 +28,9 @@ pub(crate) struct Compress {
         "learning_rate", "exclude", "samples", "validation_samples", "batch", "threads", "corruptions", "keep_search",
     ])]
     pub(crate) recipe: Option<String>,
-    /// Most that may be lost: points of top1 and other shares, percent of other metrics
-    #[arg(long, default_value_t = 0.5)]
-    pub(crate) max_drop: f64,
+    /// Most that may be lost: points of top1 and other shares, percent of other metrics [default: 0.5; with --minimize loss, no limit]
+    #[arg(long)]
+    pub(crate) max_drop: Option<f64>,
     /// Least score; a share is written as 0.91
     #[arg(long)]
     pub(crate) min_score: Option<f64>,
@@ -39,7 +40,7 @@ pub(crate) struct Compress {
     /// Most milliseconds of a run
     #[arg(long)]
     pub(crate) max_latency: Option<f64>,
-    /// What is to be as small as possible: size, latency, bit-operations or energy (by a model)
+    /// What is to be as small as possible: size, latency, bit-operations, energy (by a model), or loss (within --max-bytes)
     #[arg(long, default_value = "size")]
     pub(crate) minimize: String,
     /// Stop looking for better networks after this time, as 90s or 20m

@@ -27,6 +27,9 @@ pub(crate) struct Export {
     /// Write products with weights in groups as MatMulNBits, into an ONNX file that is for ONNX Runtime alone
     #[arg(long)]
     pub(crate) matmulnbits: bool,
+    /// Write the numbers that codes stand for, in float, so that the model can be pruned, trained or quantized in another way
+    #[arg(long, conflicts_with = "matmulnbits")]
+    pub(crate) dequantize: bool,
     /// The tokenizer.json [default: the one beside the model]
     #[arg(long)]
     pub(crate) tokenizer: Option<PathBuf>,

@@ -108,6 +108,12 @@ fn recipe(arguments: &Compress, name: &str) -> Result<RecipeJob, Error> {
 pub(crate) fn job(arguments: &Compress) -> Result<CompressJob, Error> {
     let runtime = arguments.runtime.as_deref();
     let keep = arguments.keep.iter().map(|text| share(text));
+    let minimize = by_name("goal", &arguments.minimize, Minimize::ALL)?;
+    let usual_drop = if minimize == Minimize::Loss {
+        f64::INFINITY
+    } else {
+        0.5
+    };
     let threads = || std::thread::available_parallelism().map_or(1, usize::from);
     Ok(CompressJob {
         model: arguments.model.clone(),
@@ -116,12 +122,12 @@ pub(crate) fn job(arguments: &Compress) -> Result<CompressJob, Error> {
         runtime: runtime.map(RuntimeChoice::by_name).transpose()?,
         metric: arguments.metric.clone(),
         budget: Budget {
-            max_drop: arguments.max_drop,
+            max_drop: arguments.max_drop.unwrap_or(usual_drop),
             min_score: arguments.min_score,
             max_bytes: arguments.max_bytes,
             max_latency: arguments.max_latency,
             confidence: share(&arguments.confidence)?,
-            minimize: by_name("goal", &arguments.minimize, Minimize::ALL)?,
+            minimize,
             time_limit: arguments.time_limit.as_deref().map(duration).transpose()?,
         },
         keep: keep.collect::<Result<_, _>>()?,

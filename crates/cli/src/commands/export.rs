@@ -10,20 +10,7 @@ use crate::arguments::Export;
 use crate::output;
 
 pub(crate) fn run(arguments: &Export) -> Result<(), Error> {
-    let report = jobs::export(&ExportJob {
-        model: arguments.model.clone(),
-        output: arguments.output.clone(),
-        types: GgufTypes {
-            all: arguments.matrix_type.clone(),
-            some: arguments.tensor_type.clone(),
-        },
-        tokenizer: arguments.tokenizer.clone(),
-        save: SaveOptions {
-            opset: arguments.opset,
-            ..SaveOptions::default()
-        },
-        join_groups: arguments.matmulnbits,
-    })?;
+    let report = jobs::export(&job(arguments))?;
     if arguments.json {
         return output::json(&report);
     }
@@ -39,6 +26,24 @@ pub(crate) fn run(arguments: &Export) -> Result<(), Error> {
         output::bytes(report.bytes_after),
     ));
     Ok(())
+}
+
+pub(crate) fn job(arguments: &Export) -> ExportJob {
+    ExportJob {
+        model: arguments.model.clone(),
+        output: arguments.output.clone(),
+        types: GgufTypes {
+            all: arguments.matrix_type.clone(),
+            some: arguments.tensor_type.clone(),
+        },
+        tokenizer: arguments.tokenizer.clone(),
+        save: SaveOptions {
+            opset: arguments.opset,
+            ..SaveOptions::default()
+        },
+        join_groups: arguments.matmulnbits,
+        dequantize: arguments.dequantize,
+    }
 }
 
 /// One line for each way in which types were replaced.

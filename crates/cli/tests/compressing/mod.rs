@@ -165,6 +165,34 @@ fn limits_of_bytes_and_time_are_kept() {
     );
 }
 
+/// Of all networks of a size the one that loses least: fewer channels with more bits, or the other way round.
+#[test]
+fn what_loses_least_at_a_size_is_found() {
+    let demo = Demo::new();
+    let search = SEARCH.iter().filter(|word| !["--max-drop", "1"].contains(word));
+    let search: Vec<&str> = search.copied().collect();
+    let run = |most: &str, more: &[&str]| {
+        let asked = [
+            "--minimize",
+            "loss",
+            "--max-bytes",
+            most,
+            "--json",
+            "-o",
+            "fit.onnx",
+        ];
+        let run = demo.run(&[&search[..], &asked, more].concat());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        assert!(demo.read("fit.onnx").len() as u64 <= most.parse().unwrap());
+        let score = &json(&run.stdout)["scores"]["second"]["metrics"]["top1"]["value"];
+        score.as_f64().unwrap()
+    };
+    let (large, small) = (run("30000", &[]), run("24000", &[]));
+    assert!(large > 0.95 && small <= large, "{large} {small}");
+    let trained = run("24000", &["--epochs", "2"]);
+    assert!(trained >= small, "{small} without training, {trained} with");
+}
+
 /// Widths that files cannot tell apart differ in what they compute.
 #[test]
 fn arithmetic_and_energy_take_fewer_bits_than_files() {
@@ -293,6 +321,53 @@ fn recipes_run_in_order_and_can_be_repeated() {
     assert_eq!(demo.read("a.onnx"), demo.read("b.onnx"));
 }
 
+/// Codes first, channels afterwards: in between the codes become numbers.
+#[test]
+fn channels_can_go_after_codes() {
+    let demo = Demo::new();
+    let steps = [
+        "quantize\"\nsamples = 64",
+        "dequantize\"",
+        "prune\"\nstructure = \"channel\"\ncriterion = \"taylor\"\ntarget_macs = \"60%\"\nsamples = 128",
+    ];
+    let steps = [
+        &steps[..],
+        &["distil\"\nepochs = 1\nlearning-rate = 0.002", steps[0]],
+    ]
+    .concat();
+    let steps: String = steps
+        .iter()
+        .map(|step| format!("\n[[step]]\ndo = \"{step}\n"))
+        .collect();
+    demo.write("recipe.toml", format!("version = 1\n{steps}").as_bytes());
+    let command = [
+        "compress",
+        "digits.onnx",
+        "--data",
+        "digits.toml",
+        "--json",
+        "-o",
+        "a.onnx",
+        "--recipe",
+        "recipe.toml",
+    ];
+    let run = demo.run(&command);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let report = json(&run.stdout);
+    let score = &report["scores"]["second"]["metrics"]["top1"]["value"];
+    assert!(score.as_f64().unwrap() > 0.9, "{report}");
+    let bytes: Vec<u64> = report["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["bytes"].as_u64().unwrap())
+        .collect();
+    assert!(
+        bytes[0] < bytes[1] && bytes[2] < bytes[1] && bytes[4] < bytes[0],
+        "{bytes:?}"
+    );
+}
+
 #[test]
 fn what_cannot_be_is_refused_before_any_work() {
     let demo = Demo::new();
@@ -300,6 +375,7 @@ fn what_cannot_be_is_refused_before_any_work() {
     let cases: &[(&[&str], &str)] = &[
         (&["--max-bytes", "500"], "500 bytes cannot be reached"),
         (&["--min-score", "1.5"], "which is already worse"),
+        (&["--minimize", "loss"], "nothing says how small"),
         (&["--max-drop=-1"], "points cannot be lost"),
         (&["--minimize", "sise"], "did you mean `size`"),
         (&["--keep", "50%,90%"], "must fall"),

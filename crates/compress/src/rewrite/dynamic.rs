@@ -4,7 +4,7 @@ use bantam_graph::ops::{Binary, Cast, Conv, ConvInteger, DynamicQuantizeLinear, 
 use bantam_graph::{Node, NodeId, Op, ValueId, ValueType};
 use bantam_tensor::{DType, QParams, Tensor, TensorError};
 
-use super::{RewriteError, Rewriter, dequantize};
+use super::{RewriteError, Rewriter, dequantization};
 
 /// A node, its constant as codes, and how they were made.
 struct Site<'a> {
@@ -126,7 +126,7 @@ impl Rewriter<'_> {
             &[rows],
         ));
         let inputs = [rows, scale, zero_point];
-        let op = dequantize(site.params).into();
+        let op = dequantization(site.params).into();
         self.patch
             .add_node(Node::new(site.of("dequantize"), op, &inputs, &[output]));
         Some(())

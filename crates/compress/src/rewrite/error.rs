@@ -83,6 +83,12 @@ pub enum RewriteError {
         "the plan removes the layer that ends in `{name}`, which is no sum of a value and of what is computed from it\nhint: a plan fits the model that it was made for"
     )]
     Layer { name: String },
+    #[error(
+        "node `{node}` computes with codes instead of the numbers that they stand for\nhint: files with QuantizeLinear and DequantizeLinear (the usual form) have a way back"
+    )]
+    ComputesWithCodes { node: String },
+    #[error("the model has no codes\nhint: it is in float already")]
+    NoCodes,
     #[error(transparent)]
     Remove(Box<bantam_graph::RemoveError>),
     #[error(transparent)]

@@ -1,5 +1,6 @@
 //! Applies a plan to a graph. The only code of this crate that edits one; it decides nothing.
 
+mod dequantize;
 mod dynamic;
 mod error;
 mod remove;
@@ -11,6 +12,7 @@ use bantam_graph::ops::{DequantizeLinear, QuantizeLinear};
 use bantam_graph::{Graph, Node, NodeId, Patch, Value, ValueId, ValueType};
 use bantam_tensor::{DType, QParams, Tensor, format_by_name};
 
+pub use dequantize::dequantize;
 pub use error::RewriteError;
 pub(crate) use scale::{broadcast, scaled_constant};
 
@@ -219,7 +221,7 @@ impl Rewriter<'_> {
         let inputs = [codes, scale, zero_point];
         self.patch.add_node(Node::new(
             format!("{name}_dequantize"),
-            dequantize(params).into(),
+            dequantization(params).into(),
             &inputs,
             &[reals],
         ));
@@ -237,7 +239,7 @@ impl Rewriter<'_> {
         let ty = self.graph.value(self.value(name)?).ty.clone();
         let reals = self.add_value(&format!("{name}_dequantized"), ty);
         let (scale, zero_point) = self.parameters(name, params, &[])?;
-        let (op, inputs) = (dequantize(params).into(), [codes, scale, zero_point]);
+        let (op, inputs) = (dequantization(params).into(), [codes, scale, zero_point]);
         self.patch
             .add_node(Node::new(format!("{name}_dequantize"), op, &inputs, &[reals]));
         self.patch.set_input(reader, input, Some(reals));
@@ -267,7 +269,7 @@ impl Rewriter<'_> {
                     ValueType::tensor(DType::F32, dims),
                 );
                 let (scale, zero_point) = self.parameters(name, params, &shape)?;
-                let op = dequantize(params).into();
+                let op = dequantization(params).into();
                 let inputs = [codes, scale, zero_point];
                 self.patch
                     .add_node(Node::new(format!("{name}_dequantize"), op, &inputs, &[reals]));
@@ -330,7 +332,7 @@ impl Rewriter<'_> {
     }
 }
 
-fn dequantize(params: &QParams) -> DequantizeLinear {
+fn dequantization(params: &QParams) -> DequantizeLinear {
     DequantizeLinear {
         axis: params.axis.map_or(1, |axis| axis as i64),
         block_size: params.group.map_or(0, |group| group as i64),

@@ -6,11 +6,13 @@ mod rescale;
 mod scales;
 mod support;
 
+use bantam_compress::RewriteError;
 use bantam_compress::plan::Action;
 use bantam_compress::select::Selector;
 use bantam_compress::target::{TARGETS, target_by_name};
-use bantam_graph::ops::{Binary, Concat, Gemm, MatMul, Unary};
+use bantam_graph::ops::{Binary, Concat, DequantizeLinear, Gemm, MatMul, QuantizeLinear, Unary};
 use bantam_graph::{Graph, Op};
+use bantam_tensor::Tensor;
 
 use support::{agreement, constant, convolution, finish, input, max_pool, quantized};
 
@@ -55,6 +57,63 @@ fn every_target_keeps_what_a_network_computes() {
             assert!(db > 28.0, "{} {name}: {db:.1} dB", target.name);
         }
     }
+}
+
+/// The way back from codes leaves no rounding, and computes what the weights' codes stand for.
+#[test]
+fn a_network_without_its_codes_is_in_float() {
+    for target in TARGETS {
+        for (name, graph) in [("branches", branches()), ("shared", shared_weights())] {
+            let (_, result) = quantized(&graph, "static", target, |_| ()).unwrap();
+            let float = bantam_compress::dequantize(&result).unwrap();
+            let rounds = |op: &Op| matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
+            assert!(!float.nodes.iter().any(|node| rounds(&node.op)));
+            let (before, after) = (agreement(&graph, &result), agreement(&graph, &float));
+            assert!(
+                after > before,
+                "{} {name}: {before:.1} dB with codes, {after:.1} dB without",
+                target.name
+            );
+            assert!(matches!(
+                bantam_compress::dequantize(&float),
+                Err(RewriteError::NoCodes)
+            ));
+        }
+    }
+}
+
+/// Where runtimes leave a Relu to the rounding, the way back restores it.
+#[test]
+fn what_rounding_cut_off_below_zero_stays_cut_off() {
+    let mut graph = Graph::default();
+    let x = input(&mut graph, &[4]);
+    let scale = graph.add_constant("scale", Tensor::scalar(0.1f32));
+    let codes = |graph: &mut Graph, zero: Tensor| {
+        let zero = graph.add_constant("zero", zero);
+        let quantize = QuantizeLinear {
+            axis: 1,
+            block_size: 0,
+            output_dtype: None,
+            precision: None,
+            saturate: true,
+        };
+        let codes = graph.add_node("q", quantize, &[x, scale, zero]);
+        let dequantize = DequantizeLinear {
+            axis: 1,
+            block_size: 0,
+            output_dtype: None,
+        };
+        graph.add_node("dq", dequantize, &[codes, scale, zero])
+    };
+    let cut = codes(&mut graph, Tensor::scalar(-128i8));
+    let whole = codes(&mut graph, Tensor::scalar(0i8));
+    let float = bantam_compress::dequantize(&finish(graph, &[cut, whole])).unwrap();
+    let ops: Vec<&str> = float.nodes.iter().map(|node| node.op.name()).collect();
+    assert_eq!(ops.iter().filter(|op| **op == "Relu").count(), 1, "{ops:?}");
+    assert!(
+        !ops.contains(&"QuantizeLinear") && !ops.contains(&"DequantizeLinear"),
+        "{ops:?}"
+    );
 }
 
 #[test]

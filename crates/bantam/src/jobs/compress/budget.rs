@@ -19,6 +19,8 @@ pub enum Minimize {
     BitOperations,
     /// Energy of a run by a model: arithmetic, and reading the weights.
     Energy,
+    /// What is lost, of all files of [`Budget::max_bytes`] at most.
+    Loss,
 }
 
 impl Minimize {
@@ -28,13 +30,14 @@ impl Minimize {
         ("latency", Minimize::Latency),
         ("bit-operations", Minimize::BitOperations),
         ("energy", Minimize::Energy),
+        ("loss", Minimize::Loss),
     ];
 }
 
 /// What is asked of the result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Budget {
-    /// Most that may be lost: points of a share such as top1, else percent of the metric.
+    /// Most that may be lost: points of a share such as top1, else percent of the metric; infinite for no limit.
     pub max_drop: f64,
     /// Least score, where one is asked for; a share is written as 0.91.
     pub min_score: Option<f64>,
@@ -74,7 +77,7 @@ impl Budget {
                 hint: hint.to_owned(),
             })
         };
-        if !self.max_drop.is_finite() || self.max_drop < 0.0 {
+        if self.max_drop.is_nan() || self.max_drop < 0.0 {
             return wrong(
                 format!("{} points cannot be lost", self.max_drop),
                 "--max-drop 0.5, or 0 to lose nothing",
@@ -84,6 +87,12 @@ impl Budget {
             return wrong(
                 format!("nothing can be {}% sure here", 100.0 * self.confidence),
                 "--confidence from 50% to below 100%, as 84%",
+            );
+        }
+        if self.minimize == Minimize::Loss && self.max_bytes.is_none() {
+            return wrong(
+                "the network as it is loses least: nothing says how small the result is to be".to_owned(),
+                "--minimize loss --max-bytes 300KB",
             );
         }
         if self.max_bytes == Some(0) || self.max_latency.is_some_and(|most| most.is_nan() || most <= 0.0) {

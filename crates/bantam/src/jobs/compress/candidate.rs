@@ -293,6 +293,8 @@ fn judge(
         progress.at(test.samples());
         match verdict {
             Verdict::Undecided => {}
+            // All samples say which one of several loses least.
+            Verdict::Accepted if search.job.budget.minimize == Minimize::Loss => {}
             Verdict::Accepted => decided = Some(Decided::Accepted),
             Verdict::Rejected => decided = Some(Decided::Rejected),
         }

@@ -77,7 +77,7 @@ impl Level {
     pub(super) fn fixed_cost(&self, minimize: Minimize) -> f64 {
         match minimize {
             Minimize::BitOperations | Minimize::Energy => 0.0,
-            Minimize::Size | Minimize::Latency => self.other_bytes as f64,
+            Minimize::Size | Minimize::Latency | Minimize::Loss => self.other_bytes as f64,
         }
     }
 
@@ -111,7 +111,7 @@ impl Layer {
     pub(super) fn cost(&self, bits: u32, minimize: Minimize) -> f64 {
         match minimize {
             Minimize::BitOperations => self.bit_operations(bits) as f64,
-            Minimize::Size | Minimize::Latency => self.bytes(bits),
+            Minimize::Size | Minimize::Latency | Minimize::Loss => self.bytes(bits),
             Minimize::Energy => self.energy(bits),
         }
     }
@@ -183,7 +183,7 @@ fn prune_job(search: &Search<'_>, left: u32, output: &Path) -> PruneJob {
         kind: UnitKind::Channel,
         criterion: criterion_by_name(criterion).expect("listed"),
         target: match job.budget.minimize {
-            Minimize::Size => Target::Parameters,
+            Minimize::Size | Minimize::Loss => Target::Parameters,
             Minimize::Latency | Minimize::BitOperations | Minimize::Energy => Target::Macs,
         },
         left: f64::from(left) / 1000.0,

@@ -279,7 +279,14 @@ pub(super) fn verdict(search: &Search<'_>, scores: Option<&CompareReport>) -> St
         return "not scored".to_owned();
     };
     let (lost, limit) = (lost(search, scores), search.limit);
-    match search.metric.is_none_or(|metric| metric.is_proportion()) {
+    let is_share = search.metric.is_none_or(|metric| metric.is_proportion());
+    if limit.is_infinite() {
+        return match is_share {
+            true => format!("{:.3} points lost", 100.0 * lost),
+            false => format!("{:.2}% worse", 100.0 * lost.exp_m1()),
+        };
+    }
+    match is_share {
         true => format!(
             "{:.3} points lost, at most {:.3} allowed",
             100.0 * lost,

@@ -4,6 +4,7 @@ use bantam_compress::search::{Allocation, allocations};
 
 use super::budget::Minimize;
 use super::candidate::{Candidate, Tried, try_one};
+use super::fit::least_loss;
 use super::level::{FLOAT, Level, measure, outline, prune_to, shares};
 use super::trained::with_training;
 use super::{CompressJob, Search};
@@ -27,7 +28,7 @@ pub(super) struct Point {
     pub(super) level: usize,
     allocation: Allocation,
     pub(super) cost: f64,
-    loss: f64,
+    pub(super) loss: f64,
 }
 
 /// Finds the best candidate.
@@ -35,6 +36,9 @@ pub(super) struct Point {
 /// # Errors
 /// When none is within the budget, or something cannot be run.
 pub(super) fn find(search: &Search<'_>, progress: &dyn Progress) -> Result<Found, Error> {
+    if search.job.budget.minimize == Minimize::Loss {
+        return least_loss(search, progress);
+    }
     let whole = outline(1000, &search.job.model)?;
     let mut levels = vec![opened(search, whole, progress)?];
     let whole = points(search, &levels);
@@ -105,10 +109,12 @@ pub(super) fn open_level(
 }
 
 /// A level with what choices need to know of it: for latency nothing but that codes keep the budget, which is tried first.
-fn opened(search: &Search<'_>, level: Level, progress: &dyn Progress) -> Result<Level, Error> {
+pub(super) fn opened(search: &Search<'_>, level: Level, progress: &dyn Progress) -> Result<Level, Error> {
     match search.job.budget.minimize {
         Minimize::Latency => Ok(level),
-        Minimize::Size | Minimize::BitOperations | Minimize::Energy => measure(search, level, progress),
+        Minimize::Size | Minimize::BitOperations | Minimize::Energy | Minimize::Loss => {
+            measure(search, level, progress)
+        }
     }
 }
 
@@ -118,6 +124,7 @@ pub(super) fn cost(search: &Search<'_>, tried: &Tried) -> f64 {
         Minimize::Latency => tried.latency_ms.unwrap_or(f64::INFINITY),
         Minimize::Size => tried.bytes as f64,
         Minimize::BitOperations | Minimize::Energy => tried.cost,
+        Minimize::Loss => tried.loss,
     }
 }
 
@@ -309,7 +316,7 @@ pub(super) fn refuse_impossible(job: &CompressJob) -> Result<(), Error> {
     })
 }
 
-fn nothing(search: &Search<'_>) -> Error {
+pub(super) fn nothing(search: &Search<'_>) -> Error {
     let tried = search.tried.borrow();
     let nearest = tried.iter().min_by(|a, b| a.loss.total_cmp(&b.loss));
     let nearest = nearest.map_or(String::new(), |nearest| {

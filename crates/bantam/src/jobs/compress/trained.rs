@@ -76,7 +76,7 @@ pub(super) fn with_training(
 }
 
 /// What a point that says the same as a candidate costs: without what every file holds.
-fn expected_cost(search: &Search<'_>, levels: &[Level], tried: &Tried) -> f64 {
+pub(super) fn expected_cost(search: &Search<'_>, levels: &[Level], tried: &Tried) -> f64 {
     let (minimize, candidate) = (search.job.budget.minimize, &tried.candidate);
     let Some(level) = levels.iter().find(|level| level.left == candidate.left) else {
         return 0.0;

@@ -1,0 +1,101 @@
+//! The way back: a network in float of the numbers that codes stand for.
+
+use bantam_graph::ops::Unary;
+use bantam_graph::passes::{ELIMINATE_DEAD_NODES, run_passes};
+use bantam_graph::{Graph, Node, Op, Patch, Value, ValueId};
+
+use super::RewriteError;
+
+/// The network in float whose weights are the numbers that its codes stand for, and whose activations are rounded no more: so that it can be pruned,
+/// trained, and quantized in another way. Where the code of zero is the least code there is, rounding also cut off what is below zero: a Relu
+/// takes its place, unless there is one already.
+///
+/// # Errors
+/// When there are no codes, or a node computes with codes instead of the numbers that they stand for (QLinearConv, MatMulInteger, ...).
+pub fn dequantize(graph: &Graph) -> Result<Graph, RewriteError> {
+    if let Some(node) = graph.nodes.iter().find(|node| computes_with_codes(&node.op)) {
+        let node = graph.describe(node);
+        return Err(RewriteError::ComputesWithCodes { node });
+    }
+    let mut float = graph.clone();
+    bantam_exec::fold_dequantized(&mut float);
+    let mut patch = Patch::new(&float);
+    for (id, node) in float.node_ids() {
+        let (Some(output), Some(from)) = (node.output(0), rounded(&float, node)) else {
+            continue;
+        };
+        let from = above_zero(&float, node, from, &mut patch);
+        patch.replace_uses(output, from);
+        patch.remove_node(id);
+    }
+    patch.apply(&mut float)?;
+    run_passes(&mut float, &[ELIMINATE_DEAD_NODES])?;
+    match float.nodes.len() < graph.nodes.len() {
+        true => Ok(float),
+        false => Err(RewriteError::NoCodes),
+    }
+}
+
+/// Whether a node multiplies or adds codes, or finds scales while it runs.
+fn computes_with_codes(op: &Op) -> bool {
+    let name = op.name();
+    name.starts_with("QLinear")
+        || name.contains("Integer")
+        || matches!(
+            name,
+            "QGemm" | "MatMulNBits" | "DynamicQuantizeLinear" | "DynamicQuantizeMatMul"
+        )
+}
+
+fn producer(graph: &Graph, value: ValueId) -> Option<&Node> {
+    let makes = |node: &&Node| node.outputs.contains(&Some(value));
+    graph.nodes.iter().find(makes)
+}
+
+/// What a node rounds together with the node before it, and those before these: a pair of quantization and dequantization.
+fn rounded(graph: &Graph, node: &Node) -> Option<ValueId> {
+    if !matches!(node.op, Op::DequantizeLinear(_) | Op::MsDequantizeLinear(_)) {
+        return None;
+    }
+    let first = producer(graph, node.input(0)?)?;
+    let quantizes = matches!(first.op, Op::QuantizeLinear(_) | Op::MsQuantizeLinear(_));
+    let from = first.input(0).filter(|_| quantizes)?;
+    let before = producer(graph, from).and_then(|node| rounded(graph, node));
+    Some(before.unwrap_or(from))
+}
+
+/// The value, behind a Relu where there are no codes for numbers below zero and it may have some.
+fn above_zero(graph: &Graph, node: &Node, from: ValueId, patch: &mut Patch) -> ValueId {
+    let cut = producer(graph, from).is_some_and(|node| {
+        let op = &node.op;
+        matches!(
+            op,
+            Op::Unary(Unary::Relu | Unary::Sigmoid) | Op::Clip(_) | Op::Softmax(_)
+        )
+    });
+    if cut || !has_nothing_below_zero(graph, node) {
+        return from;
+    }
+    let value = graph.value(from);
+    let output = patch.add_value(Value {
+        name: format!("{}_above_zero", value.name),
+        ty: value.ty.clone(),
+        ..Value::default()
+    });
+    let name = format!("{}_relu", value.name);
+    patch.add_node(Node::new(name, Op::Unary(Unary::Relu), &[from], &[output]));
+    output
+}
+
+/// Whether the code of zero is the least one.
+fn has_nothing_below_zero(graph: &Graph, node: &Node) -> bool {
+    let Some(zero) = graph.constant_input(node, 2) else {
+        return false;
+    };
+    let least = match zero.dtype().is_signed_integer() {
+        true => -((1u64 << (zero.dtype().bits() - 1)) as f32),
+        false => 0.0,
+    };
+    zero.to_f32()
+        .is_ok_and(|codes| codes.iter().all(|code| *code == least))
+}
