@@ -67,6 +67,11 @@ fn a_budget_is_kept_and_the_report_says_how() {
             .iter()
             .all(|layer| !layer["why"].as_str().unwrap().is_empty())
     );
+    let histograms = report["histograms"].as_array().unwrap();
+    for kind in ["weight", "activation"] {
+        let shown = histograms.iter().filter(|row| row["kind"] == kind).count();
+        assert_eq!(shown, layers.len(), "{kind}");
+    }
     assert!(
         !demo.path("small.onnx.search").exists(),
         "the folder of the search is removed"

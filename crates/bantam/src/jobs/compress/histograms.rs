@@ -1,25 +1,47 @@
-//! How weights are spread before and after.
+//! How weights and activations are spread before and after.
 
+use bantam_compress::stats::ObserveError;
 use bantam_exec::{CompileOptions, Taps, compile};
 use bantam_graph::{Graph, InferOptions, ValueId, infer_shapes, part};
+use bantam_tensor::Samples;
 use serde_json::{Value, json};
 
+use super::Search;
 use super::level::Layer;
 use crate::{Error, pipeline};
 
 /// Bars of a histogram.
 const BARS: usize = 64;
 
-/// Of each layer, the weights of two files over the same range.
-pub(super) fn histograms(
-    before: &std::path::Path,
-    after: &std::path::Path,
+/// Samples that activations are of.
+const SAMPLES: usize = 16;
+
+/// Of each layer, the weights of two files over the same range, and what it gives for some samples.
+pub(super) fn histograms(search: &Search<'_>, layers: &[Layer]) -> Result<Vec<Value>, Error> {
+    let open = |path| Ok::<_, Error>(pipeline::prepare(&pipeline::load(path)?)?.graph);
+    let graphs = [open(&search.job.model)?, open(&search.job.output)?];
+    let mut listed = Vec::new();
+    let [before, after] = &graphs;
+    listed.extend(pairs(
+        "weight",
+        layers,
+        &weights(before, layers)?,
+        &weights(after, layers)?,
+    ));
+    let indices: Vec<usize> = search.sources.calibration.iter().copied().take(SAMPLES).collect();
+    let of = |graph| activations(graph, layers, search, &indices);
+    listed.extend(pairs("activation", layers, &of(before)?, &of(after)?));
+    Ok(listed)
+}
+
+/// Values of the layers that both files have.
+fn pairs(
+    kind: &str,
     layers: &[Layer],
-) -> Result<Vec<Value>, Error> {
-    let graphs = [before, after].map(|path| Ok::<_, Error>(pipeline::prepare(&pipeline::load(path)?)?.graph));
-    let [before, after] = graphs;
-    let (before, after) = (weights(&before?, layers)?, weights(&after?, layers)?);
-    let pairs = layers.iter().zip(before.iter().zip(&after));
+    before: &[Option<Vec<f32>>],
+    after: &[Option<Vec<f32>>],
+) -> Vec<Value> {
+    let pairs = layers.iter().zip(before.iter().zip(after));
     let listed = pairs.filter_map(|(layer, (before, after))| {
         let (before, after) = (before.as_ref()?, after.as_ref()?);
         let all = || before.iter().chain(after).copied().filter(|x| x.is_finite());
@@ -29,10 +51,52 @@ pub(super) fn histograms(
         );
         let side = |values: &[f32]| json!({ "low": low, "high": high, "counts": counts(values, low, high) });
         (low < high).then(
-            || json!({ "layer": layer.name, "kind": "weight", "before": side(before), "after": side(after) }),
+            || json!({ "layer": layer.name, "kind": kind, "before": side(before), "after": side(after) }),
         )
     });
-    Ok(listed.collect())
+    listed.collect()
+}
+
+/// What each layer gives; `None` where the graph has no such layer.
+fn activations(
+    graph: &Graph,
+    layers: &[Layer],
+    search: &Search<'_>,
+    indices: &[usize],
+) -> Result<Vec<Option<Vec<f32>>>, Error> {
+    let values: Vec<Option<ValueId>> = layers
+        .iter()
+        .map(|layer| graph.value_by_name(&layer.name))
+        .collect();
+    let mut graph = graph.clone();
+    graph.outputs = values.iter().flatten().copied().collect();
+    infer_shapes(&mut graph, &InferOptions::default())?;
+    let program = compile(&graph, &CompileOptions::default())?;
+    let mut found = vec![Some(Vec::new()); layers.len()];
+    let cut = pipeline::batch_size(&graph, SAMPLES).cut(indices);
+    for (indices, _) in cut {
+        let batch = search
+            .sources
+            .train()
+            .batch(&indices)
+            .map_err(ObserveError::from)?;
+        let inputs: Vec<_> = batch
+            .inputs
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor.clone()))
+            .collect();
+        let mut results = program.run(&inputs, &mut Taps::none())?.into_iter();
+        for (values, found) in values.iter().zip(&mut found) {
+            let numbers = values
+                .and_then(|_| results.next())
+                .and_then(|tensor| tensor.to_f32().ok());
+            match (numbers, found.as_mut()) {
+                (Some(numbers), Some(found)) => found.extend_from_slice(&numbers),
+                _ => *found = None,
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn counts(values: &[f32], low: f32, high: f32) -> Vec<u64> {

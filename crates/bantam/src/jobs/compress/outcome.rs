@@ -162,7 +162,7 @@ pub(super) fn finish(
     let before = &found.levels[0].layers;
     details["robustness"] =
         serde_json::to_value(report.robustness.as_ref().map(|found| &found.rows)).expect("numbers");
-    details["histograms"] = histograms(&job.model, &job.output, before)?.into();
+    details["histograms"] = histograms(search, before)?.into();
     let text = serde_json::to_vec_pretty(&details).expect("reports hold nothing that JSON cannot say");
     write_whole(&report.report, &text)?;
     write_whole(&report.page, page(&details).as_bytes())?;
