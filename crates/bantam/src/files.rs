@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::Error;
+use crate::{Error, pipeline};
 
 /// Writes a file under a temporary name and renames it when it is complete.
 pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Error> {
@@ -48,5 +48,59 @@ pub(crate) fn digest(texts: &[&str], files: &[PathBuf]) -> Result<String, Error>
             hint: "give files that exist",
         })?;
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash))
+}
+
+/// The SHA-256 of a model: of its file, where it is one, and of all constants, wherever they lie.
+pub(crate) fn model_digest(path: &Path) -> Result<String, Error> {
+    let model = pipeline::load(path)?;
+    let mut hash = Sha256::new();
+    for value in &model.graph.values {
+        if let Some(tensor) = &value.initializer {
+            hash.update(format!(
+                "{} {:?} {:?}\n",
+                value.name,
+                tensor.dtype(),
+                tensor.shape()
+            ));
+            hash.update(tensor.as_bytes());
+        }
+    }
+    let constants = hex(hash);
+    let files: Vec<PathBuf> = path.is_file().then(|| path.to_owned()).into_iter().collect();
+    digest(&[&constants], &files)
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bantam_formats::onnx::{ExternalData, SaveOptions, load, save};
+
+    use super::*;
+
+    #[test]
+    fn weights_in_another_file_count() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::demo::write_files(folder.path()).unwrap();
+        let (inside, beside) = (
+            folder.path().join("digits.onnx"),
+            folder.path().join("beside.onnx"),
+        );
+        let options = SaveOptions {
+            external_data: ExternalData::Always,
+            ..SaveOptions::default()
+        };
+        save(&load(&inside).unwrap(), &beside, &options).unwrap();
+        let before = model_digest(&beside).unwrap();
+        assert_eq!(before, model_digest(&beside).unwrap());
+        assert_ne!(before, model_digest(&inside).unwrap());
+        let data = folder.path().join("beside.onnx.data");
+        let mut bytes = std::fs::read(&data).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&data, bytes).unwrap();
+        assert_ne!(before, model_digest(&beside).unwrap());
+    }
 }

@@ -30,7 +30,7 @@ use bantam_graph::Model;
 use bantam_tensor::Samples;
 
 use super::{CorruptionSettings, RuntimeChoice, check_writable};
-use crate::files::digest;
+use crate::files::{digest, model_digest};
 use crate::{Error, Progress, pipeline};
 pub use budget::{Budget, Minimize};
 use candidate::Tried;
@@ -176,10 +176,9 @@ impl<'a> Search<'a> {
         plan::refuse_impossible(job)?;
         let data_hash = digest(&[], &DataSet::open(&job.data)?.files()?)?;
         let settings = key(job);
-        let key = digest(
-            &[&settings, &data_hash, env!("CARGO_PKG_VERSION")],
-            std::slice::from_ref(&job.model),
-        )?;
+        let model_hash = model_digest(&job.model)?;
+        let version = env!("CARGO_PKG_VERSION");
+        let key = digest(&[&settings, &data_hash, &model_hash, version], &[])?;
         let workspace = Workspace::open(folder(&job.output), &key)?;
         let float = Float::measure(&model, &sources, metric, &workspace, progress);
         let measured = float.and_then(|float| {

@@ -11,7 +11,7 @@ use super::{
     CompareReport, CompressJob, ExportJob, PruneJob, QuantizeJob, TrainJob, check_writable, compress, export,
     model_bytes, prune, quantize, score_both, train,
 };
-use crate::files::digest;
+use crate::files::{digest, model_digest};
 use crate::{Error, Progress, pipeline, write_whole};
 
 /// What to do in a row.
@@ -104,7 +104,7 @@ pub fn recipe(job: &RecipeJob, progress: &dyn Progress) -> Result<RecipeReport, 
         .map(|data| DataSet::open(data)?.files())
         .transpose()?;
     let data_hash = digest(&[], &data.unwrap_or_default())?;
-    let model_hash = digest(&[], std::slice::from_ref(&job.model))?;
+    let model_hash = model_digest(&job.model)?;
     let version = env!("CARGO_PKG_VERSION");
     let key = digest(&[&job.resolved, &data_hash, &model_hash, version], &[])?;
     let beside = |ending: &str| PathBuf::from(format!("{}{ending}", job.output.display()));
@@ -125,7 +125,7 @@ pub fn recipe(job: &RecipeJob, progress: &dyn Progress) -> Result<RecipeReport, 
     pipeline::export(&pipeline::load(&current)?, &job.output, &Default::default())?;
     let recipe = beside(".recipe.toml");
     let made = format!(
-        "# Made by bantam {version} of a model with sha256 {model_hash}\n# and data with sha256 {data_hash}.\n"
+        "# Made by bantam {version} of a model with digest {model_hash}\n# and data with digest {data_hash}.\n"
     );
     write_whole(&recipe, (made + &job.resolved).as_bytes())?;
     workspace.remove()?;
