@@ -90,7 +90,8 @@ const QUANTIZE_EXAMPLES: &str = "Examples:
   bantam quantize model.onnx --data data.toml -o model-int8.onnx
   bantam quantize model.onnx --data data.toml --range mse --target openvino -o model-int8.onnx
   bantam quantize model.onnx --data data.toml --exclude role:last --plan-out plan.json -o model-int8.onnx
-  bantam quantize model.onnx --dynamic --no-eval -o model-dynamic.onnx";
+  bantam quantize model.onnx --dynamic --no-eval -o model-dynamic.onnx
+  bantam quantize model.onnx --data data.toml --float f16 -o model-f16.onnx";
 
 const EVAL_EXAMPLES: &str = "Examples:
   bantam eval model.onnx --data data.toml --metric top1 --metric top5
@@ -213,6 +214,12 @@ pub(crate) struct Quantize {
     /// Scales of activations found at run time (needs no data)
     #[arg(long)]
     pub(crate) dynamic: bool,
+    /// Floats of 16 bits instead of codes: f16, bf16, or f16-weights and bf16-weights to go on computing in float32. Of these f16 alone needs data, to
+    /// see what overflows
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = [
+        "dynamic", "plan", "algorithm", "weights", "activations", "edges", "width", "equalize", "smooth", "range", "weight_range",
+    ])]
+    pub(crate) float: Option<String>,
     /// Apply this plan instead of making one
     #[arg(long, conflicts_with = "dynamic")]
     pub(crate) plan: Option<PathBuf>,

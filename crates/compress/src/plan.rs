@@ -1,6 +1,6 @@
 //! [`Plan`]: what is to be done to a model and why, as data that can be printed, compared, saved and applied later.
 
-use bantam_tensor::QParams;
+use bantam_tensor::{DType, QParams};
 use serde::{Deserialize, Serialize};
 
 use crate::packed::{Mask, Numbers};
@@ -112,6 +112,8 @@ pub enum Action {
         /// The factors.
         by: Vec<f32>,
     },
+    /// The node computes in this type, or the constant is stored in it.
+    Convert(DType),
     /// Nothing: the channels that the node makes keep their scale.
     KeepScale,
     /// The node, a clamp between zero and a bound, becomes Relu.
@@ -152,7 +154,7 @@ impl Action {
         match self {
             Action::QuantizeActivation(params) => format!("{} activation, {}", params.dtype, scales(params)),
             Action::DequantizeApart(params) => format!("read as floats, {}", scales(params)),
-            Action::QuantizeConstant { format, params } if params.dtype == bantam_tensor::DType::I32 => {
+            Action::QuantizeConstant { format, params } if params.dtype == DType::I32 => {
                 format!("{format} bias, {} scales", params.scale.len())
             }
             Action::QuantizeConstant { format, params } => format!("{format} constant, {}", scales(params)),
@@ -177,6 +179,7 @@ impl Action {
                 let largest = by.iter().copied().fold(0.0, f32::max);
                 format!("constant multiplied by {smallest:.6} to {largest:.6}")
             }
+            Action::Convert(dtype) => format!("in {dtype}"),
             Action::KeepScale => "scale kept".to_owned(),
             Action::Unbound => "bound removed".to_owned(),
             Action::Keep => "kept in float".to_owned(),

@@ -6,7 +6,7 @@ mod rescaling;
 use bantam::Error;
 use bantam::compress::quantize::aware::AwareSettings;
 use bantam::compress::quantize::layerwise::{ALGORITHMS, algorithm_by_name};
-use bantam::compress::quantize::{QuantizeSettings, method_by_name};
+use bantam::compress::quantize::{METHODS, Method, QuantizeSettings, method_by_name};
 use bantam::compress::range::{RANGES, RangeMethod, range_by_name};
 use bantam::compress::select::Selector;
 use bantam::compress::target::{TARGETS, Target, target_by_name};
@@ -61,7 +61,11 @@ pub(crate) fn print(report: &QuantizeReport, json: bool) -> Result<(), Error> {
 
 pub(crate) fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
     let groups = groups::groups(arguments)?;
-    let method = method_by_name(if arguments.dynamic { "dynamic" } else { "static" }).expect("listed");
+    let method = match (&arguments.float, arguments.dynamic) {
+        (Some(name), _) => float_method(name)?,
+        (None, true) => method_by_name("dynamic").expect("listed"),
+        (None, false) => method_by_name("static").expect("listed"),
+    };
     Ok(QuantizeJob {
         model: arguments.model.clone(),
         data: arguments.data.clone(),
@@ -84,6 +88,18 @@ pub(crate) fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
             external_data: ExternalData::Auto,
         },
     })
+}
+
+/// The method that makes floats of 16 bits.
+fn float_method(name: &str) -> Result<&'static dyn Method, Error> {
+    let floats = || {
+        METHODS
+            .iter()
+            .copied()
+            .filter(|method| method.name().contains("f16"))
+    };
+    let found = floats().find(|method| method.name() == name);
+    found.ok_or_else(|| Error::unknown_name("format of floats", name, floats().map(|method| method.name())))
 }
 
 fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {

@@ -7,6 +7,7 @@ pub mod aware;
 mod bias_correction;
 mod dynamic;
 pub mod groups;
+mod half;
 pub mod layerwise;
 mod placement;
 mod post_training;
@@ -37,7 +38,34 @@ pub trait Method: Sync {
 }
 
 /// Every method.
-pub static METHODS: &[&dyn Method] = &[&post_training::PostTraining, &dynamic::Dynamic];
+pub static METHODS: &[&dyn Method] = &[
+    &post_training::PostTraining,
+    &dynamic::Dynamic,
+    &half::Half {
+        name: "f16",
+        summary: "weights and arithmetic in 16-bit floats; in float32 what overflows on the calibration data",
+        dtype: DType::F16,
+        weights_only: false,
+    },
+    &half::Half {
+        name: "bf16",
+        summary: "weights and arithmetic in bfloat16, which has the range of float32; no data needed",
+        dtype: DType::BF16,
+        weights_only: false,
+    },
+    &half::Half {
+        name: "f16-weights",
+        summary: "weights stored in 16-bit floats, arithmetic in float32; no data needed",
+        dtype: DType::F16,
+        weights_only: true,
+    },
+    &half::Half {
+        name: "bf16-weights",
+        summary: "weights stored in bfloat16, arithmetic in float32; no data needed",
+        dtype: DType::BF16,
+        weights_only: true,
+    },
+];
 
 /// The method with this name.
 pub fn method_by_name(name: &str) -> Option<&'static dyn Method> {

@@ -1,5 +1,6 @@
 //! Applies a plan to a graph. The only code of this crate that edits one; it decides nothing.
 
+mod convert;
 mod dequantize;
 mod dynamic;
 mod error;
@@ -49,6 +50,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
         rewriter.patch
     };
     patch.apply(&mut shifted)?;
+    convert::convert(&mut shifted, plan)?;
     remove::remove_channels(remove::remove_layers(shifted, plan)?, plan)
 }
 
@@ -99,7 +101,7 @@ impl Rewriter<'_> {
             ) | (
                 Action::Unbound | Action::KeepScale | Action::RemoveLayer { .. },
                 Site::Node(_)
-            )
+            ) | (Action::Convert(_), Site::Node(_) | Site::Value(_))
         );
         if apart {
             return Ok(());
