@@ -20,6 +20,10 @@ pub(crate) static PRESETS: &[(&str, &str)] = &[
     ("int8", include_str!("../recipes/int8.toml")),
     ("int8-qat", include_str!("../recipes/int8-qat.toml")),
     ("w4", include_str!("../recipes/w4.toml")),
+    ("w4a4", include_str!("../recipes/w4a4.toml")),
+    ("w4a16-g128", include_str!("../recipes/w4a16-g128.toml")),
+    ("f16", include_str!("../recipes/f16.toml")),
+    ("fp8", include_str!("../recipes/fp8.toml")),
     ("prune50-int8", include_str!("../recipes/prune50-int8.toml")),
     ("mobile", include_str!("../recipes/mobile.toml")),
     ("server", include_str!("../recipes/server.toml")),
@@ -331,7 +335,7 @@ mod tests {
             ),
             (
                 "version = 1\n[[step]]\ndo = \"quantize\"\nweights = \"int9\"",
-                "step 1: there is no integer format `int9`",
+                "step 1: there is no format of codes `int9`",
             ),
             (
                 "version = 1\n[[step]]\ndo = \"train\"\n[[step]]\ndo = \"train\"\nepochs = \"many\"",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bantam_kernels::quantize::{Code, Grid, dequantize, quantize, quantize_columns};
-use bantam_tensor::{DType, QParams, Tensor, TensorError, format_by_name};
+use bantam_tensor::{DType, FormatKind, NumberFormat, QParams, Tensor, TensorError, format_by_name};
 use rayon::prelude::*;
 
 /// Lowest and highest code of a number format by name; `int32` is for biases.
@@ -12,6 +12,11 @@ fn code_range(format: &str) -> (i64, i64) {
         Some(format) => (i64::from(format.min_code()), i64::from(format.max_code())),
         None => (i64::from(i32::MIN), i64::from(i32::MAX)),
     }
+}
+
+/// The format of this name, if it is one of floats of 8 bits.
+fn float_format(name: &str) -> Option<&'static dyn NumberFormat> {
+    format_by_name(name).filter(|format| format.kind() == FormatKind::Float && format.bits() == 8)
 }
 
 /// Which scale each element has: element `i` of a row-major tensor that of index `i / inner % scales`; where there are groups,
@@ -83,7 +88,7 @@ macro_rules! with_code_type {
     };
 }
 
-/// The codes of a constant: `clamp(round(x / scale) + zero_point)`, ties to even (ONNX `QuantizeLinear`).
+/// The codes of a constant: `clamp(round(x / scale) + zero_point)`, ties to even (ONNX `QuantizeLinear`); of floats the nearest to `x / scale`.
 ///
 /// # Errors
 /// When the constant is no numeric tensor.
@@ -93,6 +98,16 @@ pub(crate) fn quantize_constant(
     params: &QParams,
 ) -> Result<Tensor, TensorError> {
     let shape = constant.shape();
+    if let Some(format) = float_format(format) {
+        let layout = Layout::new(shape, params);
+        let scaled = |(index, x): (usize, &f32)| x / params.scale[layout.scale_of(index)];
+        let values = floats(constant)?;
+        let codes = values
+            .iter()
+            .enumerate()
+            .map(|it| format.encode(scaled(it)) as u8);
+        return Tensor::from_raw(params.dtype, shape, &codes.collect::<Vec<u8>>());
+    }
     if format_by_name(format).is_none() {
         return Tensor::from_i64(DType::I32, shape, &wide_codes(constant, format, params)?);
     }
@@ -178,6 +193,18 @@ pub(crate) fn quantization_error(
 ) -> Result<Vec<f32>, TensorError> {
     let values = floats(constant)?;
     let quantized = quantize_constant(constant, format, params)?;
+    if float_format(format).is_some() {
+        let layout = Layout::new(constant.shape(), params);
+        let codes = quantized.to_f32()?;
+        let error =
+            |(index, (code, x)): (usize, (f32, &f32))| code * params.scale[layout.scale_of(index)] - x;
+        return Ok(codes
+            .into_iter()
+            .zip(values.iter())
+            .enumerate()
+            .map(error)
+            .collect());
+    }
     if params.group.is_some() {
         return wide_errors(&values, &quantized, params);
     }

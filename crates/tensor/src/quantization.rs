@@ -63,9 +63,13 @@ impl QParams {
     /// Chooses scale and zero point so that `[low, high]`, widened to hold zero, maps onto the codes of `format`
     /// (for symmetric, onto the same number of codes on either side of zero; Jacob et al. 2018, section 2.1).
     ///
-    /// A range of width zero gets scale 1. The zero point is rounded to nearest, so zero is exact.
+    /// A range of width zero gets scale 1. The zero point is rounded to nearest, so zero is exact. Of floats the largest number maps onto the largest
+    /// of `format`, and there is no zero point.
     pub fn for_range(format: &dyn NumberFormat, symmetric: bool, low: f32, high: f32) -> (f32, i32) {
         let (low, high) = (low.min(0.0), high.max(0.0));
+        if format.kind() == FormatKind::Float {
+            return (usable_scale(low.abs().max(high) / format.max_value()), 0);
+        }
         let (code_min, code_max) = (format.min_code(), format.max_code());
         if symmetric {
             let middle = if code_min < 0 { 0 } else { (code_max + 1) / 2 };
@@ -115,6 +119,12 @@ impl QParams {
     /// # Panics
     /// As [`QParams::scale_shape`].
     pub fn zero_point_tensor(&self, shape: &[usize]) -> Result<Tensor, TensorError> {
+        if matches!(
+            self.dtype,
+            DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ
+        ) {
+            return Tensor::zeros(self.dtype, &self.scale_shape(shape));
+        }
         let codes: Vec<i64> = self.zero_point.iter().map(|&z| i64::from(z)).collect();
         Tensor::from_i64(self.dtype, &self.scale_shape(shape), &codes)
     }
@@ -151,6 +161,7 @@ mod tests {
             ("uint8", true, -12.7, 3.0, (0.1, 128)),
             ("uint8", false, 5.0, 10.0, (10.0 / 255.0, 0)),
             ("int8", false, 0.0, 0.0, (1.0, -128)),
+            ("f8e4m3fn", true, -44.8, 3.0, (0.1, 0)),
         ];
         for (format, symmetric, low, high, expected) in cases {
             let format = format_by_name(format).unwrap();

@@ -68,7 +68,7 @@ pub struct RuntimeVersion {
 
 /// Opens the ONNX model at `model_path` in a runtime, to run on `threads` CPU threads (0: as many as the machine offers).
 ///
-/// Graph optimizations are on as the runtime's makers set them; float parts are computed in f32 and never in bf16.
+/// Graph optimizations are on as the runtime's makers set them (in ONNX Runtime the basic ones, where others would change what 8-bit floats give); float parts are computed in f32 and never in bf16.
 /// Inputs may change their shape from run to run as far as the model allows. Outputs come in the model's order.
 ///
 /// # Errors

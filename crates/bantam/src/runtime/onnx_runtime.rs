@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bantam_compress::evaluate::{Runner, RunnerError};
+use bantam_graph::Op;
 use bantam_tensor::{DType, Element, Tensor};
 use half::{bf16, f16};
 use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
 
@@ -88,8 +90,24 @@ fn load() -> Result<(Environment, PathBuf), RuntimeError> {
 }
 
 fn session(environment: &Environment, model_path: &Path, threads: usize) -> ort::Result<Session> {
-    let builder = Session::builder(environment)?;
-    builder.with_intra_threads(threads)?.commit_from_file(model_path)
+    let mut builder = Session::builder(environment)?.with_intra_threads(threads)?;
+    if rounds_to_small_floats(model_path) {
+        builder = builder.with_optimization_level(GraphOptimizationLevel::Level1)?;
+    }
+    builder.commit_from_file(model_path)
+}
+
+/// Whether activations become floats of 8 bits: from its second level of optimization on, ONNX Runtime (1.32) removes a Relu before these as if
+/// their code of zero were the least.
+fn rounds_to_small_floats(model_path: &Path) -> bool {
+    let Ok(model) = bantam_formats::onnx::load(model_path) else {
+        return false;
+    };
+    let graph = &model.graph;
+    graph.nodes.iter().any(|node| {
+        let zero = graph.constant_input(node, 2).map(Tensor::dtype);
+        matches!(node.op, Op::QuantizeLinear(_)) && zero.is_some_and(DType::is_float)
+    })
 }
 
 /// The version in the name of the library's file, behind any symbolic links.

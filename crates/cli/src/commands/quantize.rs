@@ -107,14 +107,14 @@ fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
     if let Some(name) = &arguments.activations {
         // Activations that stay in float are no format of the target.
         if name != "float" {
-            settings.activations = integer_format(name)?;
+            settings.activations = format(name)?;
         }
         // Unsigned codes are there for values of one sign; signed ones are fast only around zero.
-        settings.symmetric_activations = settings.activations.min_code() < 0;
+        settings.symmetric_activations = has_zero_in_the_middle(settings.activations);
     }
     if let Some(name) = &arguments.weights {
-        settings.weights = integer_format(name)?;
-        settings.symmetric_weights = settings.weights.min_code() < 0;
+        settings.weights = format(name)?;
+        settings.symmetric_weights = has_zero_in_the_middle(settings.weights);
     }
     settings.symmetric_activations = arguments
         .symmetric_activations
@@ -131,6 +131,11 @@ fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
     settings.include = selectors(&arguments.include)?;
     settings.exclude = selectors(&arguments.exclude)?;
     Ok(settings)
+}
+
+/// Signed codes, and floats.
+fn has_zero_in_the_middle(format: &dyn NumberFormat) -> bool {
+    format.min_code() < 0 || format.kind() == FormatKind::Float
 }
 
 /// How codes are chosen, if algorithms are named or formats are narrower than files can say.
@@ -241,14 +246,14 @@ pub(super) fn range(name: &str) -> Result<&'static dyn RangeMethod, Error> {
         .ok_or_else(|| Error::unknown_name("range", name, RANGES.iter().map(|range| range.name())))
 }
 
-fn integer_format(name: &str) -> Result<&'static dyn NumberFormat, Error> {
-    let integers = || {
-        FORMATS
-            .iter()
-            .chain(NARROW_FORMATS)
-            .filter(|format| format.kind() == FormatKind::Integer)
-            .map(|format| format.name())
+/// A format of codes: integers, and floats of 8 bits.
+fn format(name: &str) -> Result<&'static dyn NumberFormat, Error> {
+    let is_code = |format: &&dyn NumberFormat| match format.kind() {
+        FormatKind::Integer => true,
+        FormatKind::Float => format.bits() == 8,
+        FormatKind::Codebook => false,
     };
-    let format = trained_format_by_name(name).filter(|format| format.kind() == FormatKind::Integer);
-    format.ok_or_else(|| Error::unknown_name("integer format", name, integers()))
+    let known = || FORMATS.iter().chain(NARROW_FORMATS).copied().filter(is_code);
+    let format = trained_format_by_name(name).filter(is_code);
+    format.ok_or_else(|| Error::unknown_name("format of codes", name, known().map(|format| format.name())))
 }

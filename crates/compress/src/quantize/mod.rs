@@ -91,6 +91,13 @@ pub enum QuantizeError {
     )]
     NonFiniteActivation { name: String },
     #[error(
+        "the range method {range} looks for codes that are evenly spaced, {format} are floats\nhint: --range minmax, moving-average or percentile, and --weight-range likewise"
+    )]
+    RangeOfFloats {
+        range: &'static str,
+        format: &'static str,
+    },
+    #[error(
         "dynamic quantization needs weights of 8 bits, `{format}` is stored as {storage}\nhint: --weights int8 or --weights uint8"
     )]
     DynamicFormat { format: &'static str, storage: DType },

@@ -1,7 +1,9 @@
 //! What a user can ask of quantization.
 
 use bantam_graph::Graph;
-use bantam_tensor::{Granularity, NumberFormat, format_by_name};
+use bantam_tensor::{FormatKind, Granularity, NumberFormat, format_by_name};
+
+use super::QuantizeError;
 
 use crate::range::{RangeMethod, range_by_name};
 use crate::select::{Selector, SelectorError, kept_by_user};
@@ -51,6 +53,18 @@ impl QuantizeSettings {
             include: Vec::new(),
             exclude: Vec::new(),
         }
+    }
+
+    /// Refuses ranges that floats have no use for.
+    pub(crate) fn check_ranges(&self) -> Result<(), QuantizeError> {
+        for (format, range) in [(self.activations, self.range), (self.weights, self.weight_range)] {
+            let (range, format) = match (format.kind(), range.name()) {
+                (FormatKind::Integer, _) | (_, "minmax" | "moving-average" | "percentile") => continue,
+                (_, range) => (range, format.name()),
+            };
+            return Err(QuantizeError::RangeOfFloats { range, format });
+        }
+        Ok(())
     }
 
     /// For each node, why the user's selectors keep it in float, if they do.

@@ -3,6 +3,9 @@
 use super::OpRole::{Activation, Arithmetic, Join, Movement, Product};
 use super::{BiasForm, Preference, ResidualAdd, Target};
 
+/// What to know about activations in 8-bit floats.
+const FLOATS: &str = "they are computed with these in float, and drops a Relu before them unless the session is opened with basic optimizations (ORT_ENABLE_BASIC): this is for runtimes with kernels for them, such as TensorRT";
+
 /// The CPU execution provider turns DequantizeLinear -> op -> QuantizeLinear into its QLinear kernels. Convolutions
 /// need a quantized output for that; Gemm and MatMul can give floats. Its kernels multiply unsigned activations by
 /// signed weights; signed activations and weights with zero points take slower paths, often slower than float. A Relu or
@@ -37,6 +40,8 @@ pub(super) static ONNXRUNTIME: Target = Target {
                 "convolutions with signed activations run slower than float on x86-64; prefer `--activations uint8`",
             ),
         ),
+        ("f8e4m3fn", Some(FLOATS)),
+        ("f8e5m2", Some(FLOATS)),
     ],
     symmetric_activations: Some(
         "Relu and Clip are not fused with symmetric activations and run slower than float; prefer `--symmetric-activations=false`",

@@ -1,6 +1,7 @@
 //! Quantization of whole small networks, for every target.
 
 mod dynamic;
+mod floats;
 mod groups;
 mod rescale;
 mod scales;

@@ -137,7 +137,10 @@ pub(crate) fn decode_packed(dtype: DType, bytes: &[u8], elements: usize) -> Opti
     let format = FORMATS
         .iter()
         .find(|format| format.storage() == dtype && format.bits() < 16)?;
-    Some((0..elements).map(|i| f64::from(format.decode(code(i)))).collect())
+    let values: Vec<f64> = (0..1u16 << format.bits())
+        .map(|code| f64::from(format.decode(code)))
+        .collect();
+    Some((0..elements).map(|i| values[usize::from(code(i))]).collect())
 }
 
 fn two_bit(code: u16, signed: bool) -> f64 {

@@ -3,11 +3,11 @@
 use bantam::Error;
 use bantam::compress::quantize::QuantizeSettings;
 use bantam::compress::quantize::groups::{GROUP_ALGORITHMS, GroupSettings, group_algorithm_by_name};
-use bantam::tensor::Granularity;
 use bantam::tensor::formats::blocks::IntegerGroups;
+use bantam::tensor::{FormatKind, Granularity};
 
 use super::rescaling::AWQ;
-use super::{granularity, integer_format, settings};
+use super::{format, granularity, settings};
 use crate::arguments::Quantize;
 
 /// The format where none is named.
@@ -19,13 +19,12 @@ pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Erro
         return Ok(None);
     };
     refuse_what_has_no_groups(arguments)?;
-    let format = integer_format(arguments.weights.as_deref().unwrap_or(FORMAT))?;
-    if !(2..=8).contains(&format.bits()) {
+    let format = format(arguments.weights.as_deref().unwrap_or(FORMAT))?;
+    if format.kind() != FormatKind::Integer || !(2..=8).contains(&format.bits()) {
         return Err(usage(
             &format!(
-                "groups of weights have 2 to 8 bits, {} has {}",
-                format.name(),
-                format.bits()
+                "groups of weights are integers of 2 to 8 bits, {} are not",
+                format.name()
             ),
             "--weights int4 or uint4",
         ));

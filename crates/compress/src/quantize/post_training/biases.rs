@@ -2,7 +2,7 @@
 
 use bantam_graph::ops::Binary;
 use bantam_graph::{Node, Op, ValueId};
-use bantam_tensor::QParams;
+use bantam_tensor::{FormatKind, QParams};
 
 use super::Planner;
 use crate::plan::{Action, Decision, Site};
@@ -61,6 +61,11 @@ impl<'a> Planner<'a> {
         input_scale: f32,
         weight: &mut QParams,
     ) -> Result<Option<Decision>, QuantizeError> {
+        // Sums of floats are floats.
+        let formats = [self.settings.weights, self.settings.activations];
+        if formats.iter().any(|format| format.kind() != FormatKind::Integer) {
+            return Ok(None);
+        }
         let Some(tensor) = self.graph.constant(bias).filter(|tensor| tensor.rank() == 1) else {
             return Ok(None);
         };

@@ -29,6 +29,7 @@ impl Method for PostTraining {
     }
 
     fn requests(&self, graph: &Graph, settings: &QuantizeSettings) -> Result<Vec<Request>, QuantizeError> {
+        settings.check_ranges()?;
         let placement = place(graph, settings.target, settings.kept_by_user(graph)?);
         let stat = settings.range.stat();
         let ranges = observed_values(graph, settings, &placement);
