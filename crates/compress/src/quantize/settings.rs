@@ -1,7 +1,7 @@
 //! What a user can ask of quantization.
 
-use bantam_graph::Graph;
-use bantam_tensor::{Granularity, NumberFormat, format_by_name};
+use bantam_graph::{Graph, Node};
+use bantam_tensor::{Granularity, NumberFormat, Tensor, format_by_name};
 
 use crate::range::{RangeMethod, range_by_name};
 use crate::select::{Selector, SelectorError, kept_by_user};
@@ -51,6 +51,12 @@ impl QuantizeSettings {
             include: Vec::new(),
             exclude: Vec::new(),
         }
+    }
+
+    /// Whether the weight of a node has a scale for each channel.
+    pub(crate) fn has_channel_scales(&self, node: &Node, weight: &Tensor) -> bool {
+        let one_scale = self.target.one_scale_weights.contains(&node.op.name());
+        self.granularity != Granularity::Tensor && weight.rank() > 0 && !one_scale
     }
 
     /// For each node, why the user's selectors keep it in float, if they do.

@@ -1,7 +1,7 @@
 //! ONNX Runtime on x86-64 CPUs.
 
 use super::OpRole::{Activation, Arithmetic, Join, Movement, Product};
-use super::{BiasForm, Preference, ResidualAdd, Target};
+use super::{BiasForm, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
 
 /// The CPU execution provider turns DequantizeLinear -> op -> QuantizeLinear into its QLinear kernels. Convolutions
 /// need a quantized output for that; Gemm and MatMul can give floats. Its kernels multiply unsigned activations by
@@ -60,7 +60,7 @@ pub(super) static ONNXRUNTIME: Target = Target {
     requantizes: true,
     bias: BiasForm::Int32,
     residual_add: ResidualAdd::BothInputs,
-    roles: &[
+    roles: &[&[
         ("Conv", Product { output: true }),
         ("Gemm", Product { output: false }),
         ("MatMul", Product { output: false }),
@@ -84,5 +84,13 @@ pub(super) static ONNXRUNTIME: Target = Target {
         ("Tile", Movement),
         ("Relu", Activation),
         ("Clip", Activation),
-    ],
+    ]],
+    others: Others::Float,
+    one_scale_weights: &[],
+    fixed_outputs: &[],
+    scales: ScaleForm::Any,
+    channel_multiple: 4,
+    sparsity: &[],
+    memory: Memory::ANY,
+    rates: None,
 };

@@ -3,6 +3,7 @@
 mod algorithms;
 mod descent;
 mod networks;
+mod powers;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../quantization/support.rs"]
 mod support;

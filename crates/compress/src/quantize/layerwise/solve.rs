@@ -11,6 +11,7 @@ use super::rounding::{Even, Metric};
 use super::walk::Walk;
 use super::{Algorithm, Calibration, LayerwiseError};
 use crate::quantize::aware::{Aware, Grid};
+use crate::target::ScaleForm;
 
 /// Rounds weight after weight, each making up for the errors before it (Frantar et al. 2023), the weights with the largest
 /// inputs first.
@@ -203,7 +204,7 @@ impl Solver {
                 self.row(
                     &metric,
                     &metric.ordered(target),
-                    (&grid(channel), layer.per_channel),
+                    (&grid(channel), layer),
                     of(scales, channel),
                 )
             };
@@ -213,32 +214,40 @@ impl Solver {
     }
 
     /// Rounds one channel.
-    fn row(
-        &self,
-        metric: &Metric,
-        target: &[f32],
-        (grid, per_channel): (&Grid, bool),
-        scale: f32,
-    ) -> Channel {
+    fn row(&self, metric: &Metric, target: &[f32], (grid, layer): (&Grid, &Layer), scale: f32) -> Channel {
         let mut to = Even { grid, scale };
         let mut best = metric.round(target, &to);
         if self.choice == Choice::LeastSquares {
-            let steps = if per_channel { 1..SCALES } else { 0..0 };
-            for step in steps {
-                let scale = scale * (0.5 + 0.7 * step as f32 / SCALES as f32);
+            for scale in other_scales(layer, scale) {
                 let other = Even { grid, scale };
                 let rounded = metric.round(target, &other);
                 if rounded.error < best.error {
                     (best, to) = (rounded, other);
                 }
             }
-            metric.descend(target, &mut to, &mut best, (ROUNDS, per_channel));
+            metric.descend(
+                target,
+                &mut to,
+                &mut best,
+                (ROUNDS, layer.per_channel && layer.form == ScaleForm::Any),
+            );
         }
         let values: Vec<f32> = best.levels.iter().map(|level| level * to.scale).collect();
         Channel {
             values: metric.restored(&values),
             scale: to.scale,
         }
+    }
+}
+
+/// Scales of a channel that are tried beside the one it has.
+fn other_scales(layer: &Layer, scale: f32) -> Vec<f32> {
+    match layer.form {
+        _ if !layer.per_channel => Vec::new(),
+        ScaleForm::Any => (1..SCALES)
+            .map(|step| scale * (0.5 + 0.7 * step as f32 / SCALES as f32))
+            .collect(),
+        ScaleForm::PowerOfTwo => vec![scale * 0.5, scale * 2.0],
     }
 }
 
