@@ -13,7 +13,7 @@ static ZCU104: Rates = Rates {
 };
 
 /// As AMD's Vitis AI wants it for its DPU, symmetric with scales that are powers of two, but with the widths that generated hardware
-/// (FINN, hls4ml) takes. The DPU B4096 works on blocks of 16 input and 16 output channels; 38 Mb of memory are on the chip.
+/// (FINN, hls4ml) takes. Biases keep their precision: to round them to the scale of narrow sums would cost more than it saves. The DPU B4096 works on blocks of 16 input and 16 output channels; 38 Mb of memory are on the chip.
 pub(super) static FPGA: Target = Target {
     name: "fpga",
     summary: "FPGAs: scales are powers of two, weights of 2 to 8 bits",
@@ -49,7 +49,7 @@ pub(super) static FPGA: Target = Target {
     ],
     asymmetric_weights: Some("zero points take adders at each product; prefer `--symmetric-weights=true`"),
     requantizes: false,
-    bias: BiasForm::Int32,
+    bias: BiasForm::Float,
     residual_add: ResidualAdd::BothInputs,
     roles: &[&[
         ("Conv", Product { output: true }),

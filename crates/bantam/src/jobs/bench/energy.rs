@@ -190,6 +190,7 @@ mod tests {
         let node = |bits| Work {
             node: String::new(),
             operations: 2e6,
+            sums: 0.0,
             elements: 0.0,
             bits,
             constant_bytes: 1000.0,

@@ -67,6 +67,7 @@ pub fn fit(job: &FitJob, output: &Path, progress: &dyn Progress) -> Result<FitRe
         source: format!("fitted to {} runs on {}", times.len(), processor()),
         threads: job.bench.threads,
         seconds_per_operation: Vec::new(),
+        seconds_per_sum: 0.0,
         seconds_per_element: 0.0,
         seconds_per_byte: 0.0,
         seconds_per_node: 0.0,

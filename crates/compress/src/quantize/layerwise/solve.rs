@@ -1,6 +1,6 @@
 //! GPTQ, and what it becomes with errors of earlier layers, scales and biases taken into account.
 
-use bantam_graph::Graph;
+use bantam_graph::{Graph, NodeId, ValueId};
 use bantam_tensor::{Batch, Tensor};
 use rayon::prelude::*;
 
@@ -106,15 +106,12 @@ impl Solver {
         float: &'w mut Walk,
     ) -> Result<&'w [Tensor], LayerwiseError> {
         let graph = calibration.float;
-        let output = aware.graph.node(layer.product).output(0);
-        let name = output.map_or("", |output| aware.graph.value(output).name.as_str());
-        let producer = graph
-            .value_by_name(name)
-            .and_then(|value| graph.producers()[value.index()]);
         let missing = || LayerwiseError::Shape {
-            problem: format!("the float network has no `{name}`"),
+            problem: format!("the float network has no product for `{}`", layer.name),
         };
-        let producer = producer.ok_or_else(missing)?;
+        let producer = counterpart(&aware.graph, graph, layer.product)
+            .and_then(|value| graph.producers()[value.index()])
+            .ok_or_else(missing)?;
         float.advance(graph, producer.index())?;
         let input = graph.node(producer).input(0).ok_or_else(missing)?;
         float.get(input).ok_or_else(missing)
@@ -237,6 +234,18 @@ impl Solver {
             values: metric.restored(&values),
             scale: to.scale,
         }
+    }
+}
+
+/// What a product gives, in the float network: a quantizer behind an output of the network has taken the name.
+fn counterpart(graph: &Graph, float: &Graph, product: NodeId) -> Option<ValueId> {
+    let mut output = graph.node(product).output(0)?;
+    loop {
+        if let Some(found) = float.value_by_name(&graph.value(output).name) {
+            return Some(found);
+        }
+        let reader = graph.nodes.iter().find(|node| node.input(0) == Some(output))?;
+        output = reader.output(0)?;
     }
 }
 

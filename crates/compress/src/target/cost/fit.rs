@@ -118,8 +118,8 @@ fn fitted(runs: &[Timed], of: &CostModel) -> Result<CostModel, FitError> {
     Ok(best.1)
 }
 
-/// Numbers besides those of the widths: of an element, a byte, a node and a run.
-const OTHERS: usize = 4;
+/// Numbers besides those of the widths: of an element, a byte, a node, a run and a sum.
+const OTHERS: usize = 5;
 
 /// The model where `kind` says of each node whether it waits for arithmetic, and whether for memory.
 fn solved(
@@ -137,6 +137,7 @@ fn solved(
                 let width = widths.iter().position(|width| *width >= node.bits);
                 row[width.unwrap_or(widths.len() - 1)] += node.operations;
                 row[widths.len()] += node.elements;
+                row[widths.len() + 4] += node.sums;
             }
             if traffic {
                 row[widths.len() + 1] += node.constant_bytes + node.data_bytes;
@@ -155,6 +156,7 @@ fn solved(
         seconds_per_byte: x[widths.len() + 1],
         seconds_per_node: x[widths.len() + 2],
         seconds_per_run: x[widths.len() + 3],
+        seconds_per_sum: x[widths.len() + 4],
         ..of.clone()
     }
 }
@@ -171,6 +173,7 @@ mod tests {
             source: "made up".to_owned(),
             threads: 1,
             seconds_per_operation: vec![(8, 1e-12), (32, 5e-12)],
+            seconds_per_sum: 3e-10,
             seconds_per_element: 1e-9,
             seconds_per_byte: 2e-10,
             seconds_per_node: 3e-6,
@@ -188,6 +191,7 @@ mod tests {
                 .map(|_| Work {
                     node: String::new(),
                     operations: 1e8 * unit().powi(2),
+                    sums: 1e6 * unit(),
                     elements: if unit() < 0.3 { 1e6 * unit() } else { 0.0 },
                     bits: if index % 2 == 0 { 8 } else { 32 },
                     constant_bytes: 1e5 * unit(),
@@ -219,7 +223,7 @@ mod tests {
         let few = &runs(0.0)[..3];
         assert!(matches!(
             fit(few, &truth()),
-            Err(FitError::TooFew { given: 3, unknown: 6 })
+            Err(FitError::TooFew { given: 3, unknown: 7 })
         ));
     }
 }

@@ -42,6 +42,8 @@ pub struct CostModel {
     pub threads: usize,
     /// Seconds an operation takes, by the bits of the wider factor, rising.
     pub seconds_per_operation: Vec<(u32, f64)>,
+    /// The same of each sum of products, beside its operations.
+    pub seconds_per_sum: f64,
     /// The same of ops that are no products, per element.
     pub seconds_per_element: f64,
     /// Seconds to read or write a byte.
@@ -72,6 +74,7 @@ impl CostModel {
                 .iter()
                 .map(|(bits, rate)| (*bits, 1.0 / rate))
                 .collect(),
+            seconds_per_sum: 0.0,
             seconds_per_element: 0.0,
             seconds_per_byte: 1.0 / rates.bandwidth,
             seconds_per_node: rates.seconds_per_node,
@@ -84,6 +87,7 @@ impl CostModel {
     pub fn problem(&self) -> Option<String> {
         let rising = self.seconds_per_operation.is_sorted_by(|a, b| a.0 < b.0);
         let numbers = [
+            self.seconds_per_sum,
             self.seconds_per_element,
             self.seconds_per_byte,
             self.seconds_per_node,
@@ -125,8 +129,9 @@ impl CostModel {
 
     /// Seconds of a node.
     pub fn node_seconds(&self, node: &Work) -> f64 {
-        let arithmetic =
-            node.operations * self.seconds_of(node.bits) + node.elements * self.seconds_per_element;
+        let arithmetic = node.operations * self.seconds_of(node.bits)
+            + node.sums * self.seconds_per_sum
+            + node.elements * self.seconds_per_element;
         let traffic = (node.constant_bytes + node.data_bytes) * self.seconds_per_byte;
         arithmetic.max(traffic) + self.seconds_per_node
     }
@@ -141,6 +146,7 @@ mod tests {
         Work {
             node: "product".to_owned(),
             operations: 2e9,
+            sums: 0.0,
             elements: 0.0,
             bits,
             constant_bytes,

@@ -14,6 +14,8 @@ pub struct Work {
     pub node: String,
     /// Operations of products: two for each multiply-accumulate.
     pub operations: f64,
+    /// Elements that products give: those of few operations each, as depthwise convolutions, take their time to begin and to end a sum.
+    pub sums: f64,
     /// Elements that other ops compute.
     pub elements: f64,
     /// Bits of the widest factor; 32 for floats.
@@ -31,10 +33,11 @@ pub fn work(graph: &Graph, target: &Target) -> Vec<Work> {
     let codes = Codes::new(graph, target);
     let mut nodes = Vec::new();
     for (id, node) in graph.node_ids() {
-        if codes.is_free(id, node) {
+        if codes.is_free(node) {
             continue;
         }
         let counted = &costs.nodes[id.index()];
+        let macs = counted.macs.unwrap_or(0);
         let factors = node.inputs.iter().take(2).flatten();
         let constants = node
             .inputs
@@ -60,7 +63,11 @@ pub fn work(graph: &Graph, target: &Target) -> Vec<Work> {
                     .output(0)
                     .map_or_else(String::new, |output| graph.value(output).name.clone()),
             },
-            operations: 2.0 * counted.macs.unwrap_or(0) as f64,
+            operations: 2.0 * macs as f64,
+            sums: match (macs, node.output(0)) {
+                (1.., Some(output)) => codes.elements(output),
+                _ => 0.0,
+            },
             elements: counted.operations.unwrap_or(0) as f64,
             bits: factors.map(|value| codes.bits(*value)).max().unwrap_or(32),
             constant_bytes: constants.map(|value| codes.bytes(*value)).sum(),
@@ -165,7 +172,7 @@ impl<'a> Codes<'a> {
     }
 
     /// Whether a node takes no time of its own.
-    fn is_free(&self, _: NodeId, node: &Node) -> bool {
+    fn is_free(&self, node: &Node) -> bool {
         const NAMES: [&str; 8] = [
             "QuantizeLinear",
             "DequantizeLinear",
