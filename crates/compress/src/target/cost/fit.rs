@@ -193,7 +193,7 @@ mod tests {
                     operations: 1e8 * unit().powi(2),
                     sums: 1e6 * unit(),
                     elements: if unit() < 0.3 { 1e6 * unit() } else { 0.0 },
-                    bits: if index % 2 == 0 { 8 } else { 32 },
+                    bits: if index < 12 { 8 } else { 32 },
                     constant_bytes: 1e5 * unit(),
                     data_bytes: 3e6 * unit().powi(3),
                 })
