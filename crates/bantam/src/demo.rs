@@ -121,6 +121,7 @@ fn compress_job(folder: &Path, model: PathBuf) -> CompressJob {
         data: folder.join("digits-validation.toml"),
         target: target_by_name("onnxruntime").expect("listed"),
         runtime: Some(RuntimeChoice::Bantam),
+        cost_model: None,
         metric: None,
         budget: Budget {
             max_drop: 1.0,

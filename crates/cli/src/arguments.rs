@@ -90,6 +90,7 @@ const QUANTIZE_EXAMPLES: &str = "Examples:
   bantam quantize model.onnx --data data.toml -o model-int8.onnx
   bantam quantize model.onnx --data data.toml --range mse --target openvino -o model-int8.onnx
   bantam quantize model.onnx --data data.toml --exclude role:last --plan-out plan.json -o model-int8.onnx
+  bantam quantize model.onnx --data data.toml --target cortex-m -o model-int8.onnx
   bantam quantize model.onnx --dynamic --no-eval -o model-dynamic.onnx
   bantam quantize model.onnx --data data.toml --float f16 -o model-f16.onnx";
 
@@ -106,7 +107,9 @@ const COMPARE_EXAMPLES: &str = "Examples:
 const BENCH_EXAMPLES: &str = "Examples:
   bantam bench model.onnx --batch 32
   bantam bench model-int8.onnx --runtime bantam,onnxruntime,openvino --threads 2 --json
-  bantam bench model.onnx --profile";
+  bantam bench model.onnx --profile
+  bantam bench a.onnx b-int8.onnx c.onnx --runtime onnxruntime --batch 1,4,16 --fit ort.json
+  bantam bench model.onnx --protocol mlperf-tiny --benchmark image-classification --data data.toml";
 
 #[derive(Args)]
 pub(crate) struct Demo {
@@ -318,17 +321,18 @@ pub(crate) struct Compare {
 
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Model: an ONNX file, a Hugging Face folder or a GGUF file
-    pub(crate) model: PathBuf,
+    /// Model: an ONNX file, a Hugging Face folder or a GGUF file; several for --fit and --cost-model
+    #[arg(required = true)]
+    pub(crate) models: Vec<PathBuf>,
     /// Real inputs; random ones without
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
     /// Split of the data set
     #[arg(long, default_value = "test")]
     pub(crate) split: String,
-    /// Samples that run at once, where the model leaves it open
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) batch: u32,
+    /// Samples that run at once, where the model leaves it open; several for --fit and --cost-model
+    #[arg(long, default_value = "1", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Vec<u32>,
     /// Threads of every runtime [default: one for each core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,
@@ -347,6 +351,19 @@ pub(crate) struct Bench {
     /// The time of each step of our executor
     #[arg(long)]
     pub(crate) profile: bool,
+    /// Fit a model of the time that networks take in this runtime to these models and batches, and write it to a file for
+    /// `bantam compress --cost-model`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "cost_model"])]
+    pub(crate) fit: Option<PathBuf>,
+    /// Say by how much the model of time in this file misses
+    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
+    pub(crate) cost_model: Option<PathBuf>,
+    /// Measure as a benchmark's rules say: mlperf-tiny, which takes a single stream of samples, five runs of ten seconds
+    #[arg(long, requires = "data", conflicts_with_all = ["profile", "fit", "cost_model"], value_parser = ["mlperf-tiny"])]
+    pub(crate) protocol: Option<String>,
+    /// Score the model too, against the target of image-classification, keyword-spotting, visual-wake-words or anomaly-detection
+    #[arg(long, requires = "protocol")]
+    pub(crate) benchmark: Option<String>,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

@@ -6,6 +6,7 @@ mod refusals;
 mod scoring;
 mod sparsity;
 mod support;
+mod targets;
 mod training;
 
 use support::Demo;

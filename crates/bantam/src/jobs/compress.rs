@@ -6,6 +6,7 @@
 
 mod budget;
 mod candidate;
+mod clock;
 mod details;
 mod fit;
 mod float;
@@ -25,15 +26,18 @@ use std::time::Instant;
 use bantam_compress::evaluate::Metric;
 use bantam_compress::select::Selector;
 use bantam_compress::target::Target;
+use bantam_compress::target::cost::CostModel;
 use bantam_formats::data::DataSet;
 use bantam_graph::Model;
 use bantam_tensor::Samples;
 
+use super::target::check_ops;
 use super::{CorruptionSettings, RuntimeChoice, check_writable};
 use crate::files::{digest, model_digest};
 use crate::{Error, Progress, pipeline};
 pub use budget::{Budget, Minimize};
 use candidate::Tried;
+use clock::Clock;
 use float::Float;
 pub use outcome::{CompressReport, Side};
 use samples::Sources;
@@ -50,6 +54,8 @@ pub struct CompressJob {
     pub target: &'static Target,
     /// What measures latency; what suits the target when absent.
     pub runtime: Option<RuntimeChoice>,
+    /// What models latency instead; where nothing can measure it and there is none here, the target's published limits do.
+    pub cost_model: Option<CostModel>,
     /// The metric that must not fall; the usual one for such a model when absent. Without labels, agreement with the network as it was.
     pub metric: Option<String>,
     /// What is asked.
@@ -97,7 +103,7 @@ struct Search<'a> {
     float: Float,
     /// Largest mean loss of a sample.
     limit: f64,
-    runtime: RuntimeChoice,
+    clock: Clock,
     workspace: Workspace,
     /// Digest of all files of the data set.
     data_hash: String,
@@ -174,6 +180,7 @@ impl<'a> Search<'a> {
         )?;
         let metric = metric(job, &model, &sources)?;
         plan::refuse_impossible(job)?;
+        let mut warnings = check_ops(&model.graph, job.target, &job.exclude, progress)?;
         let data_hash = digest(&[], &DataSet::open(&job.data)?.files()?)?;
         let settings = key(job);
         let model_hash = model_digest(&job.model)?;
@@ -192,7 +199,6 @@ impl<'a> Search<'a> {
                 return Err(error);
             }
         };
-        let mut warnings = Vec::new();
         if sources.decides_on_training_samples() {
             warnings.push(
                 "the data set has no split `validation`, so that samples of `train` decide: a network that has seen them in training loses less \
@@ -205,8 +211,8 @@ impl<'a> Search<'a> {
                 "the samples have no labels: what counts is agreement with the network as it was".to_owned(),
             );
         }
-        let (runtime, missing) = runtime(job);
-        warnings.extend(missing);
+        let (clock, told) = Clock::of(job);
+        warnings.extend(told);
         Ok(Search {
             job,
             model,
@@ -214,7 +220,7 @@ impl<'a> Search<'a> {
             metric,
             float,
             limit,
-            runtime,
+            clock,
             workspace,
             data_hash,
             tried: RefCell::default(),
@@ -264,7 +270,7 @@ impl<'a> Search<'a> {
         };
         let latency = tried
             .latency_ms
-            .map_or(String::new(), |ms| format!(", {ms:.2} ms"));
+            .map_or(String::new(), |ms| format!(", {}", milliseconds(ms)));
         format!(
             "{}: {} bytes{latency}, {lost} by {} samples: {}",
             outcome::name(&tried.candidate),
@@ -302,7 +308,7 @@ fn folder(output: &Path) -> PathBuf {
 fn key(job: &CompressJob) -> String {
     let budget = &job.budget;
     format!(
-        "{:?} {} {:?} {:?} {:?} {:?} {:?} {} {} {:?} {} {} {} {} {}",
+        "{:?} {} {:?} {:?} {:?} {:?} {:?} {} {} {:?} {} {} {} {} {} {:?}",
         job.model,
         job.target.name,
         job.metric,
@@ -318,6 +324,7 @@ fn key(job: &CompressJob) -> String {
         job.threads,
         job.seed,
         job.runtime.map_or("", RuntimeChoice::name),
+        job.cost_model,
     )
 }
 
@@ -338,20 +345,10 @@ fn metric(job: &CompressJob, model: &Model, sources: &Sources) -> Result<Option<
     }
 }
 
-/// What measures latency, and what to know about it.
-fn runtime(job: &CompressJob) -> (RuntimeChoice, Option<String>) {
-    if let Some(runtime) = job.runtime {
-        return (runtime, None);
-    }
-    let named = RuntimeChoice::by_name(job.target.name).unwrap_or(RuntimeChoice::Bantam);
-    match named.open(&job.model, job.threads) {
-        Ok(_) if named != RuntimeChoice::Bantam => (named, None),
-        _ => {
-            let text = format!(
-                "{} is not there to measure with: latency is that of Bantam's own runtime",
-                job.target.name
-            );
-            (RuntimeChoice::Bantam, Some(text))
-        }
+/// A time in words, with three digits or more.
+fn milliseconds(ms: f64) -> String {
+    match ms < 0.1 {
+        true => format!("{ms:.2e} ms"),
+        false => format!("{ms:.2} ms"),
     }
 }

@@ -15,10 +15,15 @@ mod new;
 mod prune;
 mod quantize;
 mod recipe;
+mod target;
 mod train;
 
 pub use analyze::{AnalyzeJob, AnalyzeReport, analyze};
-pub use bench::{BenchJob, BenchReport, Latency, Peak, RuntimeReport, StepReport, bench, program};
+pub use bench::{
+    BENCHMARKS, BenchJob, BenchReport, Benchmark, Energy, EnergySource, FitJob, FitReport, FitRun, Latency,
+    Peak, ProtocolJob, ProtocolReport, Quality, RuntimeReport, StepReport, StreamRun, bench,
+    check_cost_model, fit, program, protocol, read_cost_model,
+};
 pub use compare::{CompareJob, CompareReport, compare};
 pub use compress::{Budget, CompressJob, CompressReport, Minimize, Side, compress};
 pub use corruptions::{

@@ -12,11 +12,13 @@ use bantam_compress::plan::{Action, Plan};
 use bantam_compress::quantize::groups::GroupSettings;
 use bantam_compress::quantize::{Method, QuantizeSettings};
 use bantam_compress::stats::Stats;
+use bantam_compress::target::ScaleForm;
 use bantam_formats::onnx::SaveOptions;
-use bantam_graph::Model;
+use bantam_graph::{Graph, Model};
 use bantam_tensor::Samples;
 use serde::Serialize;
 
+use super::target::{check_memory, check_ops};
 use super::{CompareReport, check_writable, score_both};
 use crate::{Error, Progress, pipeline};
 pub use codes::Codes;
@@ -112,7 +114,10 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
     super::metrics_by_name(&job.metrics)?;
     check_writable(&job.output)?;
     job.plan_out.as_deref().map(check_writable).transpose()?;
+    check_scales(job)?;
     let model = pipeline::prepare(&pipeline::load(&job.model)?)?;
+    let mut told = warnings(job);
+    told.extend(check_target(job, &model.graph, progress)?);
     let (plan, samples, rewritten) = match &job.plan {
         Some(path) => {
             let plan = without_pruning(read_plan(path)?, path)?;
@@ -163,7 +168,7 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
         kept: with_reasons(&plan, &Action::Keep),
         rescaled: count(|action| matches!(action, Action::ScaleConstant { .. })),
         unmoved: with_reasons(&plan, &Action::KeepScale),
-        warnings: warnings(job),
+        warnings: told,
         scores,
     })
 }
@@ -242,6 +247,33 @@ fn missing_data(method: &str) -> Error {
         message: format!("the method {method} needs data to calibrate on"),
         hint: "give --data FILE, or use --dynamic, which needs none".to_owned(),
     }
+}
+
+/// Refuses ways to quantize whose scales the target does not take.
+fn check_scales(job: &QuantizeJob) -> Result<(), Error> {
+    let is_static = job.groups.is_none() && job.method.name() == "static";
+    if job.plan.is_some() || is_static || job.settings.target.scales == ScaleForm::Any {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        message: format!(
+            "{} takes scales that are powers of two, which groups and scales computed at run time are not",
+            job.settings.target.name
+        ),
+        hint: "leave out --dynamic and --granularity group:LENGTH".to_owned(),
+    })
+}
+
+/// Nodes that the target cannot run, and what does not fit into it.
+fn check_target(job: &QuantizeJob, graph: &Graph, progress: &dyn Progress) -> Result<Vec<String>, Error> {
+    if job.plan.is_some() || job.groups.is_some() || job.method.name() != "static" {
+        return Ok(Vec::new());
+    }
+    let settings = &job.settings;
+    let mut told = check_ops(graph, settings.target, &settings.exclude, progress)?;
+    let bits = (settings.weights.bits(), settings.activations.bits());
+    told.extend(check_memory(graph, settings.target, bits)?);
+    Ok(told)
 }
 
 fn warnings(job: &QuantizeJob) -> Vec<String> {

@@ -24,7 +24,7 @@ pub(crate) struct Compress {
     pub(crate) data: Option<PathBuf>,
     /// Take these steps instead of searching: a TOML file, or one of `bantam list recipes`
     #[arg(long, value_name = "FILE|NAME", conflicts_with_all = [
-        "max_drop", "min_score", "max_bytes", "max_latency", "minimize", "confidence", "time_limit", "target", "runtime", "keep", "widths", "epochs",
+        "max_drop", "min_score", "max_bytes", "max_activation_bytes", "max_latency", "cost_model", "minimize", "confidence", "time_limit", "target", "runtime", "keep", "widths", "epochs",
         "learning_rate", "exclude", "samples", "validation_samples", "batch", "threads", "corruptions", "keep_search",
     ])]
     pub(crate) recipe: Option<String>,
@@ -34,9 +34,12 @@ pub(crate) struct Compress {
     /// Least score; a share is written as 0.91
     #[arg(long)]
     pub(crate) min_score: Option<f64>,
-    /// Most bytes of the file, as 300KB
+    /// Most bytes of the file, as 300KB [default: the target's memory, where it is small]
     #[arg(long, value_parser = super::train::bytes)]
     pub(crate) max_bytes: Option<u64>,
+    /// Most bytes of values of one sample at once, as 256KB [default: the target's memory, where it is small; `bantam list targets`]
+    #[arg(long, value_parser = super::train::bytes)]
+    pub(crate) max_activation_bytes: Option<u64>,
     /// Most milliseconds of a run
     #[arg(long)]
     pub(crate) max_latency: Option<f64>,
@@ -55,6 +58,10 @@ pub(crate) struct Compress {
     /// What measures latency: bantam, onnxruntime or openvino [default: the target, if it is there]
     #[arg(long)]
     pub(crate) runtime: Option<String>,
+    /// Model latency by this file, which `bantam bench --fit` writes, instead of measuring it; for targets without a runtime here the
+    /// default is a model of published limits
+    #[arg(long, value_name = "FILE", conflicts_with = "runtime")]
+    pub(crate) cost_model: Option<PathBuf>,
     /// Metric that must not fall [default: top1, or perplexity of language models; without labels, agreement with the model]
     #[arg(long)]
     pub(crate) metric: Option<String>,

@@ -40,6 +40,9 @@ pub(crate) struct Prune {
     /// are data, else none]
     #[arg(long)]
     pub(crate) reconstruct: Option<String>,
+    /// Runtime that the result is for: `bantam list targets`
+    #[arg(long)]
+    pub(crate) target: Option<String>,
     #[command(flatten)]
     pub(crate) removal: Removal,
     /// Leave statistics of BatchNormalization and biases as they are
@@ -101,9 +104,10 @@ pub(crate) struct Removal {
     /// Share of the units of a group that stays whatever they matter
     #[arg(long, default_value = "10%", help_heading = "Channels, heads and layers")]
     pub(crate) least: String,
-    /// Leave a multiple of so many units in each group
-    #[arg(long, default_value_t = 1, help_heading = "Channels, heads and layers")]
-    pub(crate) multiple: usize,
+    /// Leave a multiple of so many units in each group [default: 1; with --target and --target-macs the channels that its kernels
+    /// work on at once]
+    #[arg(long, help_heading = "Channels, heads and layers")]
+    pub(crate) multiple: Option<usize>,
     /// Remove channels of residual streams too
     #[arg(long, help_heading = "Channels, heads and layers")]
     pub(crate) streams: bool,

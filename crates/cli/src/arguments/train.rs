@@ -188,9 +188,9 @@ pub(crate) struct Quantization {
     /// Number format of the weights of some nodes, SELECTOR=FORMAT, as name:*/conv2=int4; repeatable, the later counts
     #[arg(long, requires = "quantize")]
     pub(crate) width: Vec<String>,
-    /// What becomes of scales: fixed, learned, lsq+ or power-of-two
-    #[arg(long, default_value = "learned", requires = "quantize")]
-    pub(crate) scales: String,
+    /// What becomes of scales: fixed, learned, lsq+ or power-of-two [default: learned, or power-of-two where the target wants it]
+    #[arg(long, requires = "quantize")]
+    pub(crate) scales: Option<String>,
     /// How weights become levels: uniform, dorefa, binary or ternary
     #[arg(long, default_value = "uniform", requires = "quantize")]
     pub(crate) weight_mapping: String,
@@ -200,9 +200,10 @@ pub(crate) struct Quantization {
     /// Where scales start: range or lsq
     #[arg(long, default_value = "range", requires = "quantize")]
     pub(crate) initial: String,
-    /// What becomes of BatchNormalization while training: keep or fold
-    #[arg(long, default_value = "keep", requires = "quantize")]
-    pub(crate) batch_normalization: String,
+    /// What becomes of BatchNormalization while training: keep or fold [default: keep, but fold for scales that are powers of two by the
+    /// target]
+    #[arg(long, requires = "quantize")]
+    pub(crate) batch_normalization: Option<String>,
     /// Scales of weights: channel or tensor
     #[arg(long, default_value = "channel", requires = "quantize")]
     pub(crate) granularity: String,

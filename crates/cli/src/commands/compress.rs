@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bantam::Error;
+use bantam::compress::target::Memory;
 use bantam::jobs::{
     self, Budget, CompressJob, CompressReport, CorruptionSettings, Minimize, RecipeJob, RecipeReport,
     RuntimeChoice,
@@ -46,13 +47,14 @@ pub(crate) fn print(report: &CompressReport) -> Result<(), Error> {
         report.seconds,
     ));
     output::talk(&format!(
-        "{} -> {} ({:.2} times smaller), {:.2} -> {:.2} ms ({:.2} times faster), MACs {} -> {}",
+        "{} -> {} ({:.2} times smaller), {:.2} -> {:.2} ms ({:.2} times faster, {}), MACs {} -> {}",
         output::bytes(before.bytes),
         output::bytes(after.bytes),
         times(before.bytes as f64, after.bytes as f64),
         before.latency_ms,
         after.latency_ms,
         times(before.latency_ms, after.latency_ms),
+        report.latency_source,
         before.macs,
         after.macs,
     ));
@@ -114,17 +116,29 @@ pub(crate) fn job(arguments: &Compress) -> Result<CompressJob, Error> {
     } else {
         0.5
     };
+    let target = target(&arguments.target)?;
+    // What does not fit is streamed where the target can do that.
+    let memory = match target.memory.beyond {
+        None => target.memory,
+        Some(_) => Memory::ANY,
+    };
     let threads = || std::thread::available_parallelism().map_or(1, usize::from);
     Ok(CompressJob {
         model: arguments.model.clone(),
         data: arguments.data.clone().unwrap_or_default(),
-        target: target(&arguments.target)?,
+        target,
         runtime: runtime.map(RuntimeChoice::by_name).transpose()?,
+        cost_model: arguments
+            .cost_model
+            .as_deref()
+            .map(jobs::read_cost_model)
+            .transpose()?,
         metric: arguments.metric.clone(),
         budget: Budget {
             max_drop: arguments.max_drop.unwrap_or(usual_drop),
             min_score: arguments.min_score,
-            max_bytes: arguments.max_bytes,
+            max_bytes: arguments.max_bytes.or(memory.constants),
+            max_activation_bytes: arguments.max_activation_bytes.or(memory.activations),
             max_latency: arguments.max_latency,
             confidence: share(&arguments.confidence)?,
             minimize,

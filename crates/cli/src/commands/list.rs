@@ -9,7 +9,7 @@ use bantam::compress::quantize::METHODS;
 use bantam::compress::quantize::groups::GROUP_ALGORITHMS;
 use bantam::compress::quantize::layerwise::ALGORITHMS;
 use bantam::compress::range::RANGES;
-use bantam::compress::target::TARGETS;
+use bantam::compress::target::{Facts, TARGETS};
 use bantam::compress::train::sparse::SparseMethod;
 use bantam::compress::train::{Loss, Optimizer, Schedule};
 use bantam::formats::FILE_FORMATS;
@@ -30,6 +30,9 @@ use crate::recipe::{PRESETS, summary};
 struct Entry {
     name: String,
     summary: String,
+    /// Of targets, their tables.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    facts: Option<Facts>,
 }
 
 /// The kinds of things, with how to list them.
@@ -93,7 +96,11 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
         all.map(|x| entry(x.name(), x.summary())).collect()
     }),
     ("targets", || {
-        TARGETS.iter().map(|x| entry(x.name, x.summary)).collect()
+        let described = TARGETS.iter().map(|x| Entry {
+            facts: Some(x.facts()),
+            ..entry(x.name, x.summary)
+        });
+        described.collect()
     }),
     ("file-formats", || {
         FILE_FORMATS
@@ -128,6 +135,7 @@ fn entry(name: &str, summary: &str) -> Entry {
     Entry {
         name: name.to_owned(),
         summary: summary.to_owned(),
+        facts: None,
     }
 }
 
@@ -148,9 +156,15 @@ pub(crate) fn run(arguments: &List) -> Result<(), Error> {
     if arguments.json {
         return output::json(&std::collections::BTreeMap::from([(what, entries)]));
     }
-    let rows: Vec<Vec<String>> = entries
-        .into_iter()
-        .map(|entry| vec![entry.name, entry.summary])
-        .collect();
+    let mut rows = Vec::new();
+    for entry in entries {
+        rows.push(vec![entry.name, entry.summary]);
+        let facts = entry.facts.map(|facts| facts.lines()).unwrap_or_default();
+        rows.extend(
+            facts
+                .into_iter()
+                .map(|line| vec![String::new(), format!("  {line}")]),
+        );
+    }
     output::data(&output::table(&rows))
 }

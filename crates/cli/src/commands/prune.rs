@@ -18,7 +18,11 @@ use crate::progress::Bars;
 use crate::{commands, output};
 
 pub(crate) fn run(arguments: &Prune) -> Result<(), Error> {
-    let report = jobs::prune(&job(arguments)?, &Bars::new())?;
+    let told = told_of_zeros(arguments)?;
+    let job = job(arguments)?;
+    told.iter()
+        .for_each(|told| output::talk(&format!("warning: {told}")));
+    let report = jobs::prune(&job, &Bars::new())?;
     for warning in &report.warnings {
         output::talk(&format!("warning: {warning}"));
     }
@@ -208,7 +212,7 @@ fn channels(arguments: &Prune, kind: UnitKind) -> Result<ChannelSettings, Error>
         scope,
         savings_power: options.savings_power,
         least: share(&options.least)?,
-        multiple: options.multiple,
+        multiple: multiple(arguments, kind)?,
         streams: options.streams,
         steps: arguments.steps,
         reconstruction: reconstruction(arguments)?,
@@ -218,6 +222,37 @@ fn channels(arguments: &Prune, kind: UnitKind) -> Result<ChannelSettings, Error>
         sizes: InferOptions::default(),
         seed: arguments.seed,
     })
+}
+
+/// Units that stay go in multiples of this: where time counts, of the channels that kernels of the target work on at once.
+fn multiple(arguments: &Prune, kind: UnitKind) -> Result<usize, Error> {
+    let options = &arguments.removal;
+    let target = arguments
+        .target
+        .as_deref()
+        .map(super::quantize::target)
+        .transpose()?;
+    let counts = options.target_macs.is_some() && kind == UnitKind::Channel;
+    let default = target
+        .filter(|_| counts)
+        .map_or(1, |target| target.channel_multiple);
+    Ok(options.multiple.unwrap_or(default))
+}
+
+/// What to know of zeros that do not make the target faster.
+fn told_of_zeros(arguments: &Prune) -> Result<Option<String>, Error> {
+    let Some(name) = arguments.target.as_deref() else {
+        return Ok(None);
+    };
+    let target = super::quantize::target(name)?;
+    let structure = arguments.structure.as_str();
+    let removes = ["channel", "head", "layer"].contains(&structure);
+    let faster = removes || target.sparsity.contains(&structure);
+    let hint = match target.sparsity {
+        [] => "--structure channel makes it faster".to_owned(),
+        patterns => format!("--structure {} or channel makes it faster", patterns.join(", ")),
+    };
+    Ok((!faster).then(|| format!("{structure} zeros do not make {name} faster: {hint}")))
 }
 
 fn layers(arguments: &Prune) -> Result<LayerSettings, Error> {

@@ -254,17 +254,24 @@ fn aware(arguments: &Quantization) -> Result<AwareSettings, Error> {
     settings.quantize.exclude = selectors(&arguments.exclude)?;
     macro_rules! choose {
         ($field:ident, $kind:literal, $choice:ident) => {
-            let names = || $choice::ALL.iter().map(|choice| choice.name());
-            let chosen = $choice::from_name(&arguments.$field);
-            let unknown = || Error::unknown_name($kind, &arguments.$field, names());
-            settings.$field = chosen.ok_or_else(unknown)?;
+            choose!(Some(&arguments.$field), $field, $kind, $choice)
+        };
+        ($given:expr, $field:ident, $kind:literal, $choice:ident) => {
+            if let Some(given) = $given {
+                let names = || $choice::ALL.iter().map(|choice| choice.name());
+                let unknown = || Error::unknown_name($kind, given, names());
+                settings.$field = $choice::from_name(given).ok_or_else(unknown)?;
+            }
         };
     }
-    choose!(scales, "training of scales", ScaleTraining);
+    let given = arguments.scales.as_deref();
+    choose!(given, scales, "training of scales", ScaleTraining);
     choose!(weight_mapping, "mapping of weights", WeightMapping);
     choose!(activation_mapping, "mapping of activations", ActivationMapping);
     choose!(initial, "start of scales", InitialScale);
+    let given = arguments.batch_normalization.as_deref();
     choose!(
+        given,
         batch_normalization,
         "mode of BatchNormalization",
         BatchNormalizationMode

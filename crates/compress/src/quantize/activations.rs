@@ -63,8 +63,7 @@ pub(super) fn activation_params(
     let groups: Vec<(ValueId, Observed)> = groups.into_iter().collect();
     let params: BTreeMap<ValueId, QParams> = (groups.par_iter())
         .map(|(root, observed)| {
-            let (low, high) = settings.range.range(observed, goal);
-            let (scale, zero_point) = QParams::for_range(goal.format, goal.symmetric, low, high);
+            let (scale, zero_point) = chosen(observed, goal, settings);
             let dtype = goal.format.storage();
             (
                 *root,
@@ -78,9 +77,47 @@ pub(super) fn activation_params(
             )
         })
         .collect();
+    let params = prescribed(graph, settings, placement, params);
     Ok(placement
         .scale_of
         .iter()
         .map(|root| params.get(root.as_ref()?).cloned())
         .collect())
+}
+
+/// Scale and zero point of what was observed.
+fn chosen(observed: &Observed, goal: RangeGoal, settings: &QuantizeSettings) -> (f32, i32) {
+    let range = settings.range.range(observed, goal);
+    let form = settings.target.scales;
+    let Observed::Histogram(histogram) = observed else {
+        return form.params(goal.format, goal.symmetric, range, None);
+    };
+    let bins = histogram.bins().map(|(x, count)| (x as f32, count as f32));
+    let (centres, counts): (Vec<f32>, Vec<f32>) = bins.unzip();
+    let error = |scale, zero_point| goal.squared_error(&centres, &counts, (scale, zero_point));
+    form.params(goal.format, goal.symmetric, range, Some(&error))
+}
+
+/// The scales with those that the target prescribes for the results of some ops.
+fn prescribed(
+    graph: &Graph,
+    settings: &QuantizeSettings,
+    placement: &Placement,
+    mut params: BTreeMap<ValueId, QParams>,
+) -> BTreeMap<ValueId, QParams> {
+    for (_, node) in graph
+        .node_ids()
+        .filter(|(id, _)| placement.kept[id.index()].is_none())
+    {
+        let found = settings.target.fixed_output(&node.op, settings.activations);
+        let root = node
+            .output(0)
+            .and_then(|output| placement.scale_of[output.index()]);
+        if let (Some((scale, zero_point)), Some(params)) =
+            (found, root.and_then(|root| params.get_mut(&root)))
+        {
+            (params.scale, params.zero_point) = (vec![scale], vec![zero_point]);
+        }
+    }
+    params
 }

@@ -1,7 +1,7 @@
 //! What a user can ask of quantization.
 
-use bantam_graph::Graph;
-use bantam_tensor::{FormatKind, Granularity, NumberFormat, format_by_name};
+use bantam_graph::{Graph, Node};
+use bantam_tensor::{FormatKind, Granularity, NumberFormat, Tensor, format_by_name};
 
 use super::QuantizeError;
 
@@ -65,6 +65,12 @@ impl QuantizeSettings {
             return Err(QuantizeError::RangeOfFloats { range, format });
         }
         Ok(())
+    }
+
+    /// Whether the weight of a node has a scale for each channel.
+    pub(crate) fn has_channel_scales(&self, node: &Node, weight: &Tensor) -> bool {
+        let one_scale = self.target.one_scale_weights.contains(&node.op.name());
+        self.granularity != Granularity::Tensor && weight.rank() > 0 && !one_scale
     }
 
     /// For each node, why the user's selectors keep it in float, if they do.

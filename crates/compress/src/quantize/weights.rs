@@ -1,11 +1,12 @@
 //! Scales of constants.
 
 use bantam_graph::{Graph, Node, ValueId};
-use bantam_tensor::{Granularity, QParams, Tensor};
+use bantam_tensor::{QParams, Tensor};
 
 use super::{QuantizeError, QuantizeSettings};
 use crate::range::RangeGoal;
 use crate::stats::Observed;
+use crate::target::ScaleForm;
 
 /// Scales of a weight whose output channels lie along `channel_axis`.
 ///
@@ -25,7 +26,7 @@ pub(super) fn weight_params(
         .as_ref()
         .expect("the caller found a constant");
     let values = finite_values(graph, node, name, tensor)?;
-    let axis = (settings.granularity != Granularity::Tensor && tensor.rank() > 0).then_some(channel_axis);
+    let axis = settings.has_channel_scales(node, tensor).then_some(channel_axis);
     let goal = RangeGoal {
         format: settings.weights,
         symmetric: settings.symmetric_weights,
@@ -40,8 +41,11 @@ pub(super) fn weight_params(
     for channel in channels(&values, tensor.shape(), axis) {
         let mut observed = Observed::new(settings.weight_range.stat());
         observed.add(&channel, &[channel.len()]);
-        let (low, high) = settings.weight_range.range(&observed, goal);
-        let (scale, zero_point) = QParams::for_range(goal.format, goal.symmetric, low, high);
+        let range = settings.weight_range.range(&observed, goal);
+        let counts = vec![1.0; channel.len()];
+        let error = |scale, zero_point| goal.squared_error(&channel, &counts, (scale, zero_point));
+        let form = settings.target.scales;
+        let (scale, zero_point) = form.params(goal.format, goal.symmetric, range, Some(&error));
         params.scale.push(scale);
         params.zero_point.push(zero_point);
     }
@@ -82,17 +86,16 @@ pub(super) fn channels(values: &[f32], shape: &[usize], axis: Option<usize>) -> 
 }
 
 /// Widens the scales of a weight where the bias would not fit into 32 bits with them, and gives the bias's scales.
-///
-/// # Errors
-/// When the bias holds values that are not finite.
-pub(super) fn bias_params(input_scale: f32, weight: &mut QParams, bias: &[f32]) -> QParams {
+pub(super) fn bias_params(input_scale: f32, weight: &mut QParams, bias: &[f32], form: ScaleForm) -> QParams {
     // Half of the range, so that sums of products still fit beside it.
     const LARGEST: f64 = (i32::MAX / 2) as f64;
     let channels = bias.len();
     for (channel, &b) in bias.iter().enumerate() {
         let index = if weight.scale.len() == 1 { 0 } else { channel };
         let smallest = f64::from(b.abs()) / LARGEST / f64::from(input_scale);
-        weight.scale[index] = weight.scale[index].max(smallest as f32);
+        if smallest as f32 > weight.scale[index] {
+            weight.scale[index] = form.at_least(smallest as f32);
+        }
     }
     let of_channel = |channel| {
         if weight.scale.len() == 1 {

@@ -8,6 +8,8 @@ mod min_max;
 mod mse;
 mod percentile;
 
+use bantam_kernels::histogram::weighted_squared_error;
+use bantam_kernels::quantize::Grid;
 use bantam_tensor::NumberFormat;
 
 use crate::stats::{Observed, Stat};
@@ -22,6 +24,22 @@ pub struct RangeGoal {
 }
 
 impl RangeGoal {
+    /// Squared error of some values with their counts when they are rounded to codes.
+    pub(crate) fn squared_error(
+        &self,
+        values: &[f32],
+        counts: &[f32],
+        (scale, zero_point): (f32, i32),
+    ) -> f64 {
+        let grid = Grid {
+            scale,
+            zero_point,
+            min: self.format.min_code(),
+            max: self.format.max_code(),
+        };
+        weighted_squared_error(values, counts, &grid)
+    }
+
     /// Number of steps between the lowest and the highest code.
     fn steps(&self) -> f64 {
         f64::from(self.format.max_code() - self.format.min_code())

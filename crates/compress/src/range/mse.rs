@@ -1,7 +1,5 @@
 //! The interval with the least mean squared error.
 
-use bantam_kernels::histogram::weighted_squared_error;
-use bantam_kernels::quantize::Grid;
 use bantam_tensor::QParams;
 
 use super::{RangeGoal, RangeMethod};
@@ -62,12 +60,6 @@ fn best(range: impl Fn(f32) -> (f32, f32), error: &impl Fn((f32, f32)) -> f64) -
 /// Sum of squared errors. Within a bin the elements are taken as evenly spread, so besides the error of the centre
 /// only clipping matters; bins are much narrower than a code.
 fn quantization_error(centres: &[f32], counts: &[f32], goal: RangeGoal, (low, high): (f32, f32)) -> f64 {
-    let (scale, zero_point) = QParams::for_range(goal.format, goal.symmetric, low, high);
-    let grid = Grid {
-        scale,
-        zero_point,
-        min: goal.format.min_code(),
-        max: goal.format.max_code(),
-    };
-    weighted_squared_error(centres, counts, &grid)
+    let params = QParams::for_range(goal.format, goal.symmetric, low, high);
+    goal.squared_error(centres, counts, params)
 }

@@ -2,11 +2,28 @@
 //!
 //! A target is a table. To add one: a file with a `static`, and a line in [`TARGETS`].
 
+mod bantam;
+pub mod cost;
+mod edgetpu;
+mod facts;
+mod fpga;
+mod memory;
+mod micro;
+mod npu;
 mod onnxruntime;
 mod openvino;
+mod scales;
+mod support;
 mod tensorrt;
+mod tflite;
 
 use bantam_graph::Op;
+use bantam_tensor::NumberFormat;
+
+pub use facts::Facts;
+pub use memory::{Memory, activation_elements};
+pub use scales::{ScaleForm, is_power_of_two};
+pub use support::{Others, Unsupported};
 
 /// How a target takes the op's part in a quantized network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,15 +99,41 @@ pub struct Target {
     pub bias: BiasForm,
     /// Residual connections.
     pub residual_add: ResidualAdd,
-    /// Role of each op by its ONNX name; others run in float.
-    pub roles: &'static [(&'static str, OpRole)],
+    /// Role of each op by its ONNX name, in lists that relatives share.
+    pub roles: &'static [Roles],
+    /// What becomes of all other ops.
+    pub others: Others,
+    /// Ops whose weights must have one scale for all channels.
+    pub one_scale_weights: &'static [&'static str],
+    /// Ops whose results have a scale and a zero point that the target prescribes.
+    pub fixed_outputs: &'static [(&'static str, f32, i32)],
+    /// Which scales there may be.
+    pub scales: ScaleForm,
+    /// Channels of a block that kernels work on: other numbers of channels take the time of the next multiple.
+    pub channel_multiple: usize,
+    /// Patterns of zeros in weights that make it faster, as `bantam prune --structure` names them.
+    pub sparsity: &'static [&'static str],
+    /// What fits.
+    pub memory: Memory,
+    /// Published limits of a machine of this kind; `None` where times are measured instead.
+    pub rates: Option<&'static cost::Rates>,
 }
+
+/// Ops with the parts that they take.
+pub type Roles = &'static [(&'static str, OpRole)];
 
 /// Every target.
 pub static TARGETS: &[&Target] = &[
     &onnxruntime::ONNXRUNTIME,
     &openvino::OPENVINO,
     &tensorrt::TENSORRT,
+    &tflite::TFLITE,
+    &micro::TFLITE_MICRO,
+    &micro::CORTEX_M,
+    &edgetpu::EDGETPU,
+    &npu::NPU,
+    &fpga::FPGA,
+    &bantam::BANTAM,
 ];
 
 /// The target with this name.
@@ -101,13 +144,24 @@ pub fn target_by_name(name: &str) -> Option<&'static Target> {
 impl Target {
     /// The part that an op takes.
     pub fn role(&self, op: &Op) -> OpRole {
-        if !op.domain().is_empty() {
-            return OpRole::Float;
-        }
-        self.roles
-            .iter()
-            .find(|(name, _)| *name == op.name())
-            .map_or(OpRole::Float, |(_, role)| *role)
+        self.listed(op).unwrap_or(OpRole::Float)
+    }
+
+    /// The part that an op takes, if it is in the table.
+    fn listed(&self, op: &Op) -> Option<OpRole> {
+        let mut known = self.roles.iter().copied().flatten();
+        let found = known.find(|(name, _)| op.domain().is_empty() && *name == op.name());
+        found.map(|(_, role)| *role)
+    }
+
+    /// Scale and zero point that the target prescribes for the result of an op in its own format of activations.
+    pub fn fixed_output(&self, op: &Op, format: &dyn NumberFormat) -> Option<(f32, i32)> {
+        let mut fixed = self.fixed_outputs.iter();
+        let found = fixed.find(|(name, ..)| op.domain().is_empty() && op.name() == *name);
+        let own = format.name() == self.activations.format;
+        found
+            .filter(|_| own)
+            .map(|(_, scale, zero_point)| (*scale, *zero_point))
     }
 
     /// What to know about activations and weights of these formats, and zero points in the middle or not, before
@@ -141,7 +195,8 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bantam_tensor::format_by_name;
+    use crate::prune::Structure;
+    use bantam_tensor::{format_by_name, trained_format_by_name};
 
     #[test]
     fn tables_name_known_formats_and_ops() {
@@ -161,8 +216,28 @@ mod tests {
                 "the defaults of {} must be without a warning",
                 target.name
             );
-            for (op, _) in target.roles {
-                assert!(known.contains(&("", op)), "{}: {op}", target.name);
+            let ops = target.roles.iter().copied().flatten().map(|(op, _)| *op);
+            let ops: Vec<&str> = ops.collect();
+            for op in &ops {
+                assert!(known.contains(&("", *op)), "{}: {op}", target.name);
+                let times = ops.iter().filter(|other| *other == op).count();
+                assert_eq!(times, 1, "{}: {op} is listed twice", target.name);
+            }
+            let prescribed = target.fixed_outputs.iter().map(|(op, ..)| op);
+            for op in target.one_scale_weights.iter().chain(prescribed) {
+                assert!(ops.contains(op), "{}: {op} has no role", target.name);
+            }
+            let formats = target.activation_formats.iter().chain(target.weight_formats);
+            for (format, _) in formats {
+                assert!(
+                    trained_format_by_name(format).is_some(),
+                    "{}: {format}",
+                    target.name
+                );
+            }
+            assert!(target.channel_multiple > 0, "{}", target.name);
+            for pattern in target.sparsity {
+                assert!(Structure::parse(pattern).is_ok(), "{}: {pattern}", target.name);
             }
         }
     }
@@ -174,21 +249,16 @@ mod tests {
                 (target.activations.format, target.activations.symmetric),
                 (target.weights.format, target.weights.symmetric),
             );
-            for slow in [("int16", true), ("uint16", false)] {
-                assert_eq!(
-                    target.warnings(slow, weights).len(),
-                    1,
-                    "{} {slow:?}",
-                    target.name
-                );
+            let known = |format| (target.activation_formats.iter()).any(|(name, _)| *name == format);
+            for slow in [("int16", true), ("uint16", false), ("uint4", false)] {
+                if !known(slow.0) {
+                    let told = target.warnings(slow, weights).len();
+                    assert_eq!(told, 1, "{} {slow:?}", target.name);
+                }
             }
             for slow in [("uint8", true), ("uint8", false), ("int8", false)] {
-                assert_eq!(
-                    target.warnings(activations, slow).len(),
-                    1,
-                    "{} {slow:?}",
-                    target.name
-                );
+                let told = target.warnings(activations, slow);
+                assert_eq!(told.len(), 1, "{} {slow:?}", target.name);
             }
         }
         let warnings = target_by_name("onnxruntime")

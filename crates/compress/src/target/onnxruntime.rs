@@ -1,7 +1,7 @@
 //! ONNX Runtime on x86-64 CPUs.
 
 use super::OpRole::{Activation, Arithmetic, Join, Movement, Product};
-use super::{BiasForm, Preference, ResidualAdd, Target};
+use super::{BiasForm, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
 
 /// What to know about activations in 8-bit floats.
 const FLOATS: &str = "they are computed with these in float, and drops a Relu before them unless the session is opened with basic optimizations (ORT_ENABLE_BASIC): this is for runtimes with kernels for them, such as TensorRT";
@@ -65,7 +65,7 @@ pub(super) static ONNXRUNTIME: Target = Target {
     requantizes: true,
     bias: BiasForm::Int32,
     residual_add: ResidualAdd::BothInputs,
-    roles: &[
+    roles: &[&[
         ("Conv", Product { output: true }),
         ("Gemm", Product { output: false }),
         ("MatMul", Product { output: false }),
@@ -89,5 +89,13 @@ pub(super) static ONNXRUNTIME: Target = Target {
         ("Tile", Movement),
         ("Relu", Activation),
         ("Clip", Activation),
-    ],
+    ]],
+    others: Others::Float,
+    one_scale_weights: &[],
+    fixed_outputs: &[],
+    scales: ScaleForm::Any,
+    channel_multiple: 4,
+    sparsity: &[],
+    memory: Memory::ANY,
+    rates: None,
 };

@@ -1,7 +1,7 @@
 //! OpenVINO on x86-64 CPUs.
 
 use super::OpRole::{Activation, Arithmetic, Movement, Product};
-use super::{BiasForm, Preference, ResidualAdd, Target};
+use super::{BiasForm, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
 
 const SIGNED: &str = "convolutions of concatenated signed activations came out wrong in OpenVINO 2026.4; prefer `--activations uint8`";
 const ZERO_POINTS: &str =
@@ -36,7 +36,7 @@ pub(super) static OPENVINO: Target = Target {
     requantizes: false,
     bias: BiasForm::Float,
     residual_add: ResidualAdd::FusedIntoProduct,
-    roles: &[
+    roles: &[&[
         ("Conv", Product { output: false }),
         ("ConvTranspose", Product { output: false }),
         ("Gemm", Product { output: false }),
@@ -59,5 +59,13 @@ pub(super) static OPENVINO: Target = Target {
         ("SpaceToDepth", Movement),
         ("Relu", Activation),
         ("Clip", Activation),
-    ],
+    ]],
+    others: Others::Float,
+    one_scale_weights: &[],
+    fixed_outputs: &[],
+    scales: ScaleForm::Any,
+    channel_multiple: 8,
+    sparsity: &[],
+    memory: Memory::ANY,
+    rates: None,
 };

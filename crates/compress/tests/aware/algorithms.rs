@@ -20,7 +20,7 @@ fn formats([weights, activations]: [&str; 2], mode: BatchNormalizationMode) -> A
 }
 
 /// The network with quantizers, after these algorithms.
-fn chosen(graph: &Graph, algorithms: &[&dyn Algorithm], settings: &AwareSettings) -> Aware {
+pub(crate) fn chosen(graph: &Graph, algorithms: &[&dyn Algorithm], settings: &AwareSettings) -> Aware {
     let preparation = prepare(graph, settings).unwrap();
     let samples = Noise::for_graph(graph);
     let indices: Vec<usize> = (0..samples.len()).collect();

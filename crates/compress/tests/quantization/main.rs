@@ -10,7 +10,7 @@ mod support;
 use bantam_compress::RewriteError;
 use bantam_compress::plan::Action;
 use bantam_compress::select::Selector;
-use bantam_compress::target::{TARGETS, target_by_name};
+use bantam_compress::target::{TARGETS, is_power_of_two, target_by_name};
 use bantam_graph::ops::{Binary, Concat, DequantizeLinear, Gemm, MatMul, QuantizeLinear, Unary};
 use bantam_graph::{Graph, Op};
 use bantam_tensor::Tensor;
@@ -167,4 +167,48 @@ fn integer_forms_that_only_floats_read_are_left_out() {
         .iter()
         .filter(|node| matches!(node.op, Op::QuantizeLinear(_)));
     assert_eq!(quantizers.count(), 3, "x and both convolutions");
+}
+
+/// What targets want of scales: prescribed ones, one for a whole weight, or powers of two.
+#[test]
+fn scales_are_those_that_the_target_takes() {
+    let mut graph = Graph::default();
+    let x = input(&mut graph, &[6, 16]);
+    let product = |graph: &mut Graph, name: &str, x, sizes: [usize; 2]| {
+        let weight = constant(graph, &format!("{name}_w"), &sizes, 0.5);
+        graph.add_node(name, MatMul {}, &[x, weight])
+    };
+    let first = product(&mut graph, "first", x, [16, 12]);
+    let shares = graph.add_node("shares", bantam_graph::ops::Softmax { axis: -1 }, &[first]);
+    let last = product(&mut graph, "last", shares, [12, 4]);
+    let graph = finish(graph, &[last]);
+    let scales = |target: &str, site: &str| {
+        let target = target_by_name(target).unwrap();
+        let (plan, _) = quantized(&graph, "static", target, |_| ()).unwrap();
+        let found = plan
+            .decisions
+            .into_iter()
+            .find(|decision| decision.site.name() == site);
+        match found.map(|decision| decision.action) {
+            Some(Action::QuantizeActivation(params) | Action::QuantizeConstant { params, .. }) => params,
+            other => panic!("{site}: {other:?}"),
+        }
+    };
+    for target in ["tflite", "tflite-micro", "cortex-m", "edgetpu"] {
+        let params = scales(target, "shares");
+        assert_eq!(
+            (params.scale[0], params.zero_point[0]),
+            (1.0 / 256.0, -128),
+            "{target}"
+        );
+        assert_eq!(scales(target, "first_w").scale.len(), 1, "{target}");
+    }
+    assert_eq!(scales("bantam", "first_w").scale.len(), 12);
+    for site in ["first_w", "last_w", "first"] {
+        let params = scales("fpga", site);
+        assert!(
+            params.scale.iter().all(|scale| is_power_of_two(*scale)),
+            "{site}: {params:?}"
+        );
+    }
 }

@@ -43,6 +43,8 @@ pub struct Budget {
     pub min_score: Option<f64>,
     /// Most bytes of the file.
     pub max_bytes: Option<u64>,
+    /// Most bytes of values of one sample at once, codes of 8 bits counted as they are.
+    pub max_activation_bytes: Option<u64>,
     /// Most milliseconds of a run.
     pub max_latency: Option<f64>,
     /// How sure it must be that the budget is kept on new samples, when those that decide are used up: 0.5 takes their mean as it is.
@@ -60,6 +62,7 @@ impl Default for Budget {
             max_drop: 0.5,
             min_score: None,
             max_bytes: None,
+            max_activation_bytes: None,
             max_latency: None,
             confidence: 0.84,
             minimize: Minimize::Size,

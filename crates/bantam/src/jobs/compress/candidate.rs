@@ -14,8 +14,8 @@ use super::budget::Minimize;
 use super::level::{FLOAT, Level};
 use super::{CompressJob, Search};
 use crate::files::digest;
-use crate::jobs::bench::beside;
-use crate::jobs::{BenchJob, TrainJob, model_bytes, train};
+use crate::jobs::bench::Taken;
+use crate::jobs::{TrainJob, model_bytes, train};
 use crate::{Error, Progress, pipeline};
 
 /// A network to try.
@@ -40,6 +40,8 @@ pub(super) struct Tried {
     pub(super) file: String,
     /// Bytes of the file.
     pub(super) bytes: u64,
+    /// Most bytes of values of one sample at once, where sizes are known.
+    pub(super) activation_bytes: Option<u64>,
     /// Bit operations, or picojoules where energy counts.
     pub(super) cost: f64,
     /// Median milliseconds of a run, where latency counts.
@@ -122,10 +124,11 @@ pub(super) fn try_one(
         Ok(Tried {
             candidate: candidate.clone(),
             bytes: model_bytes(&path),
+            activation_bytes: level.activation_bytes(candidate),
             cost: arithmetic(level, candidate, search.job.budget.minimize),
             latency_ms: search
                 .measures_latency()
-                .then(|| latency(search, &path, progress))
+                .then(|| latency(search, &path, progress).map(|taken| taken.milliseconds))
                 .transpose()?,
             loss: test.0.mean(),
             half: (high - low) / 2.0,
@@ -152,31 +155,28 @@ pub(super) fn arithmetic(level: &Level, candidate: &Candidate, minimize: Minimiz
     costs.sum()
 }
 
-/// Median milliseconds of a run, timed in turns with the network as it was, and put in relation to what that took the first time: so what is timed
+/// What a network takes: milliseconds of a run, timed in turns with the network as it was, and put in relation to what that took the first time: so what is timed
 /// while the machine is slower can be compared too.
 pub(super) fn latency(
     search: &Search<'_>,
     path: &std::path::Path,
     progress: &dyn Progress,
-) -> Result<f64, Error> {
-    let job = BenchJob {
-        model: search.job.model.clone(),
-        batch: search.job.batch,
-        threads: search.job.threads,
-        runtimes: vec![search.runtime],
-        rounds: 45,
-        warm_up: 5,
-        ..BenchJob::default()
-    };
-    let [float, own] = search.timed("latency", || beside(&job, path, progress))?;
-    let first = search.workspace.cached("latency", || Ok(float))?;
-    Ok(own / float * first)
+) -> Result<Taken, Error> {
+    let [float, own] = search.timed("latency", || search.clock.both(search.job, path, progress))?;
+    let first = search.workspace.cached("latency", || Ok(float.milliseconds))?;
+    Ok(Taken {
+        milliseconds: own.milliseconds / float.milliseconds * first,
+        ..own
+    })
 }
 
 /// What to ask of quantization, but for the widths of layers.
 pub(super) fn aware_settings(job: &CompressJob) -> Result<AwareSettings, Error> {
     let mut settings = AwareSettings::for_target(job.target);
     settings.edges = None;
+    if job.epochs == 0 {
+        settings = settings.untrained();
+    }
     settings.quantize.exclude.clone_from(&job.exclude);
     Ok(settings)
 }

@@ -45,10 +45,10 @@ pub(super) fn details(search: &Search<'_>, found: &Found, report: &CompressRepor
 fn side_details(search: &Search<'_>, side: &Side, scores: Option<&ScoreReport>) -> Value {
     let job = search.job;
     json!({
-        "bytes": side.bytes, "parameters": side.parameters, "macs": side.macs, "bit_operations": side.bit_operations, "energy_mj": side.energy_mj, "energy_source": "model",
+        "bytes": side.bytes, "parameters": side.parameters, "macs": side.macs, "bit_operations": side.bit_operations, "energy_mj": side.energy_mj, "energy_source": side.energy_source,
         "metrics": scores.map(|scores| &scores.metrics), "samples": scores.map(|scores| scores.samples),
         "latency": [{
-            "runtime": search.runtime.name(), "batch": job.batch, "threads": job.threads, "median_ms": side.latency_ms,
+            "runtime": search.clock.name(), "batch": job.batch, "threads": job.threads, "median_ms": side.latency_ms,
         }],
     })
 }

@@ -10,13 +10,14 @@ use bantam_compress::prune::reconstruct::reconstruction_by_name;
 use bantam_compress::quantize::aware::round_weights;
 use bantam_compress::search::energy::{multiply_accumulate, read_weights};
 use bantam_compress::search::{Change, Choice, divergence, sensitivities};
+use bantam_compress::target::activation_elements;
 use bantam_formats::onnx::SaveOptions;
 use bantam_graph::{Cost, Graph, InferOptions, Model, cost, infer_shapes};
 use bantam_tensor::{Batch, Samples, trained_format_by_name};
 use serde::{Deserialize, Serialize};
 
 use super::budget::Minimize;
-use super::candidate::aware_settings;
+use super::candidate::{Candidate, aware_settings};
 use super::{CompressJob, Search};
 use crate::jobs::inspect::with_batch;
 use crate::jobs::{PruneJob, Pruning, prune};
@@ -38,6 +39,8 @@ pub(super) struct Level {
     pub(super) parameters: u64,
     /// Bytes of all that is no weight of a layer.
     pub(super) other_bytes: u64,
+    /// Most elements of values of one sample at once, where sizes are known.
+    pub(super) activation_elements: Option<u64>,
     /// Divergence from the network as it was.
     pub(super) loss: f64,
     /// The layers whose weights become codes.
@@ -79,6 +82,12 @@ impl Level {
             Minimize::BitOperations | Minimize::Energy => 0.0,
             Minimize::Size | Minimize::Latency | Minimize::Loss => self.other_bytes as f64,
         }
+    }
+
+    /// Most bytes of values of one sample at once: codes have 8 bits.
+    pub(super) fn activation_bytes(&self, candidate: &Candidate) -> Option<u64> {
+        let width = if candidate.bits.is_some() { 1 } else { 4 };
+        self.activation_elements.map(|elements| width * elements)
     }
 
     /// The layer of the same name as another level's; that one itself where there is none.
@@ -190,10 +199,9 @@ fn prune_job(search: &Search<'_>, left: u32, output: &Path) -> PruneJob {
         scope: ChannelScope::Global,
         savings_power: 1.0,
         least: 0.1,
-        multiple: if job.budget.minimize == Minimize::Latency {
-            4
-        } else {
-            1
+        multiple: match job.budget.minimize {
+            Minimize::Latency => job.target.channel_multiple,
+            _ => 1,
         },
         streams: false,
         steps: 1,
@@ -235,6 +243,7 @@ pub(super) fn outline(left: u32, file: &Path) -> Result<Level, Error> {
         macs: cost.macs,
         parameters: cost.parameters,
         other_bytes: cost.weight_bytes.saturating_sub(coded),
+        activation_elements: activation_elements(&graph),
         loss: 0.0,
         layers,
     })

@@ -10,14 +10,15 @@ use serde::Serialize;
 use super::Search;
 use super::budget::Minimize;
 use super::candidate::{Candidate, Decided, arithmetic, latency};
+use super::clock::Clock;
 use super::details::details;
 use super::histograms::histograms;
 use super::level::{FLOAT, Level};
 use super::plan::Found;
 use crate::jobs::inspect::with_batch;
 use crate::jobs::{
-    CompareJob, CompareReport, ComparedCorruptions, EvalJob, RuntimeChoice, compare, compare_corrupted,
-    model_bytes,
+    CompareJob, CompareReport, ComparedCorruptions, EnergySource, EvalJob, RuntimeChoice, compare,
+    compare_corrupted, model_bytes,
 };
 use crate::report::page;
 use crate::{Error, Progress, pipeline, write_whole};
@@ -39,6 +40,8 @@ pub struct CompressReport {
     pub before: Side,
     /// The result.
     pub after: Side,
+    /// What told latency: a runtime, or the model of a target.
+    pub latency_source: String,
     /// Networks that were built and judged.
     pub tried: usize,
     /// Time for all but scoring the result.
@@ -66,9 +69,11 @@ pub struct Side {
     pub macs: u64,
     /// Multiply-accumulates, each times the bits of both factors.
     pub bit_operations: u64,
-    /// Millijoules of a sample by a model (Horowitz 2014): arithmetic, and reading the weights of products.
+    /// Millijoules of a sample.
     pub energy_mj: f64,
-    /// Median milliseconds of a run.
+    /// What tells them; the model is of arithmetic, and of reading the weights of products.
+    pub energy_source: EnergySource,
+    /// Milliseconds of a run: the median, where they are measured.
     pub latency_ms: f64,
 }
 
@@ -133,11 +138,12 @@ pub(super) fn finish(
         ));
     }
     let [before, after] = &sides;
-    if after.latency_ms > SLOWER * before.latency_ms && job.budget.minimize != Minimize::Latency {
+    let measured = matches!(search.clock, Clock::Runtime(_));
+    if measured && after.latency_ms > SLOWER * before.latency_ms && job.budget.minimize != Minimize::Latency {
         warnings.push(format!(
             "the result takes {:.1} times as long as the model in {}, which unpacks weights of fewer than 8 bits at each run: --minimize latency, or --widths 8",
             after.latency_ms / before.latency_ms,
-            search.runtime.name(),
+            search.clock.name(),
         ));
     }
     let beside = |ending: &str| job.output.with_extension(ending);
@@ -150,6 +156,7 @@ pub(super) fn finish(
         name: name(&best.candidate),
         before,
         after,
+        latency_source: search.clock.name(),
         tried: search.tried.borrow().len(),
         seconds,
         warnings,
@@ -191,13 +198,19 @@ fn side(
     let rest = counted.macs.saturating_sub(layers);
     let operations = arithmetic(level, candidate, Minimize::BitOperations);
     let picojoules = arithmetic(level, candidate, Minimize::Energy);
+    let taken = latency(search, file, progress)?;
+    let modelled = (picojoules + rest as f64 * multiply_accumulate(FLOAT, FLOAT)) / 1e9;
+    let (energy_mj, energy_source) = taken.energy.map_or((modelled, EnergySource::Model), |energy| {
+        (energy.millijoules, energy.source)
+    });
     Ok(Side {
         bytes: model_bytes(file),
         parameters: counted.parameters,
         macs: counted.macs,
         bit_operations: operations as u64 + rest * u64::from(FLOAT * FLOAT),
-        energy_mj: (picojoules + rest as f64 * multiply_accumulate(FLOAT, FLOAT)) / 1e9,
-        latency_ms: latency(search, file, progress)?,
+        energy_mj,
+        energy_source,
+        latency_ms: taken.milliseconds,
     })
 }
 
@@ -217,7 +230,7 @@ fn scores(
     }
     let with = |runtime| compare(&pair(search, runtime), progress);
     let own = with(RuntimeChoice::Bantam)?;
-    let other = match search.runtime {
+    let other = match search.clock.runtime() {
         RuntimeChoice::Bantam => None,
         runtime => Some(with(runtime)?),
     };

@@ -130,7 +130,11 @@ pub(super) fn cost(search: &Search<'_>, tried: &Tried) -> f64 {
 
 fn keeps_limits(search: &Search<'_>, tried: &Tried) -> bool {
     let most = search.job.budget.max_bytes;
-    most.is_none_or(|most| tried.bytes <= most) && is_fast_enough(search, tried)
+    let fits = match (search.job.budget.max_activation_bytes, tried.activation_bytes) {
+        (Some(most), Some(bytes)) => bytes <= most,
+        _ => true,
+    };
+    fits && most.is_none_or(|most| tried.bytes <= most) && is_fast_enough(search, tried)
 }
 
 fn is_fast_enough(search: &Search<'_>, tried: &Tried) -> bool {

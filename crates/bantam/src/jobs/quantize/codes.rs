@@ -35,7 +35,13 @@ impl Codes {
         let graph = &model.graph;
         let split = pipeline::open_split(data, &job.calibration_split, graph)?;
         let indices = sample_indices(split.len(), job.samples, job.seed);
-        let (float, mut aware) = pipeline::make_aware(graph, &split, &self.settings, &indices, progress)?;
+        let (float, mut aware) = pipeline::make_aware(
+            graph,
+            &split,
+            &self.settings.clone().untrained(),
+            &indices,
+            progress,
+        )?;
         for algorithm in &self.algorithms {
             let report = |done: usize, all: usize| {
                 if done == 0 {

@@ -35,8 +35,8 @@ impl ActivationQuantizer {
         settings: &AwareSettings,
         is_input: bool,
     ) -> ActivationQuantizer {
-        // Nothing before an input is trained, so its gradient would be for its scale alone.
-        let training = if is_input {
+        // Nothing before an input is trained, so its gradient would be for its scale alone; some scales are the target's.
+        let training = if is_input || group.prescribed {
             ScaleTraining::Fixed
         } else {
             settings.scales

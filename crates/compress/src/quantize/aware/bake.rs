@@ -15,6 +15,7 @@ use crate::plan::{Action, Decision, Plan, Site};
 use crate::quantize::products::product_inputs;
 use crate::quantize::weights::{bias_params, channels};
 use crate::rewrite;
+use crate::target::ScaleForm;
 
 /// A trained graph in codes.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub struct Baked {
 pub fn bake(aware: &Aware) -> Result<Baked, AwareError> {
     let trained = read(aware)?;
     let graph = folded(&cleaned(without_quantizers(&aware.graph, &trained, true)?)?)?;
-    let baker = Baker::new(&graph, &trained)?;
+    let baker = Baker::new(&graph, &trained, aware.scale_form())?;
     let mut plan = Plan {
         decisions: baker.decisions(&aware.plan.decisions)?,
         ..aware.plan.clone()
@@ -80,15 +81,17 @@ struct Baker<'a> {
     /// The weight's name, its format and parameters.
     weights: HashMap<&'a Site, (String, &'static str, QParams)>,
     bounds: Vec<Bounds>,
+    form: ScaleForm,
 }
 
 impl<'a> Baker<'a> {
-    fn new(graph: &'a Graph, trained: &'a [Trained<'_>]) -> Result<Baker<'a>, AwareError> {
+    fn new(graph: &'a Graph, trained: &'a [Trained<'_>], form: ScaleForm) -> Result<Baker<'a>, AwareError> {
         let mut baker = Baker {
             graph,
             activations: HashMap::new(),
             weights: HashMap::new(),
             bounds: Vec::new(),
+            form,
         };
         for found in trained {
             match found.quantizer.kind {
@@ -248,7 +251,7 @@ impl<'a> Baker<'a> {
             return None;
         }
         let mut widened = weight.clone();
-        let params = bias_params(input_scale, &mut widened, &values);
+        let params = bias_params(input_scale, &mut widened, &values, self.form);
         (widened == *weight).then(|| (self.graph.value(bias).name.clone(), params))
     }
 }

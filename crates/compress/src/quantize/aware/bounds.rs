@@ -31,6 +31,8 @@ pub(super) enum BoundsKind {
 pub(super) fn bound(graph: &Graph, bounds: &[Bounds], plan: &mut Plan) -> Result<Graph, AwareError> {
     let mut bounded = graph.clone();
     let mut names = HashMap::new();
+    // Nodes are known by their first outputs.
+    let mut nodes = HashMap::new();
     for bound in bounds {
         let value = bounded
             .value_by_name(&bound.value)
@@ -41,6 +43,9 @@ pub(super) fn bound(graph: &Graph, bounds: &[Bounds], plan: &mut Plan) -> Result
         let name = bounded.unique_name(&format!("{}_bounded", bound.value));
         apply(&mut bounded, value, &name, bound)?;
         // A graph output keeps its name; then what was bounded is called by the new one.
+        if is_output {
+            nodes.insert(bound.value.clone(), name.clone());
+        }
         names.insert(
             bound.value.clone(),
             if is_output { bound.value.clone() } else { name },
@@ -48,6 +53,11 @@ pub(super) fn bound(graph: &Graph, bounds: &[Bounds], plan: &mut Plan) -> Result
     }
     infer_shapes(&mut bounded, &InferOptions::default())?;
     for decision in &mut plan.decisions {
+        if let Site::Input { node, .. } | Site::Node(node) = &mut decision.site
+            && let Some(renamed) = nodes.get(node)
+        {
+            node.clone_from(renamed);
+        }
         let name = match (&mut decision.site, &decision.action) {
             (Site::Value(name), Action::QuantizeActivation(_)) => name,
             (Site::Input { value, .. }, Action::DequantizeApart(_)) => value,

@@ -20,6 +20,10 @@ pub enum AwareError {
         known: String,
         nearest: &'static str,
     },
+    #[error(
+        "{target} takes scales that are powers of two\nhint: --scales power-of-two or fixed, --batch-normalization fold, and uniform mappings"
+    )]
+    Scales { target: &'static str },
     #[error("`{text}` is no width of nodes\nhint: SELECTOR=FORMAT, as role:last=int8 or name:*/conv2=int4")]
     Width { text: String },
     #[error(

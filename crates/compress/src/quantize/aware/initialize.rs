@@ -1,7 +1,7 @@
 //! Where scales start.
 
 use bantam_graph::{Graph, Node, ValueId};
-use bantam_tensor::{Granularity, NumberFormat, QParams};
+use bantam_tensor::{NumberFormat, QParams};
 use rayon::prelude::*;
 
 use super::grid::Grid;
@@ -10,6 +10,7 @@ use crate::quantize::weights::{channels, finite_values};
 use crate::quantize::{QuantizeError, QuantizeSettings};
 use crate::range::RangeGoal;
 use crate::stats::Observed;
+use crate::target::ScaleForm;
 
 /// Scales and levels of a weight.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ pub(super) fn weight_channels(
     let value = graph.value(weight);
     let tensor = value.initializer.as_ref().expect("the caller found a constant");
     let values = finite_values(graph, node, &value.name, tensor)?;
-    let axis = (settings.granularity != Granularity::Tensor && tensor.rank() > 0).then_some(channel_axis);
+    let axis = settings.has_channel_scales(node, tensor).then_some(channel_axis);
     Ok((axis, channels(&values, tensor.shape(), axis)))
 }
 
@@ -79,8 +80,9 @@ fn channel_scale(values: &[f32], format: &'static dyn NumberFormat, settings: &A
     let (low, high) = quantize
         .weight_range
         .range(&observed, RangeGoal { format, symmetric });
+    let form = quantize.target.scales;
     if !symmetric {
-        let (scale, zero_point) = QParams::for_range(format, false, low, high);
+        let (scale, zero_point) = form.params(format, false, (low, high), None);
         return (scale, zero_point as f32);
     }
     let grid = Grid::symmetric(format);
@@ -90,7 +92,27 @@ fn channel_scale(values: &[f32], format: &'static dyn NumberFormat, settings: &A
         InitialScale::Range if quantize.weight_range.name() == "mse" => best_scale(values, &grid),
         InitialScale::Range => low.abs().max(high.abs()) / grid.largest(),
     };
-    (usable(scale), grid.zero_point)
+    let scale = match form {
+        ScaleForm::Any => usable(scale),
+        ScaleForm::PowerOfTwo => best_power(values, &grid, form.at_least(usable(scale))),
+    };
+    (scale, grid.zero_point)
+}
+
+/// Powers of two below the one above what range methods give that are tried.
+const FINER: i32 = 2;
+
+/// Of a power of two and some below it the one with the least squared error over the values themselves.
+fn best_power(values: &[f32], grid: &Grid, largest: f32) -> f32 {
+    let powers = (0..=FINER).map(|finer| (largest * 2f32.powi(-finer)).max(f32::MIN_POSITIVE));
+    let scored = powers.map(|scale| (squared_error(values, grid, scale), scale));
+    let best = scored.min_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or(largest, |(_, scale)| scale)
+}
+
+fn squared_error(values: &[f32], grid: &Grid, scale: f32) -> f64 {
+    let of = |x: &f32| f64::from(grid.round(*x, scale) - x).powi(2);
+    values.iter().map(of).sum()
 }
 
 /// `2 mean|x| / sqrt(largest code)` (Esser et al. 2020, section 2.1).
@@ -104,14 +126,10 @@ const STEPS: usize = 128;
 /// The scale with the least squared error over the values themselves.
 fn best_scale(values: &[f32], grid: &Grid) -> f32 {
     let bound = values.iter().fold(0f32, |bound, x| bound.max(x.abs()));
-    let error = |scale: f32| {
-        let of = |x: &f32| f64::from(grid.round(*x, scale) - x).powi(2);
-        values.iter().map(of).sum::<f64>()
-    };
     let scales = (1..=STEPS).map(|step| bound * step as f32 / STEPS as f32 / grid.largest());
     let scored = scales
         .filter(|scale| *scale >= f32::MIN_POSITIVE)
-        .map(|scale| (error(scale), scale));
+        .map(|scale| (squared_error(values, grid, scale), scale));
     scored
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .map_or(1.0, |(_, scale)| scale)
@@ -128,9 +146,9 @@ pub(super) fn usable(scale: f32) -> f32 {
 
 /// First scale of an activation of this mean magnitude, where LSQ's formula holds: for codes from zero on, and for as many
 /// on either side of it.
-pub(super) fn lsq_activation(params: &mut QParams, mean_magnitude: f32, grid: &Grid) {
+pub(super) fn lsq_activation(params: &mut QParams, mean_magnitude: f32, grid: &Grid, form: ScaleForm) {
     if grid.smallest() == 0.0 || grid.smallest().abs() >= grid.largest() {
-        params.scale[0] = usable(lsq_scale(mean_magnitude, grid.largest()));
+        params.scale[0] = form.at_least(usable(lsq_scale(mean_magnitude, grid.largest())));
     }
 }
 

@@ -29,6 +29,7 @@ mod zeros;
 use bantam_graph::Graph;
 
 use crate::plan::{Plan, Site};
+use crate::target::{ScaleForm, target_by_name};
 use crate::train::ParameterRule;
 
 pub use bake::{Baked, bake, round_weights, strip};
@@ -61,6 +62,11 @@ impl Aware {
     /// Whether nothing is rounded.
     pub(crate) fn is_empty(&self) -> bool {
         self.quantizers.is_empty()
+    }
+
+    /// Which scales the target takes.
+    pub(super) fn scale_form(&self) -> ScaleForm {
+        target_by_name(&self.plan.target).map_or(ScaleForm::Any, |target| target.scales)
     }
 
     /// What is special about the constants of quantizers when they are trained.

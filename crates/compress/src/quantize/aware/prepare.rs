@@ -22,8 +22,9 @@ pub struct Preparation {
 /// Brings a float graph without local functions into the forms that are observed and trained.
 ///
 /// # Errors
-/// When the graph is malformed, or a selector matches nothing.
+/// When the graph is malformed, a selector matches nothing, or the target does not take such scales.
 pub fn prepare(graph: &Graph, settings: &AwareSettings) -> Result<Preparation, AwareError> {
+    settings.check_scales()?;
     let mut base = graph.clone();
     infer_shapes(&mut base, &InferOptions::default())?;
     let others: Vec<_> = PASSES

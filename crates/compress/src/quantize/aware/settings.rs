@@ -7,7 +7,7 @@ use super::AwareError;
 use crate::quantize::{QuantizeError, QuantizeSettings};
 use crate::range::range_by_name;
 use crate::select::Selector;
-use crate::target::Target;
+use crate::target::{ScaleForm, Target};
 
 /// Declares a choice with the words that users write.
 macro_rules! choices {
@@ -131,7 +131,8 @@ pub struct AwareSettings {
 }
 
 impl AwareSettings {
-    /// Learned scales from ranges of least squared error, BatchNormalization kept, edges of 8 bits.
+    /// Learned scales from ranges of least squared error, BatchNormalization kept, edges of 8 bits; where the target wants powers of two,
+    /// those are learned, and BatchNormalization is folded first.
     pub fn for_target(target: &'static Target) -> AwareSettings {
         let mut quantize = QuantizeSettings::for_target(target);
         quantize.range = range_by_name("mse").expect("listed");
@@ -141,18 +142,50 @@ impl AwareSettings {
             weights: quantize.weights,
             activations: quantize.activations,
         };
+        let any = target.scales == ScaleForm::Any;
         AwareSettings {
             quantize,
             float_activations: false,
             edges: Some(edges),
             widths: Vec::new(),
-            scales: ScaleTraining::Learned,
+            scales: if any {
+                ScaleTraining::Learned
+            } else {
+                ScaleTraining::PowerOfTwo
+            },
             weight_mapping: WeightMapping::Uniform,
             activation_mapping: ActivationMapping::Uniform,
             initial: InitialScale::Range,
-            batch_normalization: BatchNormalizationMode::Keep,
+            // Folded after training it would change scales.
+            batch_normalization: if any {
+                BatchNormalizationMode::Keep
+            } else {
+                BatchNormalizationMode::Fold
+            },
             weight_estimator: SignEstimator::Clip,
             activation_estimator: SignEstimator::Polynomial,
+        }
+    }
+
+    /// For choosing codes without training: scales that must be powers of two are constants then, which algorithms know how to choose.
+    pub fn untrained(mut self) -> AwareSettings {
+        if self.scales == ScaleTraining::PowerOfTwo && self.quantize.target.scales == ScaleForm::PowerOfTwo {
+            self.scales = ScaleTraining::Fixed;
+        }
+        self
+    }
+
+    /// Refuses what would leave scales that the target does not take.
+    pub(super) fn check_scales(&self) -> Result<(), AwareError> {
+        let learned = matches!(self.scales, ScaleTraining::Learned | ScaleTraining::LearnedOffset);
+        let keeps = self.batch_normalization == BatchNormalizationMode::Keep;
+        let uniform = self.weight_mapping == WeightMapping::Uniform
+            && self.activation_mapping == ActivationMapping::Uniform;
+        match self.quantize.target.scales == ScaleForm::PowerOfTwo && (learned || keeps || !uniform) {
+            false => Ok(()),
+            true => Err(AwareError::Scales {
+                target: self.quantize.target.name,
+            }),
         }
     }
 

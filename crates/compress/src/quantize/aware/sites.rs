@@ -36,6 +36,8 @@ pub(super) struct ActivationGroup {
     pub(super) mean: Option<f32>,
     /// Elements of one sample.
     pub(super) elements: usize,
+    /// The target prescribes the scale.
+    pub(super) prescribed: bool,
 }
 
 /// A weight as one product reads it.
@@ -173,6 +175,7 @@ impl Finder<'_> {
                 lowest: f32::INFINITY,
                 mean: None,
                 elements: self.elements(root),
+                prescribed: false,
             };
             self.join(&mut group, value, stats);
             groups.push(group);
@@ -183,6 +186,10 @@ impl Finder<'_> {
 
     fn join(&self, group: &mut ActivationGroup, value: ValueId, stats: &Stats) {
         group.members.push(value);
+        let target = self.settings.quantize.target;
+        let producer = self.producers[value.index()].map(|id| &self.graph.node(id).op);
+        let format = self.settings.quantize.activations;
+        group.prescribed |= producer.is_some_and(|op| target.fixed_output(op, format).is_some());
         if !self.is_moved(value) {
             group.rounded.push(value);
         }
@@ -215,8 +222,14 @@ impl Finder<'_> {
         let parts = observed.flatten().filter_map(magnitudes);
         let (sum, count) = parts.fold((0.0, 0), |(sum, count), part| (sum + part.0, count + part.1));
         group.mean = (count > 0).then(|| (sum / count as f64) as f32);
-        if let (InitialScale::Lsq, Some(mean)) = (self.settings.initial, group.mean) {
-            lsq_activation(&mut group.params, mean, &group.grid);
+        if let (InitialScale::Lsq, Some(mean), false) = (self.settings.initial, group.mean, group.prescribed)
+        {
+            lsq_activation(
+                &mut group.params,
+                mean,
+                &group.grid,
+                self.settings.quantize.target.scales,
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use bantam_graph::ops::Binary;
 use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
 
 use crate::quantize::aware::{Aware, Grid, QuantizerKind};
+use crate::target::ScaleForm;
 
 /// A product with a constant weight that it alone reads, through a quantizer of evenly spaced levels.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Layer {
     pub(super) mean: Option<Mean>,
     /// Whether scales differ from channel to channel.
     pub(super) per_channel: bool,
+    /// Which scales the target takes.
+    pub(super) form: ScaleForm,
     /// Codes; the zero point is that of the first channel.
     pub(super) grid: Grid,
     /// Of each channel, or one for all.
@@ -92,6 +95,7 @@ fn layer(
         scale,
         mean: mean(graph, node, layout, consumers),
         per_channel: op.axis.is_some(),
+        form: aware.scale_form(),
         grid: Grid {
             low: op.low,
             high: op.high,

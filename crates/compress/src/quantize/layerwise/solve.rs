@@ -1,6 +1,6 @@
 //! GPTQ, and what it becomes with errors of earlier layers, scales and biases taken into account.
 
-use bantam_graph::Graph;
+use bantam_graph::{Graph, NodeId, ValueId};
 use bantam_tensor::{Batch, Tensor};
 use rayon::prelude::*;
 
@@ -11,6 +11,7 @@ use super::rounding::{Even, Metric};
 use super::walk::Walk;
 use super::{Algorithm, Calibration, LayerwiseError};
 use crate::quantize::aware::{Aware, Grid};
+use crate::target::ScaleForm;
 
 /// Rounds weight after weight, each making up for the errors before it (Frantar et al. 2023), the weights with the largest
 /// inputs first.
@@ -105,15 +106,12 @@ impl Solver {
         float: &'w mut Walk,
     ) -> Result<&'w [Tensor], LayerwiseError> {
         let graph = calibration.float;
-        let output = aware.graph.node(layer.product).output(0);
-        let name = output.map_or("", |output| aware.graph.value(output).name.as_str());
-        let producer = graph
-            .value_by_name(name)
-            .and_then(|value| graph.producers()[value.index()]);
         let missing = || LayerwiseError::Shape {
-            problem: format!("the float network has no `{name}`"),
+            problem: format!("the float network has no product for `{}`", layer.name),
         };
-        let producer = producer.ok_or_else(missing)?;
+        let producer = counterpart(&aware.graph, graph, layer.product)
+            .and_then(|value| graph.producers()[value.index()])
+            .ok_or_else(missing)?;
         float.advance(graph, producer.index())?;
         let input = graph.node(producer).input(0).ok_or_else(missing)?;
         float.get(input).ok_or_else(missing)
@@ -203,7 +201,7 @@ impl Solver {
                 self.row(
                     &metric,
                     &metric.ordered(target),
-                    (&grid(channel), layer.per_channel),
+                    (&grid(channel), layer),
                     of(scales, channel),
                 )
             };
@@ -213,32 +211,52 @@ impl Solver {
     }
 
     /// Rounds one channel.
-    fn row(
-        &self,
-        metric: &Metric,
-        target: &[f32],
-        (grid, per_channel): (&Grid, bool),
-        scale: f32,
-    ) -> Channel {
+    fn row(&self, metric: &Metric, target: &[f32], (grid, layer): (&Grid, &Layer), scale: f32) -> Channel {
         let mut to = Even { grid, scale };
         let mut best = metric.round(target, &to);
         if self.choice == Choice::LeastSquares {
-            let steps = if per_channel { 1..SCALES } else { 0..0 };
-            for step in steps {
-                let scale = scale * (0.5 + 0.7 * step as f32 / SCALES as f32);
+            for scale in other_scales(layer, scale) {
                 let other = Even { grid, scale };
                 let rounded = metric.round(target, &other);
                 if rounded.error < best.error {
                     (best, to) = (rounded, other);
                 }
             }
-            metric.descend(target, &mut to, &mut best, (ROUNDS, per_channel));
+            metric.descend(
+                target,
+                &mut to,
+                &mut best,
+                (ROUNDS, layer.per_channel && layer.form == ScaleForm::Any),
+            );
         }
         let values: Vec<f32> = best.levels.iter().map(|level| level * to.scale).collect();
         Channel {
             values: metric.restored(&values),
             scale: to.scale,
         }
+    }
+}
+
+/// What a product gives, in the float network: a quantizer behind an output of the network has taken the name.
+fn counterpart(graph: &Graph, float: &Graph, product: NodeId) -> Option<ValueId> {
+    let mut output = graph.node(product).output(0)?;
+    loop {
+        if let Some(found) = float.value_by_name(&graph.value(output).name) {
+            return Some(found);
+        }
+        let reader = graph.nodes.iter().find(|node| node.input(0) == Some(output))?;
+        output = reader.output(0)?;
+    }
+}
+
+/// Scales of a channel that are tried beside the one it has.
+fn other_scales(layer: &Layer, scale: f32) -> Vec<f32> {
+    match layer.form {
+        _ if !layer.per_channel => Vec::new(),
+        ScaleForm::Any => (1..SCALES)
+            .map(|step| scale * (0.5 + 0.7 * step as f32 / SCALES as f32))
+            .collect(),
+        ScaleForm::PowerOfTwo => vec![scale * 0.5, scale * 2.0],
     }
 }
 

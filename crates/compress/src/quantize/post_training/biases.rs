@@ -73,7 +73,7 @@ impl<'a> Planner<'a> {
         if weight.scale.len() > 1 && weight.scale.len() != values.len() {
             return Ok(None);
         }
-        let params = bias_params(input_scale, weight, &values);
+        let params = bias_params(input_scale, weight, &values, self.settings.target.scales);
         let why = "scale of the input times scale of the weight, so that it adds to the sums".to_owned();
         Ok(Some(
             self.constant_decision(node, position, bias, "int32", params, why),
