@@ -2,7 +2,9 @@
 
 mod dynamic;
 mod error;
+mod low_rank;
 mod remove;
+mod rotate;
 mod scale;
 
 use std::collections::{BTreeSet, HashMap};
@@ -32,6 +34,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
     let mut shifted = graph.clone();
     scale::unbind(&mut shifted, plan)?;
     scale::scale_constants(&mut shifted, plan)?;
+    rotate::rotate(&mut shifted, plan)?;
     shift_constants(&mut shifted, plan)?;
     let patch = {
         let mut rewriter = Rewriter {
@@ -92,12 +95,17 @@ impl Rewriter<'_> {
         let apart = matches!(
             (&decision.action, &decision.site),
             (
-                Action::ShiftConstant(_) | Action::ScaleConstant { .. } | Action::RemoveChannels { .. },
+                Action::ShiftConstant(_)
+                    | Action::ScaleConstant { .. }
+                    | Action::RotateConstant { .. }
+                    | Action::Rotate { .. }
+                    | Action::RemoveChannels { .. },
                 Site::Value(_)
-            ) | (
-                Action::Unbound | Action::KeepScale | Action::RemoveLayer { .. },
-                Site::Node(_)
-            )
+            ) | (Action::RotateBack { .. }, Site::Input { .. })
+                | (
+                    Action::Unbound | Action::KeepScale | Action::RemoveLayer { .. },
+                    Site::Node(_)
+                )
         );
         if apart {
             return Ok(());
@@ -126,6 +134,9 @@ impl Rewriter<'_> {
             }
             (Action::DequantizeApart(params), Site::Input { value, node, input }) => {
                 self.apart(value, node, *input, params)
+            }
+            (Action::AddLowRank { rank, down, up }, Site::Node(node)) => {
+                self.low_rank(node, *rank, (&down.0, &up.0))
             }
             (Action::QuantizeDynamically { format, params }, Site::Node(node)) => {
                 self.dynamic(node, format, params)

@@ -3,6 +3,7 @@
 mod dynamic;
 mod groups;
 mod rescale;
+mod rotate;
 mod scales;
 mod support;
 

@@ -5,9 +5,11 @@ use bantam_tensor::{Batch, Tensor};
 use rayon::prelude::*;
 
 use super::adaround;
+use super::greedy::{self, greedy};
 use super::layers::{Layer, Mean, as_stored, layers, rows_of};
 use super::moments::{Moments, moments};
 use super::rounding::{Even, Metric};
+use super::sign_round::{self, Ranges, Slope, Span, sign_round};
 use super::walk::Walk;
 use super::{Algorithm, Calibration, LayerwiseError};
 use crate::quantize::aware::{Aware, Grid};
@@ -39,6 +41,22 @@ pub(super) static LEAST_SQUARES: Solver = Solver {
     choice: Choice::LeastSquares,
 };
 
+/// Rounds the weight next that the others of its row can make up for best (Frantar and Alistarh 2022).
+pub(super) static OBQ: Solver = Solver {
+    name: "obq",
+    summary: "rounds in each row the weight next that the others can make up for best (Frantar and Alistarh 2022); slow",
+    damping: 0.01,
+    choice: Choice::Greedy,
+};
+
+/// Moves roundings and ranges against the signs of their gradients (Cheng et al. 2023); biases take back the mean error.
+pub(super) static SIGN_ROUND: Solver = Solver {
+    name: "signround",
+    summary: "moves roundings and ranges against the signs of their gradients (Cheng et al. 2023); corrects biases",
+    damping: 0.01,
+    choice: Choice::Signed,
+};
+
 pub(super) struct Solver {
     name: &'static str,
     summary: &'static str,
@@ -56,6 +74,17 @@ enum Choice {
     UpOrDown,
     /// As in order, then improved together with scales.
     LeastSquares,
+    /// The weight next whose rounding costs least.
+    Greedy,
+    /// By signs of gradients.
+    Signed,
+}
+
+impl Choice {
+    /// Whether weights, and biases, also make up for what changed before the layer.
+    fn follows_float(self) -> bool {
+        !matches!(self, Choice::InOrder | Choice::Greedy)
+    }
 }
 
 /// Scales that are tried, as factors of the one that is there: from half to a little more than it.
@@ -74,6 +103,9 @@ impl Algorithm for Solver {
 
     fn apply(&self, aware: &mut Aware, calibration: &Calibration<'_>) -> Result<(), LayerwiseError> {
         let layers = layers(aware);
+        if self.choice == Choice::Greedy {
+            greedy::check(&aware.graph, &layers)?;
+        }
         let batches: Vec<Batch> = calibration.batches()?;
         let mut quantized = Walk::new(&aware.graph, &batches)?;
         let mut float = Walk::new(calibration.float, &batches)?;
@@ -84,9 +116,9 @@ impl Algorithm for Solver {
             let Some(x) = quantized.get(layer.input) else {
                 continue;
             };
-            let y = match self.choice {
-                Choice::InOrder => None,
-                _ => Some(self.float_inputs(aware, calibration, layer, &mut float)?),
+            let y = match self.choice.follows_float() {
+                false => None,
+                true => Some(self.float_inputs(aware, calibration, layer, &mut float)?),
             };
             self.layer(aware, layer, (x, y), calibration)?;
         }
@@ -132,7 +164,7 @@ impl Solver {
             return Ok(());
         };
         let shape = weight.shape().to_vec();
-        let corrects_means = self.choice != Choice::InOrder && layer.mean.is_some();
+        let corrects_means = self.choice.follows_float() && layer.mean.is_some();
         let moments = moments(
             graph.node(layer.product),
             &shape,
@@ -143,8 +175,7 @@ impl Solver {
         let scales = graph
             .constant(layer.scale)
             .map_or(Ok(Vec::new()), Tensor::to_f32)?;
-        let steps = calibration.steps.unwrap_or(adaround::STEPS);
-        let solved = self.channels(layer, (&rows, depth), &scales, (&moments, steps))?;
+        let solved = self.channels(layer, (&rows, depth), &scales, (&moments, calibration.steps))?;
         let graph = &mut aware.graph;
         if corrects_means {
             let of_group = solved.len() / moments.len().max(1);
@@ -171,19 +202,20 @@ impl Solver {
         layer: &Layer,
         (rows, depth): (&[f32], usize),
         scales: &[f32],
-        (moments, steps): (&[Moments], usize),
+        (moments, steps): (&[Moments], Option<usize>),
     ) -> Result<Vec<Channel>, LayerwiseError> {
         let of_group = rows.len() / depth.max(1) / moments.len().max(1);
         let mut channels = Vec::new();
         for (group, moments) in moments.iter().enumerate() {
-            let metric = Metric::of(moments, self.damping).ok_or_else(|| LayerwiseError::NotFinite {
+            let not_finite = || LayerwiseError::NotFinite {
                 layer: layer.name.clone(),
-            })?;
+            };
+            let metric = Metric::of(moments, self.damping).ok_or_else(not_finite)?;
             let first = group * of_group;
             let rows = &rows[first * depth..(first + of_group) * depth];
-            let targets = match self.choice {
-                Choice::InOrder => rows.to_vec(),
-                _ => moments.targets(rows, self.damping),
+            let targets = match self.choice.follows_float() {
+                false => rows.to_vec(),
+                true => moments.targets(rows, self.damping),
             };
             let of = |numbers: &[f32], channel: usize| {
                 numbers[if numbers.len() == 1 { 0 } else { first + channel }]
@@ -196,16 +228,25 @@ impl Solver {
                 let (grids, scales): (Vec<Grid>, Vec<f32>) = (0..of_group)
                     .map(|channel| (grid(channel), of(scales, channel)))
                     .unzip();
+                let steps = steps.unwrap_or(adaround::STEPS);
                 channels.extend(learned(&metric, &targets, (&grids, &scales), steps));
                 continue;
             }
+            let inverse = match self.choice {
+                Choice::Greedy => greedy::inverse(&metric).ok_or_else(not_finite)?,
+                _ => Vec::new(),
+            };
+            let steps = steps.unwrap_or(sign_round::STEPS);
             let solve = |(channel, target): (usize, &[f32])| {
-                self.row(
-                    &metric,
-                    &metric.ordered(target),
-                    (&grid(channel), layer.per_channel),
-                    of(scales, channel),
-                )
+                let (target, grid, scale) = (metric.ordered(target), grid(channel), of(scales, channel));
+                match self.choice {
+                    Choice::Greedy => {
+                        let levels = greedy(&inverse, &target, &Even { grid: &grid, scale });
+                        Channel::of(&metric, &levels, scale)
+                    }
+                    Choice::Signed => signed(&metric, &target, (grid, layer.per_channel), (scale, steps)),
+                    _ => self.row(&metric, &target, (&grid, layer.per_channel), scale),
+                }
             };
             channels.par_extend(targets.par_chunks_exact(depth).enumerate().map(solve));
         }
@@ -234,11 +275,7 @@ impl Solver {
             }
             metric.descend(target, &mut to, &mut best, (ROUNDS, per_channel));
         }
-        let values: Vec<f32> = best.levels.iter().map(|level| level * to.scale).collect();
-        Channel {
-            values: metric.restored(&values),
-            scale: to.scale,
-        }
+        Channel::of(metric, &best.levels, to.scale)
     }
 }
 
@@ -261,14 +298,59 @@ fn learned(
         scales,
     };
     let levels = rows.round(steps);
-    let channel = |(levels, scale): (&[f32], &f32)| {
-        let values: Vec<f32> = levels.iter().map(|level| level * scale).collect();
-        Channel {
-            values: metric.restored(&values),
-            scale: *scale,
-        }
-    };
+    let channel = |(levels, scale): (&[f32], &f32)| Channel::of(metric, levels, *scale);
     levels.chunks_exact(depth).zip(scales).map(channel).collect()
+}
+
+/// Rounds one channel by signs of gradients; its scale moves where it has one of its own.
+fn signed(
+    metric: &Metric,
+    target: &[f32],
+    (grid, moves): (Grid, bool),
+    (scale, steps): (f32, usize),
+) -> Channel {
+    let ranges = OneRange { grid, scale, moves };
+    let signed = sign_round(metric, target, &ranges, steps);
+    Channel::of(metric, &signed.levels, ranges.span(0, signed.factors[0]).scale)
+}
+
+/// The range of a channel: as far as its scale reaches.
+struct OneRange {
+    grid: Grid,
+    scale: f32,
+    /// Whether it may become narrower.
+    moves: bool,
+}
+
+impl Ranges for OneRange {
+    fn groups(&self) -> usize {
+        1
+    }
+
+    fn group(&self, _: usize) -> usize {
+        0
+    }
+
+    fn span(&self, _: usize, [_, factor]: [f32; 2]) -> Span {
+        Span {
+            scale: if self.moves {
+                self.scale * factor
+            } else {
+                self.scale
+            },
+            zero_point: self.grid.zero_point,
+            bounds: [self.grid.smallest(), self.grid.largest()],
+        }
+    }
+
+    fn slopes(&self, _: usize, _: [f32; 2]) -> [Slope; 2] {
+        let scale = if self.moves { self.scale } else { 0.0 };
+        let upper = Slope {
+            scale,
+            zero_point: 0.0,
+        };
+        [Slope::default(), upper]
+    }
 }
 
 /// Gives the means of the outputs back what they lost.
@@ -297,6 +379,17 @@ fn shift(graph: &mut Graph, layer: &Layer, changes: &[f64]) -> Result<(), Layerw
 struct Channel {
     values: Vec<f32>,
     scale: f32,
+}
+
+impl Channel {
+    /// From levels in the order of the metric.
+    fn of(metric: &Metric, levels: &[f32], scale: f32) -> Channel {
+        let values: Vec<f32> = levels.iter().map(|level| level * scale).collect();
+        Channel {
+            values: metric.restored(&values),
+            scale,
+        }
+    }
 }
 
 /// What the rounding of a row and the quantization of its inputs take from the mean of its outputs.
