@@ -1,11 +1,10 @@
 //! SignRound for groups.
 
 use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups};
-use rayon::prelude::*;
 
 use super::rounded::{GroupRows, RoundedRow};
 use super::{GroupAlgorithm, Needs};
-use crate::quantize::layerwise::{Metric, Ranges, SIGN_ROUND_STEPS, Slope, Span, sign_round};
+use crate::quantize::layerwise::{Metric, Ranges, SIGN_ROUND_STEPS, Signed, Slope, Span, sign_round};
 
 /// Roundings and ranges moved by the signs of their gradients (Cheng et al. 2023), towards the weights that make up for what
 /// earlier products changed.
@@ -31,9 +30,12 @@ impl GroupAlgorithm for SignRound {
         let moments = job.moments?;
         let metric = Metric::of(moments, DAMPING)?;
         let targets = moments.targets(job.rows, DAMPING);
-        let row = |row: &[f32]| {
-            let ranges = GroupRanges::of(row, job.format, &metric.order);
-            let signed = sign_round(&metric, &metric.ordered(row), &ranges, SIGN_ROUND_STEPS);
+        let rows = || targets.chunks_exact(job.depth);
+        let ranges = rows().map(|row| GroupRanges::of(row, job.format, &metric.order));
+        let ranges: Vec<GroupRanges<'_>> = ranges.collect();
+        let ordered: Vec<Vec<f32>> = rows().map(|row| metric.ordered(row)).collect();
+        let signed = sign_round(&metric, &ordered, &ranges, SIGN_ROUND_STEPS);
+        let row = |(signed, ranges): (Signed, &GroupRanges<'_>)| {
             let factors = signed.factors.iter().enumerate();
             RoundedRow {
                 levels: metric.restored(&signed.levels),
@@ -42,7 +44,7 @@ impl GroupAlgorithm for SignRound {
                     .collect(),
             }
         };
-        Some(targets.par_chunks_exact(job.depth).map(row).collect())
+        Some(signed.into_iter().zip(&ranges).map(row).collect())
     }
 }
 

@@ -118,3 +118,70 @@ impl Open {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bantam_tensor::{SplitMix64, trained_format_by_name};
+
+    use super::*;
+    use crate::quantize::aware::Grid;
+    use crate::quantize::layerwise::moments::Moments;
+    use crate::quantize::layerwise::rounding::{Even, Rounded};
+
+    /// Of inputs that depend on each other, or do not.
+    fn metric(depth: usize, random: &mut SplitMix64, mixed: f32) -> Metric {
+        let rows: Vec<f32> = (0..4 * depth * depth).map(|_| random.unit() - 0.5).collect();
+        let rows: Vec<f32> = (rows.chunks_exact(depth))
+            .flat_map(|row| {
+                (0..depth)
+                    .map(|at| row[at] + mixed * row[(at + 1) % depth])
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let product = |index: usize| {
+            let pairs = rows
+                .chunks_exact(depth)
+                .map(|row| row[index / depth] * row[index % depth]);
+            f64::from(pairs.sum::<f32>())
+        };
+        let mut second: Vec<f64> = (0..depth * depth).map(product).collect();
+        if mixed == 0.0 {
+            second = (0..depth * depth)
+                .map(|index| f64::from(u8::from(index % (depth + 1) == 0)))
+                .collect();
+        }
+        let mean = vec![0.0; depth];
+        let moments = Moments {
+            depth,
+            float_mean: mean.clone(),
+            mean,
+            cross: second.clone(),
+            second,
+        };
+        Metric::of(&moments, 0.01).unwrap()
+    }
+
+    #[test]
+    fn errors_are_made_up_for() {
+        let grid = Grid::symmetric(trained_format_by_name("int3").unwrap());
+        let to = Even {
+            grid: &grid,
+            scale: 0.3,
+        };
+        let mut random = SplitMix64::new(1);
+        for (mixed, share) in [(0.0, 1.0), (0.9, 0.75)] {
+            let (mut found, mut nearest) = (0.0, 0.0);
+            for _ in 0..20 {
+                let metric = metric(16, &mut random, mixed);
+                let row: Vec<f32> = (0..16).map(|_| 2.0 * random.unit() - 1.0).collect();
+                let error = |levels: Vec<f32>| metric.error(&row, &to, &Rounded { levels, error: 0.0 });
+                found += error(greedy(&inverse(&metric).unwrap(), &row, &to));
+                nearest += error(row.iter().map(|x| to.level(0, *x)).collect());
+            }
+            assert!(
+                found <= share * nearest * 1.0001,
+                "{found}, {nearest} by nearest codes"
+            );
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! the file of it. To add one: a file with an `impl Algorithm`, and a line in [`ALGORITHMS`].
 
 mod adaround;
+mod blocks;
 mod distill;
 mod greedy;
 mod layers;
@@ -17,7 +18,9 @@ mod walk;
 pub(crate) use layers::{Layout, Mean, layout, mean, rows_of_matrix, transposed};
 pub(crate) use moments::{Moments, moments};
 pub(in crate::quantize) use rounding::{Levels, Metric, Rounded, dot};
-pub(in crate::quantize) use sign_round::{Ranges, STEPS as SIGN_ROUND_STEPS, Slope, Span, sign_round};
+pub(in crate::quantize) use sign_round::{
+    Ranges, STEPS as SIGN_ROUND_STEPS, Signed, Slope, Span, sign_round,
+};
 pub(crate) use walk::Walk;
 
 use bantam_exec::{CompileError, RunError};
@@ -44,6 +47,7 @@ pub static ALGORITHMS: &[&dyn Algorithm] = &[
     &solve::ADAROUND,
     &solve::SIGN_ROUND,
     &solve::LEAST_SQUARES,
+    &blocks::Blocks,
     &distill::Distill,
 ];
 

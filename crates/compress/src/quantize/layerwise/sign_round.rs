@@ -2,6 +2,8 @@
 //! of at most 1; steps of equal length against the signs of their gradients move both. The error is that of the layer's outputs, a
 //! quadratic form of its weights, so that a step sees all samples at once.
 
+use rayon::prelude::*;
+
 use super::rounding::{Metric, dot};
 
 /// Steps where nothing else is asked for.
@@ -68,47 +70,97 @@ impl Span {
     }
 }
 
-/// The row of least error on the way of so many steps. `target` is in the order of the metric.
-pub(in crate::quantize) fn sign_round(
+/// The rows of least error on the way of so many steps. Targets are in the order of the metric.
+pub(in crate::quantize) fn sign_round<R: Ranges + Sync>(
     metric: &Metric,
-    target: &[f32],
-    ranges: &impl Ranges,
+    targets: &[Vec<f32>],
+    ranges: &[R],
     steps: usize,
-) -> Signed {
-    let mut offsets = vec![0.0; target.len()];
-    let mut factors = vec![[1.0; 2]; ranges.groups()];
-    let mut best: Option<(f32, Signed)> = None;
+) -> Vec<Signed> {
+    let mut rows: Vec<Row<'_, R>> = (targets.iter().zip(ranges))
+        .map(|(target, ranges)| Row::new(target, ranges))
+        .collect();
+    let mut slopes = vec![0.0; metric.depth * rows.len()];
     for step in 0..=steps {
-        let spans: Vec<Span> = (0..factors.len())
-            .map(|group| ranges.span(group, factors[group]))
-            .collect();
-        let span = |place: usize| &spans[ranges.group(place)];
-        let weights = target.iter().zip(&offsets).enumerate();
-        let levels: Vec<Level> = weights
-            .map(|(place, (x, offset))| span(place).round(*x, *offset))
-            .collect();
-        let pairs = target.iter().zip(&levels).enumerate();
-        let errors: Vec<f32> = pairs
-            .map(|(place, (x, it))| it.level * span(place).scale - x)
-            .collect();
-        let slopes = metric.times(&errors);
-        let error = dot(&slopes, &errors);
-        if best.as_ref().is_none_or(|(least, _)| error < *least) {
-            let signed = Signed {
-                levels: levels.iter().map(|it| it.level).collect(),
+        let share = step as f32 / steps.max(1) as f32;
+        let rate = 2.0 * WAY / steps.max(1) as f32 * (1.0 - share);
+        let errors: Vec<f32> = rows.par_iter_mut().flat_map_iter(Row::errors).collect();
+        metric.slopes(&errors, &mut slopes);
+        let depth = metric.depth.max(1);
+        let of_rows = errors.par_chunks(depth).zip(slopes.par_chunks(depth));
+        (rows.par_iter_mut().zip(of_rows)).for_each(|(row, (errors, slopes))| {
+            row.keep(dot(slopes, errors));
+            row.step(slopes, rate);
+        });
+    }
+    rows.into_iter().map(|row| row.best).collect()
+}
+
+/// A row on its way.
+struct Row<'a, R> {
+    target: &'a [f32],
+    ranges: &'a R,
+    offsets: Vec<f32>,
+    factors: Vec<[f32; 2]>,
+    spans: Vec<Span>,
+    levels: Vec<Level>,
+    least: f32,
+    best: Signed,
+}
+
+impl<'a, R: Ranges> Row<'a, R> {
+    fn new(target: &'a [f32], ranges: &'a R) -> Row<'a, R> {
+        let factors = vec![[1.0; 2]; ranges.groups()];
+        Row {
+            target,
+            ranges,
+            offsets: vec![0.0; target.len()],
+            spans: Vec::new(),
+            levels: Vec::new(),
+            least: f32::INFINITY,
+            best: Signed {
+                levels: vec![0.0; target.len()],
                 factors: factors.clone(),
-            };
-            best = Some((error, signed));
+            },
+            factors,
         }
-        let rate = 2.0 * WAY / steps.max(1) as f32 * (1.0 - step as f32 / steps.max(1) as f32);
-        let of_groups = group_slopes(target, &levels, &slopes, (&spans, ranges));
-        for (place, offset) in offsets.iter_mut().enumerate() {
-            if !levels[place].clipped {
-                *offset = (*offset - rate * sign(slopes[place])).clamp(-0.5, 0.5);
+    }
+
+    /// Rounds the row; what that changes in it.
+    fn errors(&mut self) -> Vec<f32> {
+        let span = |(group, factors): (usize, &[f32; 2])| self.ranges.span(group, *factors);
+        self.spans = self.factors.iter().enumerate().map(span).collect();
+        let span = |place: usize| &self.spans[self.ranges.group(place)];
+        let weights = self.target.iter().zip(&self.offsets).enumerate();
+        let level = |(place, (x, offset)): (usize, (&f32, &f32))| span(place).round(*x, *offset);
+        self.levels = weights.map(level).collect();
+        let pairs = self.target.iter().zip(&self.levels).enumerate();
+        pairs
+            .map(|(place, (x, it))| it.level * span(place).scale - x)
+            .collect()
+    }
+
+    /// Keeps the row as it is if its error is the least so far.
+    fn keep(&mut self, error: f32) {
+        if error < self.least {
+            self.least = error;
+            self.best = Signed {
+                levels: self.levels.iter().map(|it| it.level).collect(),
+                factors: self.factors.clone(),
+            };
+        }
+    }
+
+    /// Moves offsets and factors by the rate against their slopes.
+    fn step(&mut self, slopes: &[f32], rate: f32) {
+        let of_groups = group_slopes(self.target, &self.levels, slopes, (&self.spans, self.ranges));
+        for ((offset, level), slope) in self.offsets.iter_mut().zip(&self.levels).zip(slopes) {
+            if !level.clipped {
+                *offset = (*offset - rate * sign(*slope)).clamp(-0.5, 0.5);
             }
         }
-        for (group, factors) in factors.iter_mut().enumerate() {
-            let moved = ranges.slopes(group, *factors);
+        for (group, factors) in self.factors.iter_mut().enumerate() {
+            let moved = self.ranges.slopes(group, *factors);
             for (factor, slope) in factors.iter_mut().zip(moved) {
                 let total =
                     of_groups[group].scale * slope.scale + of_groups[group].zero_point * slope.zero_point;
@@ -116,10 +168,6 @@ pub(in crate::quantize) fn sign_round(
             }
         }
     }
-    best.map(|(_, signed)| signed).unwrap_or_else(|| Signed {
-        levels: vec![0.0; target.len()],
-        factors,
-    })
 }
 
 /// Slopes of the error in the scale and the zero point of each group (straight through roundings).

@@ -9,7 +9,7 @@ use super::greedy::{self, greedy};
 use super::layers::{Layer, Mean, as_stored, layers, rows_of};
 use super::moments::{Moments, moments};
 use super::rounding::{Even, Metric};
-use super::sign_round::{self, Ranges, Slope, Span, sign_round};
+use super::sign_round::{self, Ranges, Signed, Slope, Span, sign_round};
 use super::walk::Walk;
 use super::{Algorithm, Calibration, LayerwiseError};
 use crate::quantize::aware::{Aware, Grid};
@@ -224,29 +224,40 @@ impl Solver {
                 zero_point: of(&layer.zero_points, channel),
                 ..layer.grid
             };
-            if self.choice == Choice::UpOrDown {
+            if matches!(self.choice, Choice::UpOrDown | Choice::Signed) {
                 let (grids, scales): (Vec<Grid>, Vec<f32>) = (0..of_group)
                     .map(|channel| (grid(channel), of(scales, channel)))
                     .unzip();
-                let steps = steps.unwrap_or(adaround::STEPS);
-                channels.extend(learned(&metric, &targets, (&grids, &scales), steps));
+                let targets: Vec<Vec<f32>> = (targets.chunks_exact(depth))
+                    .map(|row| metric.ordered(row))
+                    .collect();
+                channels.extend(match self.choice {
+                    Choice::Signed => signed(
+                        &metric,
+                        &targets,
+                        (&grids, &scales, layer.per_channel),
+                        steps.unwrap_or(sign_round::STEPS),
+                    ),
+                    _ => learned(
+                        &metric,
+                        &targets,
+                        (&grids, &scales),
+                        steps.unwrap_or(adaround::STEPS),
+                    ),
+                });
                 continue;
             }
             let inverse = match self.choice {
                 Choice::Greedy => greedy::inverse(&metric).ok_or_else(not_finite)?,
                 _ => Vec::new(),
             };
-            let steps = steps.unwrap_or(sign_round::STEPS);
             let solve = |(channel, target): (usize, &[f32])| {
                 let (target, grid, scale) = (metric.ordered(target), grid(channel), of(scales, channel));
-                match self.choice {
-                    Choice::Greedy => {
-                        let levels = greedy(&inverse, &target, &Even { grid: &grid, scale });
-                        Channel::of(&metric, &levels, scale)
-                    }
-                    Choice::Signed => signed(&metric, &target, (grid, layer.per_channel), (scale, steps)),
-                    _ => self.row(&metric, &target, (&grid, layer.per_channel), scale),
+                if self.choice == Choice::Greedy {
+                    let levels = greedy(&inverse, &target, &Even { grid: &grid, scale });
+                    return Channel::of(&metric, &levels, scale);
                 }
+                self.row(&metric, &target, (&grid, layer.per_channel), scale)
             };
             channels.par_extend(targets.par_chunks_exact(depth).enumerate().map(solve));
         }
@@ -282,15 +293,12 @@ impl Solver {
 /// Rounds all channels of a group up or down.
 fn learned(
     metric: &Metric,
-    targets: &[f32],
+    targets: &[Vec<f32>],
     (grids, scales): (&[Grid], &[f32]),
     steps: usize,
 ) -> Vec<Channel> {
     let depth = metric.depth;
-    let targets: Vec<f32> = targets
-        .chunks_exact(depth)
-        .flat_map(|row| metric.ordered(row))
-        .collect();
+    let targets: Vec<f32> = targets.concat();
     let rows = adaround::Rows {
         metric,
         targets: &targets,
@@ -302,16 +310,25 @@ fn learned(
     levels.chunks_exact(depth).zip(scales).map(channel).collect()
 }
 
-/// Rounds one channel by signs of gradients; its scale moves where it has one of its own.
+/// Rounds all channels of a group by signs of gradients; scales move where each channel has its own.
 fn signed(
     metric: &Metric,
-    target: &[f32],
-    (grid, moves): (Grid, bool),
-    (scale, steps): (f32, usize),
-) -> Channel {
-    let ranges = OneRange { grid, scale, moves };
-    let signed = sign_round(metric, target, &ranges, steps);
-    Channel::of(metric, &signed.levels, ranges.span(0, signed.factors[0]).scale)
+    targets: &[Vec<f32>],
+    (grids, scales, moves): (&[Grid], &[f32], bool),
+    steps: usize,
+) -> Vec<Channel> {
+    let range = |(grid, scale): (&Grid, &f32)| OneRange {
+        grid: *grid,
+        scale: *scale,
+        moves,
+    };
+    let ranges: Vec<OneRange> = grids.iter().zip(scales).map(range).collect();
+    let signed = sign_round(metric, targets, &ranges, steps);
+    let channel = |(signed, range): (Signed, &OneRange)| {
+        let scale = range.span(0, signed.factors[0]).scale;
+        Channel::of(metric, &signed.levels, scale)
+    };
+    signed.into_iter().zip(&ranges).map(channel).collect()
 }
 
 /// The range of a channel: as far as its scale reaches.
