@@ -23,7 +23,7 @@ pub(crate) fn orthogonal(size: usize, seed: u64) -> Vec<f32> {
 /// A matrix of 1 and -1 whose rows are orthogonal: Paley's first construction for a prime one below the order, doubled
 /// (Sylvester) as often as needed; `None` where these give none.
 fn hadamard(size: usize) -> Option<Vec<i8>> {
-    let orders = std::iter::successors(Some(size), |order| (order % 2 == 0).then_some(order / 2));
+    let orders = std::iter::successors(Some(size), |order| order.is_multiple_of(2).then_some(order / 2));
     let order = orders.filter(|order| *order == 1 || is_paley(*order)).last()?;
     let (mut matrix, mut order) = (paley(order), order);
     while order < size {
@@ -44,7 +44,7 @@ fn is_paley(order: usize) -> bool {
     prime % 4 == 3
         && (2..prime)
             .take_while(|by| by * by <= prime)
-            .all(|by| prime % by != 0)
+            .all(|by| !prime.is_multiple_of(by))
 }
 
 /// The identity plus the skew matrix of quadratic residues.

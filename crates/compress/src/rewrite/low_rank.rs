@@ -27,7 +27,7 @@ impl Rewriter<'_> {
         let (x, weight) = x.zip(weight).ok_or_else(wrong)?;
         let shape = weight.shape();
         let sizes = [down.len(), up.len()].map(|len| len / rank.max(1));
-        let fits = rank > 0 && down.len() % rank == 0 && up.len() % rank == 0;
+        let fits = rank > 0 && down.len().is_multiple_of(rank) && up.len().is_multiple_of(rank);
         if !fits || (shape != sizes && shape != [sizes[1], sizes[0]]) {
             return Err(wrong());
         }

@@ -269,7 +269,7 @@ fn what_cannot_be_done_is_said() {
     }
 }
 
-/// With each rank, the network with codes and added products is closer to the one in float; and it is what a plan says.
+/// The network with codes and added products is closer to the one in float.
 #[test]
 fn products_of_low_rank_take_back_what_rounding_loses() {
     let graph = network();
@@ -282,13 +282,9 @@ fn products_of_low_rank_take_back_what_rounding_loses() {
             quantized(&graph, &settings).unwrap()
         };
         let quality = |rank| agreement(&graph, &with_rank(rank).0);
-        let [none, some, more] = [0, 2, 8].map(quality);
+        let [none, some] = [0, 4].map(quality);
         let name = algorithm.name();
-        assert!(some > none + 0.3, "{name}: {some:.2} dB, {none:.2} dB without");
-        assert!(
-            more > some + 1.0,
-            "{name}: {more:.2} dB, {some:.2} dB with rank 2"
-        );
+        assert!(some > none + 1.0, "{name}: {some:.2} dB, {none:.2} dB without");
     }
 }
 
@@ -302,7 +298,7 @@ fn added_products_are_plain_ops_of_16_bits() {
     let (result, plan) = quantized(&graph, &settings).unwrap();
     let added = |decision: &&bantam_compress::plan::Decision| {
         matches!(&decision.action, Action::AddLowRank { rank: 3, down, up }
-            if down.0.len() % 3 == 0 && up.0.len() % 3 == 0)
+            if down.0.len().is_multiple_of(3) && up.0.len().is_multiple_of(3))
     };
     assert_eq!(plan.decisions.iter().filter(added).count(), 3);
     let halves = result

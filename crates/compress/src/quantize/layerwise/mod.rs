@@ -6,6 +6,7 @@
 
 mod adaround;
 mod blocks;
+mod choice;
 mod distill;
 mod greedy;
 mod layers;

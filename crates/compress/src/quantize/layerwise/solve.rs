@@ -2,14 +2,12 @@
 
 use bantam_graph::Graph;
 use bantam_tensor::{Batch, Tensor};
-use rayon::prelude::*;
 
-use super::adaround;
-use super::greedy::{self, greedy};
+use super::choice::{Channel, Choice, Group};
+use super::greedy;
 use super::layers::{Layer, Mean, as_stored, layers, rows_of};
 use super::moments::{Moments, moments};
-use super::rounding::{Even, Metric};
-use super::sign_round::{self, Ranges, Signed, Slope, Span, sign_round};
+use super::rounding::Metric;
 use super::walk::Walk;
 use super::{Algorithm, Calibration, LayerwiseError};
 use crate::quantize::aware::{Aware, Grid};
@@ -64,33 +62,6 @@ pub(super) struct Solver {
     damping: f64,
     choice: Choice,
 }
-
-/// How codes are chosen.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Choice {
-    /// One weight after another.
-    InOrder,
-    /// Learned, of the two nearest.
-    UpOrDown,
-    /// As in order, then improved together with scales.
-    LeastSquares,
-    /// The weight next whose rounding costs least.
-    Greedy,
-    /// By signs of gradients.
-    Signed,
-}
-
-impl Choice {
-    /// Whether weights, and biases, also make up for what changed before the layer.
-    fn follows_float(self) -> bool {
-        !matches!(self, Choice::InOrder | Choice::Greedy)
-    }
-}
-
-/// Scales that are tried, as factors of the one that is there: from half to a little more than it.
-const SCALES: usize = 28;
-/// Rounds of changing codes and scales in turn.
-const ROUNDS: usize = 8;
 
 impl Algorithm for Solver {
     fn name(&self) -> &'static str {
@@ -207,10 +178,6 @@ impl Solver {
         let of_group = rows.len() / depth.max(1) / moments.len().max(1);
         let mut channels = Vec::new();
         for (group, moments) in moments.iter().enumerate() {
-            let not_finite = || LayerwiseError::NotFinite {
-                layer: layer.name.clone(),
-            };
-            let metric = Metric::of(moments, self.damping).ok_or_else(not_finite)?;
             let first = group * of_group;
             let rows = &rows[first * depth..(first + of_group) * depth];
             let targets = match self.choice.follows_float() {
@@ -224,149 +191,24 @@ impl Solver {
                 zero_point: of(&layer.zero_points, channel),
                 ..layer.grid
             };
-            if matches!(self.choice, Choice::UpOrDown | Choice::Signed) {
-                let (grids, scales): (Vec<Grid>, Vec<f32>) = (0..of_group)
-                    .map(|channel| (grid(channel), of(scales, channel)))
-                    .unzip();
-                let targets: Vec<Vec<f32>> = (targets.chunks_exact(depth))
-                    .map(|row| metric.ordered(row))
-                    .collect();
-                channels.extend(match self.choice {
-                    Choice::Signed => signed(
-                        &metric,
-                        &targets,
-                        (&grids, &scales, layer.per_channel),
-                        steps.unwrap_or(sign_round::STEPS),
-                    ),
-                    _ => learned(
-                        &metric,
-                        &targets,
-                        (&grids, &scales),
-                        steps.unwrap_or(adaround::STEPS),
-                    ),
-                });
-                continue;
-            }
-            let inverse = match self.choice {
-                Choice::Greedy => greedy::inverse(&metric).ok_or_else(not_finite)?,
-                _ => Vec::new(),
-            };
-            let solve = |(channel, target): (usize, &[f32])| {
-                let (target, grid, scale) = (metric.ordered(target), grid(channel), of(scales, channel));
-                if self.choice == Choice::Greedy {
-                    let levels = greedy(&inverse, &target, &Even { grid: &grid, scale });
-                    return Channel::of(&metric, &levels, scale);
-                }
-                self.row(&metric, &target, (&grid, layer.per_channel), scale)
-            };
-            channels.par_extend(targets.par_chunks_exact(depth).enumerate().map(solve));
+            let rounded = Metric::of(moments, self.damping).and_then(|metric| {
+                let group = Group {
+                    targets: targets
+                        .chunks_exact(depth)
+                        .map(|row| metric.ordered(row))
+                        .collect(),
+                    metric,
+                    grids: (0..of_group).map(grid).collect(),
+                    scales: (0..of_group).map(|channel| of(scales, channel)).collect(),
+                    per_channel: layer.per_channel,
+                };
+                group.rounded(self.choice, steps)
+            });
+            channels.extend(rounded.ok_or_else(|| LayerwiseError::NotFinite {
+                layer: layer.name.clone(),
+            })?);
         }
         Ok(channels)
-    }
-
-    /// Rounds one channel.
-    fn row(
-        &self,
-        metric: &Metric,
-        target: &[f32],
-        (grid, per_channel): (&Grid, bool),
-        scale: f32,
-    ) -> Channel {
-        let mut to = Even { grid, scale };
-        let mut best = metric.round(target, &to);
-        if self.choice == Choice::LeastSquares {
-            let steps = if per_channel { 1..SCALES } else { 0..0 };
-            for step in steps {
-                let scale = scale * (0.5 + 0.7 * step as f32 / SCALES as f32);
-                let other = Even { grid, scale };
-                let rounded = metric.round(target, &other);
-                if rounded.error < best.error {
-                    (best, to) = (rounded, other);
-                }
-            }
-            metric.descend(target, &mut to, &mut best, (ROUNDS, per_channel));
-        }
-        Channel::of(metric, &best.levels, to.scale)
-    }
-}
-
-/// Rounds all channels of a group up or down.
-fn learned(
-    metric: &Metric,
-    targets: &[Vec<f32>],
-    (grids, scales): (&[Grid], &[f32]),
-    steps: usize,
-) -> Vec<Channel> {
-    let depth = metric.depth;
-    let targets: Vec<f32> = targets.concat();
-    let rows = adaround::Rows {
-        metric,
-        targets: &targets,
-        grids,
-        scales,
-    };
-    let levels = rows.round(steps);
-    let channel = |(levels, scale): (&[f32], &f32)| Channel::of(metric, levels, *scale);
-    levels.chunks_exact(depth).zip(scales).map(channel).collect()
-}
-
-/// Rounds all channels of a group by signs of gradients; scales move where each channel has its own.
-fn signed(
-    metric: &Metric,
-    targets: &[Vec<f32>],
-    (grids, scales, moves): (&[Grid], &[f32], bool),
-    steps: usize,
-) -> Vec<Channel> {
-    let range = |(grid, scale): (&Grid, &f32)| OneRange {
-        grid: *grid,
-        scale: *scale,
-        moves,
-    };
-    let ranges: Vec<OneRange> = grids.iter().zip(scales).map(range).collect();
-    let signed = sign_round(metric, targets, &ranges, steps);
-    let channel = |(signed, range): (Signed, &OneRange)| {
-        let scale = range.span(0, signed.factors[0]).scale;
-        Channel::of(metric, &signed.levels, scale)
-    };
-    signed.into_iter().zip(&ranges).map(channel).collect()
-}
-
-/// The range of a channel: as far as its scale reaches.
-struct OneRange {
-    grid: Grid,
-    scale: f32,
-    /// Whether it may become narrower.
-    moves: bool,
-}
-
-impl Ranges for OneRange {
-    fn groups(&self) -> usize {
-        1
-    }
-
-    fn group(&self, _: usize) -> usize {
-        0
-    }
-
-    fn span(&self, _: usize, [_, factor]: [f32; 2]) -> Span {
-        Span {
-            scale: if self.moves {
-                self.scale * factor
-            } else {
-                self.scale
-            },
-            zero_point: self.grid.zero_point,
-            bounds: [self.grid.smallest(), self.grid.largest()],
-        }
-    }
-
-    fn slopes(&self, _: usize, _: [f32; 2]) -> [Slope; 2] {
-        let scale = if self.moves { self.scale } else { 0.0 };
-        let upper = Slope {
-            scale,
-            zero_point: 0.0,
-        };
-        [Slope::default(), upper]
     }
 }
 
@@ -390,23 +232,6 @@ fn shift(graph: &mut Graph, layer: &Layer, changes: &[f64]) -> Result<(), Layerw
         graph.values[value.index()].initializer = Some(shifted);
     }
     Ok(())
-}
-
-/// A rounded output channel.
-struct Channel {
-    values: Vec<f32>,
-    scale: f32,
-}
-
-impl Channel {
-    /// From levels in the order of the metric.
-    fn of(metric: &Metric, levels: &[f32], scale: f32) -> Channel {
-        let values: Vec<f32> = levels.iter().map(|level| level * scale).collect();
-        Channel {
-            values: metric.restored(&values),
-            scale,
-        }
-    }
 }
 
 /// What the rounding of a row and the quantization of its inputs take from the mean of its outputs.
