@@ -5,7 +5,7 @@
         [--widths W4A4,W2A8] [--seeds 0,1,2] [--json]
 
 Each figure is top-1 in % of the written file on all test images, by a command `bantam quantize` with weights and activations of these
-widths, 8 bits in the first and last layer; `least-squares+brecq` is one algorithm after the other. DATA holds cifar10 and models, as docs/data.md says.
+widths, 8 bits in the first and last layer. DATA holds cifar10 and models, as docs/data.md says.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 import markdown
 from accuracy import REPOSITORY, run_json
 
-ALGORITHMS = ("none", "gptq", "obq", "adaround", "signround", "least-squares", "least-squares+brecq", "distill")
+ALGORITHMS = ("none", "gptq", "obq", "adaround", "signround", "least-squares", "distill")
 WIDTHS = ("W4A8", "W4A4", "W3A8", "W2A8")
 
 
@@ -47,7 +47,7 @@ def quantize(options, model, algorithm, width, seed, folder):
     words += ["--weights", f"int{weights}", "--activations", f"uint{activations}", "--edges", "int8"]
     words += ["--samples", str(options.samples), "--seed", str(seed), "-o", str(Path(folder) / "model.onnx")]
     if algorithm != "none":
-        words += ["--algorithm", algorithm.replace("+", ",")]
+        words += ["--algorithm", algorithm]
     report = run_json(options, *words)
     top1 = 100 * report["scores"]["second"]["metrics"]["top1"]["value"]
     return {"model": model, "algorithm": algorithm, "width": width, "seed": seed, "top1": top1, "seconds": report["seconds"]}

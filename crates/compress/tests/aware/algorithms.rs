@@ -115,7 +115,7 @@ fn zero_points_of_weights_are_kept() {
     let mut settings = formats(["uint3", "uint8"], BatchNormalizationMode::Fold);
     settings.quantize.symmetric_weights = false;
     let nearest = quality(&graph, &chosen(&graph, &[], &settings));
-    for name in ["gptq", "obq", "adaround", "signround", "least-squares", "brecq"] {
+    for name in ["gptq", "obq", "adaround", "signround", "least-squares"] {
         let found = quality(
             &graph,
             &chosen(&graph, &[algorithm_by_name(name).unwrap()], &settings),
@@ -133,7 +133,7 @@ fn inputs_that_are_always_zero_leave_weights_finite() {
     let mut graph = residual();
     let beta = graph.value_by_name("second_beta").unwrap();
     graph.value_mut(beta).initializer = Some(Tensor::from_vec1(&[-100f32; 8]));
-    for name in ["gptq", "obq", "adaround", "signround", "least-squares", "brecq"] {
+    for name in ["gptq", "obq", "adaround", "signround", "least-squares"] {
         let settings = formats(["int3", "uint8"], BatchNormalizationMode::Fold);
         let found = quality(
             &graph,
@@ -141,18 +141,6 @@ fn inputs_that_are_always_zero_leave_weights_finite() {
         );
         assert!(found > 15.0, "{name}: {found:.1} dB");
     }
-}
-
-/// Blocks go on from the codes that are there.
-#[test]
-fn blocks_improve_what_least_squares_found() {
-    let graph = residual();
-    let settings = formats(["int3", "uint4"], BatchNormalizationMode::Fold);
-    let least_squares = algorithm_by_name("least-squares").unwrap();
-    let blocks = algorithm_by_name("brecq").unwrap();
-    let before = quality(&graph, &chosen(&graph, &[least_squares], &settings));
-    let after = quality(&graph, &chosen(&graph, &[least_squares, blocks], &settings));
-    assert!(after > before + 0.5, "{after:.2} dB after {before:.2} dB");
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! the file of it. To add one: a file with an `impl Algorithm`, and a line in [`ALGORITHMS`].
 
 mod adaround;
-mod blocks;
 mod choice;
 mod distill;
 mod greedy;
@@ -48,7 +47,6 @@ pub static ALGORITHMS: &[&dyn Algorithm] = &[
     &solve::ADAROUND,
     &solve::SIGN_ROUND,
     &solve::LEAST_SQUARES,
-    &blocks::Blocks,
     &distill::Distill,
 ];
 
