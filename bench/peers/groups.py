@@ -2,10 +2,11 @@
 
     cargo build --release
     bench/peers/.venv/bin/python bench/peers/groups.py --data-dir DATA [--weights int4,uint4] [--groups 32,64]
-        [--algorithms nearest,awq,awq+gptq] [--check] [--json]
+        [--algorithms nearest,awq,awq+gptq] [--limit 60] [--check] [--json]
 
 Each figure is that of the written file on rows 100 to 752 of the story model's tokens, by a command `bantam quantize --granularity group:N`
-that looks at rows 0 to 99; `awq+gptq` is `--smooth awq --algorithm gptq`. DATA holds stories260k, as docs/data.md says.
+that looks at rows 0 to 99; `awq+gptq` is `--smooth awq --algorithm gptq`, `rotate+gptq` is `--rotate`, `rank4+gptq` is `--low-rank 4`. With
+`--limit`, so many rows from row 100 on are scored. DATA holds stories260k, as docs/data.md says.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 import markdown
 from accuracy import REPOSITORY, run_json
 
-ALGORITHMS = ("nearest", "search", "hqq", "awq", "gptq", "awq+gptq", "least-squares", "awq+least-squares")
+ALGORITHMS = ("nearest", "search", "hqq", "awq", "signround", "gptq", "awq+gptq", "least-squares", "awq+least-squares")
 MANIFEST = """[splits.train]
 tokens = "valid_tokens.npy"
 rows = [0, 100]
@@ -35,6 +36,7 @@ def parse_arguments():
     parser.add_argument("--weights", default="int4,uint4,uint3,uint2")
     parser.add_argument("--groups", default="32,64")
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS))
+    parser.add_argument("--limit", type=int, help="rows that are scored; all where absent")
     parser.add_argument("--check", action="store_true", help="score the files in ONNX Runtime too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -45,6 +47,7 @@ def parse_arguments():
 
 def perplexity(options, model, manifest, runtime):
     words = ["eval", str(model), "--data", str(manifest), "--metric", "perplexity", "--runtime", runtime]
+    words += [] if options.limit is None else ["--limit", str(options.limit)]
     return run_json(options, *words)["metrics"]["perplexity"]["value"]
 
 
@@ -55,7 +58,11 @@ def quantize(options, manifest, weights, group, algorithm):
     words = ["quantize", str(model), "--data", str(manifest), "--samples", "100", "--weights", weights]
     first, _, second = algorithm.rpartition("+")
     words += ["--granularity", f"group:{group}", "--algorithm", second, "--no-eval", "-o", str(output)]
-    if first:
+    if first == "rotate":
+        words += ["--rotate"]
+    elif first.startswith("rank"):
+        words += ["--low-rank", first.removeprefix("rank")]
+    elif first:
         words += ["--smooth", first]
     report = run_json(options, *words)
     runtimes = ["bantam", "onnxruntime"] if options.check else ["bantam"]
@@ -64,9 +71,11 @@ def quantize(options, manifest, weights, group, algorithm):
     return facts | {"bytes": report["bytes_after"], "seconds": report["seconds"]}
 
 
-def cell(run):
+def cell(run, first):
+    """Perplexity and time, and the size where it is not that of the first."""
     figures = " / ".join(f"{value:.3f}" for value in run["perplexity"].values())
-    return f"{figures} ({run['seconds']:.1f} s)"
+    size = "" if run["bytes"] == first["bytes"] else f", {run['bytes'] / 1000:.0f} kB"
+    return f"{figures} ({run['seconds']:.1f} s{size})"
 
 
 def main():
@@ -82,7 +91,7 @@ def main():
             of_kind = [quantize(options, manifest, weights, group, algorithm) for algorithm in algorithms]
             print(of_kind, file=sys.stderr, flush=True)
             runs += of_kind
-            rows.append([f"{weights}, {group}", f"{of_kind[0]['bytes'] / 1000:.0f}", *map(cell, of_kind)])
+            rows.append([f"{weights}, {group}", f"{of_kind[0]['bytes'] / 1000:.0f}", *(cell(run, of_kind[0]) for run in of_kind)])
     if options.json:
         print(json.dumps(runs))
         return

@@ -19,7 +19,7 @@ from pathlib import Path
 import markdown
 from accuracy import REPOSITORY, run_json
 
-ALGORITHMS = ("none", "gptq", "adaround", "least-squares", "distill")
+ALGORITHMS = ("none", "gptq", "obq", "adaround", "signround", "least-squares", "distill")
 WIDTHS = ("W4A8", "W4A4", "W3A8", "W2A8")
 
 

@@ -164,8 +164,8 @@ pub(crate) struct Quantize {
     /// Number format of activations, or float [default: the target's]
     #[arg(long)]
     pub(crate) activations: Option<String>,
-    /// How codes of weights are chosen: gptq, adaround, least-squares or distill, in this order; repeatable. For groups one of nearest,
-    /// search, hqq, awq, gptq and least-squares
+    /// How codes of weights are chosen: gptq, obq, adaround, signround, least-squares or distill, in this order; repeatable. For
+    /// groups one of nearest, search, hqq, awq, signround, gptq and least-squares
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["dynamic", "plan"])]
     pub(crate) algorithm: Vec<String>,
     /// Steps of algorithms that train
@@ -178,6 +178,12 @@ pub(crate) struct Quantize {
     /// whose channels could not be rescaled otherwise
     #[arg(long, num_args = 0..=1, default_missing_value = "exact", value_name = "exact|unbound", conflicts_with = "plan")]
     pub(crate) equalize: Option<String>,
+    /// Add a product of this rank, of 16 bits, to each product with weights in groups, which takes back what rounding loses
+    #[arg(long, default_value_t = 0, value_name = "RANK", conflicts_with = "plan")]
+    pub(crate) low_rank: usize,
+    /// Turn the residual streams of a transformer with RMSNorm first, so that none of their channels is larger than others (QuaRot)
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) rotate: bool,
     /// Move the largest inputs of products into their weights first: SmoothQuant's alpha, 0 to 1; or awq, for weights in groups
     #[arg(long, value_name = "ALPHA|awq", conflicts_with = "plan")]
     pub(crate) smooth: Option<String>,

@@ -14,6 +14,7 @@ pub mod quantize;
 mod quantizer;
 pub mod range;
 mod rewrite;
+mod rotation;
 pub mod search;
 pub mod select;
 pub mod stats;

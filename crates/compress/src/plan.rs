@@ -114,6 +114,36 @@ pub enum Action {
     },
     /// The node computes in this type, or the constant is stored in it.
     Convert(DType),
+    /// The constant is turned along its first or last axis by an orthogonal matrix, after it was scaled and before anything else.
+    RotateConstant {
+        /// The axis.
+        axis: usize,
+        /// Chooses the matrix.
+        seed: u64,
+    },
+    /// The value is multiplied by an orthogonal matrix, for all its readers.
+    Rotate {
+        /// Its last dimension.
+        size: usize,
+        /// Chooses the matrix.
+        seed: u64,
+    },
+    /// The node reads the value times the transpose of the matrix.
+    RotateBack {
+        /// The value's last dimension.
+        size: usize,
+        /// Chooses the matrix.
+        seed: u64,
+    },
+    /// A product of two small matrices with the node's first input is added to the node, a product: numbers of 16 bits.
+    AddLowRank {
+        /// What lies between them.
+        rank: usize,
+        /// Of the shape `[inputs, rank]`.
+        down: Numbers,
+        /// Of the shape `[rank, outputs]`.
+        up: Numbers,
+    },
     /// Nothing: the channels that the node makes keep their scale.
     KeepScale,
     /// The node, a clamp between zero and a bound, becomes Relu.
@@ -138,7 +168,13 @@ impl Action {
     pub fn quantizes(&self) -> bool {
         !matches!(
             self,
-            Action::Keep | Action::KeepScale | Action::ScaleConstant { .. } | Action::Unbound
+            Action::Keep
+                | Action::KeepScale
+                | Action::ScaleConstant { .. }
+                | Action::RotateConstant { .. }
+                | Action::Rotate { .. }
+                | Action::RotateBack { .. }
+                | Action::Unbound
         )
     }
 
@@ -180,6 +216,10 @@ impl Action {
                 format!("constant multiplied by {smallest:.6} to {largest:.6}")
             }
             Action::Convert(dtype) => format!("in {dtype}"),
+            Action::RotateConstant { axis, .. } => format!("turned along axis {axis}"),
+            Action::Rotate { .. } => "turned".to_owned(),
+            Action::RotateBack { .. } => "turned back".to_owned(),
+            Action::AddLowRank { rank, .. } => format!("a product of rank {rank} added"),
             Action::KeepScale => "scale kept".to_owned(),
             Action::Unbound => "bound removed".to_owned(),
             Action::Keep => "kept in float".to_owned(),

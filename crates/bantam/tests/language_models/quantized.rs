@@ -223,6 +223,7 @@ fn codes_in_groups_become_blocks_unchanged() {
             format: IntegerGroups::new(bits, group, zero_point, false),
             algorithm: group_algorithm_by_name("hqq").unwrap(),
             smooth: false,
+            low_rank: 0,
             quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
         };
         let (graph, _) = quantize_groups(&model.graph, &settings, None, &|_, _| ()).unwrap();

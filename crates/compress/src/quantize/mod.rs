@@ -13,6 +13,7 @@ mod placement;
 mod post_training;
 mod products;
 pub mod rescale;
+pub mod rotate;
 mod settings;
 mod weights;
 

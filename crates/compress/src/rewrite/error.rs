@@ -53,6 +53,10 @@ pub enum RewriteError {
         expected: usize,
     },
     #[error(
+        "the plan adds a product of rank {rank} to `{node}`, whose weight has another shape\nhint: a plan fits the model that it was made for"
+    )]
+    LowRank { node: String, rank: usize },
+    #[error(
         "the plan multiplies `{name}` of shape {expected:?} by factors of shape {got:?}, which do not fit\nhint: a plan fits the model that it was made for"
     )]
     Factors {

@@ -4,7 +4,9 @@ mod convert;
 mod dequantize;
 mod dynamic;
 mod error;
+mod low_rank;
 mod remove;
+mod rotate;
 mod scale;
 
 use std::collections::{BTreeSet, HashMap};
@@ -35,6 +37,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
     let mut shifted = graph.clone();
     scale::unbind(&mut shifted, plan)?;
     scale::scale_constants(&mut shifted, plan)?;
+    rotate::rotate(&mut shifted, plan)?;
     shift_constants(&mut shifted, plan)?;
     let patch = {
         let mut rewriter = Rewriter {
@@ -96,12 +99,18 @@ impl Rewriter<'_> {
         let apart = matches!(
             (&decision.action, &decision.site),
             (
-                Action::ShiftConstant(_) | Action::ScaleConstant { .. } | Action::RemoveChannels { .. },
+                Action::ShiftConstant(_)
+                    | Action::ScaleConstant { .. }
+                    | Action::RotateConstant { .. }
+                    | Action::Rotate { .. }
+                    | Action::RemoveChannels { .. },
                 Site::Value(_)
-            ) | (
-                Action::Unbound | Action::KeepScale | Action::RemoveLayer { .. },
-                Site::Node(_)
-            ) | (Action::Convert(_), Site::Node(_) | Site::Value(_))
+            ) | (Action::RotateBack { .. }, Site::Input { .. })
+                | (Action::Convert(_), Site::Node(_) | Site::Value(_))
+                | (
+                    Action::Unbound | Action::KeepScale | Action::RemoveLayer { .. },
+                    Site::Node(_)
+                )
         );
         if apart {
             return Ok(());
@@ -130,6 +139,9 @@ impl Rewriter<'_> {
             }
             (Action::DequantizeApart(params), Site::Input { value, node, input }) => {
                 self.apart(value, node, *input, params)
+            }
+            (Action::AddLowRank { rank, down, up }, Site::Node(node)) => {
+                self.low_rank(node, *rank, (&down.0, &up.0))
             }
             (Action::QuantizeDynamically { format, params }, Site::Node(node)) => {
                 self.dynamic(node, format, params)

@@ -7,10 +7,11 @@ use bantam_compress::quantize::layerwise::{ALGORITHMS, Algorithm, Calibration, a
 use bantam_compress::stats::{ObserveOptions, observe};
 use bantam_compress::target::target_by_name;
 use bantam_graph::Graph;
+use bantam_graph::ops::MatMul;
 use bantam_tensor::{BatchSize, Samples, Tensor};
 
 use crate::networks::{decibels, residual, run, settings};
-use crate::support::Noise;
+use crate::support::{Noise, constant, finish, input};
 
 /// Settings for these formats.
 fn formats([weights, activations]: [&str; 2], mode: BatchNormalizationMode) -> AwareSettings {
@@ -114,7 +115,7 @@ fn zero_points_of_weights_are_kept() {
     let mut settings = formats(["uint3", "uint8"], BatchNormalizationMode::Fold);
     settings.quantize.symmetric_weights = false;
     let nearest = quality(&graph, &chosen(&graph, &[], &settings));
-    for name in ["gptq", "adaround", "least-squares"] {
+    for name in ["gptq", "obq", "adaround", "signround", "least-squares"] {
         let found = quality(
             &graph,
             &chosen(&graph, &[algorithm_by_name(name).unwrap()], &settings),
@@ -132,7 +133,7 @@ fn inputs_that_are_always_zero_leave_weights_finite() {
     let mut graph = residual();
     let beta = graph.value_by_name("second_beta").unwrap();
     graph.value_mut(beta).initializer = Some(Tensor::from_vec1(&[-100f32; 8]));
-    for name in ["gptq", "adaround", "least-squares"] {
+    for name in ["gptq", "obq", "adaround", "signround", "least-squares"] {
         let settings = formats(["int3", "uint8"], BatchNormalizationMode::Fold);
         let found = quality(
             &graph,
@@ -140,4 +141,33 @@ fn inputs_that_are_always_zero_leave_weights_finite() {
         );
         assert!(found > 15.0, "{name}: {found:.1} dB");
     }
+}
+
+#[test]
+fn rows_that_are_too_long_are_refused() {
+    let mut graph = Graph::default();
+    let x = input(&mut graph, &[1200]);
+    let weight = constant(&mut graph, "w", &[1200, 2], 0.5);
+    let y = graph.add_node("y", MatMul {}, &[x, weight]);
+    let graph = finish(graph, &[y]);
+    let mut settings = formats(["int4", "uint8"], BatchNormalizationMode::Fold);
+    settings.float_activations = true;
+    let preparation = prepare(&graph, &settings).unwrap();
+    let mut aware = make_aware(&preparation, &Default::default()).unwrap();
+    let calibration = Calibration {
+        float: &preparation.base,
+        samples: &Noise::for_graph(&graph),
+        indices: &[0],
+        batch_size: BatchSize::AtMost(4),
+        steps: None,
+        learning_rate: None,
+        seed: 0,
+        progress: &|_, _| (),
+    };
+    let error = algorithm_by_name("obq").unwrap().apply(&mut aware, &calibration);
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.contains("1200 weights") && message.contains("hint: "),
+        "{message}"
+    );
 }

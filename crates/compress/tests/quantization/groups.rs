@@ -47,6 +47,7 @@ fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
         format: IntegerGroups::new(bits, 32, zero_point, false),
         algorithm: group_algorithm_by_name(name).unwrap(),
         smooth: false,
+        low_rank: 0,
         quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
     }
 }
@@ -88,6 +89,11 @@ fn each_is_better_than_the_nearest_codes() {
                 "{name}, {bits} bits, {zero_point}: {gain:.2} dB"
             );
         }
+        let signed = found("signround");
+        assert!(
+            signed > 1.0,
+            "signround, {bits} bits, {zero_point}: {signed:.2} dB"
+        );
         let (gptq, better) = (found("gptq"), found("least-squares"));
         assert!(
             gptq > 1.0 && better > gptq + 1.0,
@@ -261,4 +267,52 @@ fn what_cannot_be_done_is_said() {
         let result = quantized(&infinite, &settings("gptq", 4, false));
         assert!(matches!(result, Err(GroupError::Weights { .. })), "{value}");
     }
+}
+
+/// The network with codes and added products is closer to the one in float.
+#[test]
+fn products_of_low_rank_take_back_what_rounding_loses() {
+    let graph = network();
+    for algorithm in GROUP_ALGORITHMS {
+        let with_rank = |low_rank: usize| {
+            let settings = GroupSettings {
+                low_rank,
+                ..settings(algorithm.name(), 3, true)
+            };
+            quantized(&graph, &settings).unwrap()
+        };
+        let quality = |rank| agreement(&graph, &with_rank(rank).0);
+        let [none, some] = [0, 4].map(quality);
+        let name = algorithm.name();
+        assert!(some > none + 1.0, "{name}: {some:.2} dB, {none:.2} dB without");
+    }
+}
+
+#[test]
+fn added_products_are_plain_ops_of_16_bits() {
+    let graph = network();
+    let settings = GroupSettings {
+        low_rank: 3,
+        ..settings("nearest", 4, false)
+    };
+    let (result, plan) = quantized(&graph, &settings).unwrap();
+    let added = |decision: &&bantam_compress::plan::Decision| {
+        matches!(&decision.action, Action::AddLowRank { rank: 3, down, up }
+            if down.0.len().is_multiple_of(3) && up.0.len().is_multiple_of(3))
+    };
+    assert_eq!(plan.decisions.iter().filter(added).count(), 3);
+    let halves = result
+        .values
+        .iter()
+        .filter_map(|value| value.initializer.as_ref());
+    assert_eq!(halves.filter(|tensor| tensor.dtype() == DType::F16).count(), 6);
+    // A plan for other shapes is refused.
+    let mut other = plan.clone();
+    for decision in &mut other.decisions {
+        if let Action::AddLowRank { down, .. } = &mut decision.action {
+            down.0.truncate(6);
+        }
+    }
+    assert!(rewrite(&graph, &other).is_err());
+    assert!(rewrite(&graph, &plan).is_ok());
 }

@@ -4,6 +4,7 @@ mod dynamic;
 mod floats;
 mod groups;
 mod rescale;
+mod rotate;
 mod scales;
 mod support;
 

@@ -244,6 +244,7 @@ fn groups(graph: &Graph, algorithm: &str, smooth: bool) -> (Graph, Plan) {
         format: IntegerGroups::new(3, 16, false, false),
         algorithm: group_algorithm_by_name(algorithm).unwrap(),
         smooth,
+        low_rank: 0,
         quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
     };
     let calibration = Calibration {

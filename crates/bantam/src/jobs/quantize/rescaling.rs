@@ -2,6 +2,7 @@
 
 use bantam_compress::plan::{Decision, Plan};
 use bantam_compress::quantize::rescale::{Smooth, equalize, unbound};
+use bantam_compress::quantize::rotate::rotate;
 use bantam_formats::data::sample_indices;
 use bantam_graph::{InferOptions, Model, infer_shapes};
 use bantam_tensor::{Granularity, Samples};
@@ -14,6 +15,8 @@ use crate::{Error, Progress, pipeline};
 pub struct Rescaling {
     /// Clamps between zero and a bound become Relu first, which changes what the network computes where the bound was reached.
     pub unbound: bool,
+    /// Residual streams that RMSNorm reads are turned by orthogonal matrices; the seed of the job chooses them.
+    pub rotate: bool,
     /// Cross-layer equalization: the weights before and behind each channel get equal ranges.
     pub equalize: bool,
     /// SmoothQuant's alpha: the largest inputs of products move into their weights.
@@ -32,6 +35,17 @@ impl Rescaling {
         let mut decisions = Vec::new();
         if self.unbound {
             let found = unbound(&model.graph);
+            decisions.extend(applied(&mut model, found)?);
+        }
+        if self.rotate {
+            infer_shapes(&mut model.graph, &InferOptions::default())?;
+            let found = rotate(&model.graph, job.seed);
+            if found.is_empty() {
+                return Err(Error::Usage {
+                    message: "there is no residual stream to turn".to_owned(),
+                    hint: "--rotate is for transformers with RMSNorm in front of their products".to_owned(),
+                });
+            }
             decisions.extend(applied(&mut model, found)?);
         }
         if self.equalize {

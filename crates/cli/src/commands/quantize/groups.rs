@@ -16,7 +16,13 @@ const FORMAT: &str = "int4";
 /// What is asked of groups, if they are asked for.
 pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Error> {
     let Granularity::Group(len) = granularity(&arguments.granularity)? else {
-        return Ok(None);
+        return match arguments.low_rank {
+            0 => Ok(None),
+            _ => Err(usage(
+                "--low-rank is for weights in groups",
+                "--granularity group:32",
+            )),
+        };
     };
     refuse_what_has_no_groups(arguments)?;
     let format = format(arguments.weights.as_deref().unwrap_or(FORMAT))?;
@@ -38,6 +44,7 @@ pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Erro
         format: IntegerGroups::new(format.bits(), len, zero_point, false),
         algorithm: algorithm(&arguments.algorithm)?,
         smooth: arguments.smooth.as_deref() == Some(AWQ),
+        low_rank: arguments.low_rank,
         quantize,
     }))
 }

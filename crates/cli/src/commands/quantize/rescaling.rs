@@ -42,6 +42,7 @@ pub(super) fn rescaling(arguments: &Quantize) -> Result<Rescaling, Error> {
     };
     Ok(Rescaling {
         unbound,
+        rotate: arguments.rotate,
         equalize: arguments.equalize.is_some(),
         smooth,
     })

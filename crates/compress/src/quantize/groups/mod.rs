@@ -6,14 +6,17 @@
 mod awq;
 mod fit;
 mod half_quadratic;
+mod low_rank;
 mod products;
 mod rounded;
+mod sign_round;
 mod solve;
 
 use bantam_graph::{Graph, InferOptions, infer_shapes, verify};
 use bantam_tensor::formats::blocks::IntegerGroups;
 use bantam_tensor::{DType, QParams, Tensor};
 
+use self::low_rank::LowRank;
 use self::products::{Product, products};
 pub use self::rounded::{GroupRows, RoundedRow};
 use super::QuantizeSettings;
@@ -56,6 +59,7 @@ pub static GROUP_ALGORITHMS: &[&dyn GroupAlgorithm] = &[
     &fit::SEARCH,
     &half_quadratic::HalfQuadratic,
     &fit::AWQ,
+    &sign_round::SignRound,
     &solve::GPTQ,
     &solve::LEAST_SQUARES,
 ];
@@ -77,6 +81,9 @@ pub struct GroupSettings {
     pub algorithm: &'static dyn GroupAlgorithm,
     /// First move factors between constants, so that weights that meet large inputs lose less (AWQ). Looks at samples.
     pub smooth: bool,
+    /// Rank of a product in float, of 16 bits, that is added to each product to take back what rounding loses; 0 for none. Looks at
+    /// samples.
+    pub low_rank: usize,
     /// Which nodes are included and excluded.
     pub quantize: QuantizeSettings,
 }
@@ -109,7 +116,7 @@ impl GroupSettings {
     /// What has to be looked at.
     pub fn needs(&self) -> Needs {
         match self.algorithm.needs() {
-            Needs::Nothing if self.smooths() => Needs::Inputs,
+            Needs::Nothing if self.smooths() || self.low_rank > 0 => Needs::Inputs,
             needs => needs,
         }
     }
@@ -160,14 +167,14 @@ pub fn quantize_groups(
         float: &smoothed,
         ..*calibration
     });
-    let mut walker = Walker::new(&smoothed, settings.algorithm, calibration.as_ref())?;
+    let mut walker = Walker::new(&smoothed, settings, calibration.as_ref())?;
     let mut codes = Vec::new();
     for (index, product) in products.iter().enumerate() {
         progress(index, products.len());
-        codes.push(walker.quantize(product, settings)?);
+        codes.extend(walker.quantize(product, settings)?);
     }
     progress(products.len(), products.len());
-    let mut quantized = rewrite(&walker.graph, &settings.plan(codes.clone()))?;
+    let mut quantized = rewrite(&walker.with_levels(), &settings.plan(codes.clone()))?;
     decisions.extend(codes);
     let plan = settings.plan(decisions);
     let wrong = |error: &dyn std::fmt::Display| GroupError::Graph(error.to_string());
@@ -183,6 +190,8 @@ struct Walker<'a> {
     walks: Option<Walks<'a>>,
     /// Moments of the input that was looked at last: products that read the same one come one after another.
     last: Option<(bantam_graph::ValueId, Moments)>,
+    /// Weights on their levels alone, where something is added to their products.
+    levels: Vec<(bantam_graph::ValueId, Tensor)>,
 }
 
 /// Where we are in the quantized network, and in that in float.
@@ -195,13 +204,13 @@ struct Walks<'a> {
 impl<'a> Walker<'a> {
     fn new(
         graph: &Graph,
-        algorithm: &'static dyn GroupAlgorithm,
+        settings: &GroupSettings,
         calibration: Option<&'a Calibration<'a>>,
     ) -> Result<Walker<'a>, GroupError> {
-        let walks = match (algorithm.needs(), calibration) {
+        let walks = match (settings.needs(), calibration) {
             (Needs::Nothing, _) => None,
             (_, None) => {
-                let name = algorithm.name();
+                let name = settings.algorithm.name();
                 return Err(GroupError::NoSamples { name });
             }
             (needs, Some(calibration)) => {
@@ -218,10 +227,11 @@ impl<'a> Walker<'a> {
             graph: graph.clone(),
             walks,
             last: None,
+            levels: Vec::new(),
         })
     }
 
-    fn quantize(&mut self, product: &Product, settings: &GroupSettings) -> Result<Decision, GroupError> {
+    fn quantize(&mut self, product: &Product, settings: &GroupSettings) -> Result<Vec<Decision>, GroupError> {
         let depth = product.depth;
         self.look(product)?;
         let tensor = &self.graph.values[product.weight.index()].initializer;
@@ -235,27 +245,38 @@ impl<'a> Walker<'a> {
             let node = product.name.clone();
             return Err(GroupError::Weights { node });
         }
-        let job = GroupRows {
-            rows: &rows_of_matrix(product.layout, values, depth),
-            depth,
-            format: &settings.format,
-            moments: self.last.as_ref().map(|(_, moments)| moments),
+        let rows = rows_of_matrix(product.layout, values, depth);
+        let moments = self.last.as_ref().map(|(_, moments)| moments);
+        let not_finite = || LayerwiseError::NotFinite {
+            layer: product.name.clone(),
         };
-        let rows = settings
-            .algorithm
-            .round(&job)
-            .ok_or_else(|| LayerwiseError::NotFinite {
-                layer: product.name.clone(),
-            })?;
+        let (rounded, added) = rounded((&rows, depth), moments, settings).ok_or_else(not_finite)?;
         let group = settings.format.group_len();
-        let values: Vec<f32> = rows.iter().flat_map(|row| row.values(group)).collect();
-        let values = match product.layout {
-            Layout::Rows => values,
-            Layout::Columns => transposed(&values, rows.len(), depth),
+        let levels: Vec<f32> = rounded.iter().flat_map(|row| row.values(group)).collect();
+        let as_stored = |rows: &[f32]| {
+            let values = match product.layout {
+                Layout::Rows => rows.to_vec(),
+                Layout::Columns => transposed(rows, rounded.len(), depth),
+            };
+            Tensor::from_slice(&shape, &values).map_err(LayerwiseError::from)
         };
-        let weight = Tensor::from_slice(&shape, &values).map_err(LayerwiseError::from)?;
-        self.graph.values[product.weight.index()].initializer = Some(weight);
-        Ok(decision(product, settings, &rows))
+        let sum = added.as_ref().map(|added| added.onto(&levels));
+        self.graph.values[product.weight.index()].initializer =
+            Some(as_stored(sum.as_ref().unwrap_or(&levels))?);
+        let mut decisions = vec![decision(product, settings, &rounded)];
+        if let Some(added) = added {
+            self.levels.push((product.weight, as_stored(&levels)?));
+            decisions.push(added.decision(&product.name));
+        }
+        Ok(decisions)
+    }
+
+    /// The network with weights on their levels, to be turned into codes.
+    fn with_levels(mut self) -> Graph {
+        for (weight, levels) in self.levels {
+            self.graph.values[weight.index()].initializer = Some(levels);
+        }
+        self.graph
     }
 
     /// Moments of the product's input, if samples are looked at at all.
@@ -284,6 +305,27 @@ impl<'a> Walker<'a> {
         let found = moments(node, &shape, product.depth, (x, y), around_zero)?;
         self.last = found.into_iter().next().map(|moments| (product.input, moments));
         Ok(())
+    }
+}
+
+/// The rows in levels, and what is added to their products.
+fn rounded(
+    (rows, depth): (&[f32], usize),
+    moments: Option<&Moments>,
+    settings: &GroupSettings,
+) -> Option<(Vec<RoundedRow>, Option<LowRank>)> {
+    let job = GroupRows {
+        rows,
+        depth,
+        format: &settings.format,
+        moments,
+    };
+    match (settings.low_rank, moments) {
+        (rank @ 1.., Some(moments)) => {
+            let (rows, added) = low_rank::rounded(&job, moments, settings.algorithm, rank)?;
+            Some((rows, Some(added)))
+        }
+        _ => Some((settings.algorithm.round(&job)?, None)),
     }
 }
 

@@ -5,8 +5,6 @@
 //! second moments of the inputs: no samples are drawn. The layer's inputs are those of the quantized network, its wanted outputs those
 //! of the float network (equation 25, without the activation behind the layer, which the moments cannot see).
 
-use bantam_kernels::matmul::{Onto, Product, multiply_batch};
-
 use super::rounding::Metric;
 use crate::quantize::aware::Grid;
 
@@ -110,7 +108,7 @@ impl Rows<'_> {
         for step in 0..steps {
             let error = |(at, weight): (usize, &Weight)| weight.target - level((at, weight), weight.up().1);
             let errors: Vec<f32> = weights.iter().enumerate().map(error).collect();
-            self.slopes(&errors, &mut slopes);
+            self.metric.slopes(&errors, &mut slopes);
             let beta = beta(step as f32 / steps as f32);
             for (at, weight) in weights.iter_mut().enumerate() {
                 weight.step(
@@ -126,26 +124,6 @@ impl Rows<'_> {
             level((at, weight), up)
         };
         weights.iter().enumerate().map(settled).collect()
-    }
-
-    /// The errors of each row times the second moments.
-    fn slopes(&self, errors: &[f32], slopes: &mut [f32]) {
-        let depth = self.metric.depth;
-        let product = Product {
-            rows: errors.len() / depth,
-            columns: depth,
-            depth,
-            a_strides: [depth, 1],
-            b_strides: [depth, 1],
-        };
-        multiply_batch(
-            &product,
-            &[[0, 0]],
-            [errors, &self.metric.second],
-            1.0,
-            Onto::Nothing,
-            slopes,
-        );
     }
 }
 

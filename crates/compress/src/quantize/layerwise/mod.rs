@@ -5,16 +5,22 @@
 //! the file of it. To add one: a file with an `impl Algorithm`, and a line in [`ALGORITHMS`].
 
 mod adaround;
+mod choice;
 mod distill;
+mod greedy;
 mod layers;
 mod moments;
 mod rounding;
+mod sign_round;
 mod solve;
 mod walk;
 
 pub(crate) use layers::{Layout, Mean, layout, mean, rows_of_matrix, transposed};
 pub(crate) use moments::{Moments, moments};
 pub(in crate::quantize) use rounding::{Levels, Metric, Rounded, dot};
+pub(in crate::quantize) use sign_round::{
+    Ranges, STEPS as SIGN_ROUND_STEPS, Signed, Slope, Span, sign_round,
+};
 pub(crate) use walk::Walk;
 
 use bantam_exec::{CompileError, RunError};
@@ -37,7 +43,9 @@ pub trait Algorithm: Sync {
 /// Every algorithm.
 pub static ALGORITHMS: &[&dyn Algorithm] = &[
     &solve::GPTQ,
+    &solve::OBQ,
     &solve::ADAROUND,
+    &solve::SIGN_ROUND,
     &solve::LEAST_SQUARES,
     &distill::Distill,
 ];
@@ -90,6 +98,14 @@ pub enum LayerwiseError {
         "the inputs of the layer `{layer}` became infinite or no number on the calibration data\nhint: check the data set's preprocessing, or exclude the layer with --exclude"
     )]
     NotFinite { layer: String },
+    #[error(
+        "the rows of `{layer}` have {depth} weights, obq takes at most {longest}: its work grows with the third power\nhint: take least-squares or gptq, or exclude the layer with --exclude"
+    )]
+    LongRows {
+        layer: String,
+        depth: usize,
+        longest: usize,
+    },
     #[error(transparent)]
     Infer(#[from] InferError),
     #[error(transparent)]

@@ -46,6 +46,17 @@ impl Moments {
         rows.zip(errors).map(|(row, error)| error * sum(row)).sum()
     }
 
+    /// The moments as if the float network had the same inputs.
+    pub(in crate::quantize) fn settled(&self) -> Moments {
+        Moments {
+            depth: self.depth,
+            mean: self.mean.clone(),
+            float_mean: self.mean.clone(),
+            second: self.second.clone(),
+            cross: self.second.clone(),
+        }
+    }
+
     /// Where rows of weights make up for the difference between the inputs of the quantized and the float network: they go with
     /// `x` as the rows themselves go with `y`, by least squares, damped by this share of the mean of the diagonal.
     pub(crate) fn targets(&self, rows: &[f32], damping: f64) -> Vec<f32> {

@@ -6,6 +6,7 @@
 //! a time for as long as that helps.
 
 use bantam_kernels::cholesky::cholesky;
+use bantam_kernels::matmul::{Onto, Product, multiply_batch};
 
 use super::moments::Moments;
 use crate::quantize::aware::Grid;
@@ -186,6 +187,20 @@ impl Metric {
     pub(in crate::quantize) fn error(&self, row: &[f32], to: &impl Levels, rounded: &Rounded) -> f64 {
         let errors = Metric::errors(row, to, rounded);
         f64::from(dot(&self.times(&errors), &errors))
+    }
+
+    /// The errors of each row times `H`.
+    pub(super) fn slopes(&self, errors: &[f32], slopes: &mut [f32]) {
+        let depth = self.depth;
+        let product = Product {
+            rows: errors.len() / depth.max(1),
+            columns: depth,
+            depth,
+            a_strides: [depth, 1],
+            b_strides: [depth, 1],
+        };
+        let second = &self.second;
+        multiply_batch(&product, &[[0, 0]], [errors, second], 1.0, Onto::Nothing, slopes);
     }
 
     /// `H` times a column.

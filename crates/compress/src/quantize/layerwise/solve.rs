@@ -2,16 +2,15 @@
 
 use bantam_graph::{Graph, NodeId, ValueId};
 use bantam_tensor::{Batch, Tensor};
-use rayon::prelude::*;
 
-use super::adaround;
+use super::choice::{Channel, Choice, Group};
+use super::greedy;
 use super::layers::{Layer, Mean, as_stored, layers, rows_of};
 use super::moments::{Moments, moments};
-use super::rounding::{Even, Metric};
+use super::rounding::Metric;
 use super::walk::Walk;
 use super::{Algorithm, Calibration, LayerwiseError};
 use crate::quantize::aware::{Aware, Grid};
-use crate::target::ScaleForm;
 
 /// Rounds weight after weight, each making up for the errors before it (Frantar et al. 2023), the weights with the largest
 /// inputs first.
@@ -40,6 +39,22 @@ pub(super) static LEAST_SQUARES: Solver = Solver {
     choice: Choice::LeastSquares,
 };
 
+/// Rounds the weight next that the others of its row can make up for best (Frantar and Alistarh 2022).
+pub(super) static OBQ: Solver = Solver {
+    name: "obq",
+    summary: "rounds in each row the weight next that the others can make up for best (Frantar and Alistarh 2022); slow",
+    damping: 0.01,
+    choice: Choice::Greedy,
+};
+
+/// Moves roundings and ranges against the signs of their gradients (Cheng et al. 2023); biases take back the mean error.
+pub(super) static SIGN_ROUND: Solver = Solver {
+    name: "signround",
+    summary: "moves roundings and ranges against the signs of their gradients (Cheng et al. 2023); corrects biases",
+    damping: 0.01,
+    choice: Choice::Signed,
+};
+
 pub(super) struct Solver {
     name: &'static str,
     summary: &'static str,
@@ -47,22 +62,6 @@ pub(super) struct Solver {
     damping: f64,
     choice: Choice,
 }
-
-/// How codes are chosen.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Choice {
-    /// One weight after another.
-    InOrder,
-    /// Learned, of the two nearest.
-    UpOrDown,
-    /// As in order, then improved together with scales.
-    LeastSquares,
-}
-
-/// Scales that are tried, as factors of the one that is there: from half to a little more than it.
-const SCALES: usize = 28;
-/// Rounds of changing codes and scales in turn.
-const ROUNDS: usize = 8;
 
 impl Algorithm for Solver {
     fn name(&self) -> &'static str {
@@ -75,6 +74,9 @@ impl Algorithm for Solver {
 
     fn apply(&self, aware: &mut Aware, calibration: &Calibration<'_>) -> Result<(), LayerwiseError> {
         let layers = layers(aware);
+        if self.choice == Choice::Greedy {
+            greedy::check(&aware.graph, &layers)?;
+        }
         let batches: Vec<Batch> = calibration.batches()?;
         let mut quantized = Walk::new(&aware.graph, &batches)?;
         let mut float = Walk::new(calibration.float, &batches)?;
@@ -85,9 +87,9 @@ impl Algorithm for Solver {
             let Some(x) = quantized.get(layer.input) else {
                 continue;
             };
-            let y = match self.choice {
-                Choice::InOrder => None,
-                _ => Some(self.float_inputs(aware, calibration, layer, &mut float)?),
+            let y = match self.choice.follows_float() {
+                false => None,
+                true => Some(self.float_inputs(aware, calibration, layer, &mut float)?),
             };
             self.layer(aware, layer, (x, y), calibration)?;
         }
@@ -130,7 +132,7 @@ impl Solver {
             return Ok(());
         };
         let shape = weight.shape().to_vec();
-        let corrects_means = self.choice != Choice::InOrder && layer.mean.is_some();
+        let corrects_means = self.choice.follows_float() && layer.mean.is_some();
         let moments = moments(
             graph.node(layer.product),
             &shape,
@@ -141,8 +143,7 @@ impl Solver {
         let scales = graph
             .constant(layer.scale)
             .map_or(Ok(Vec::new()), Tensor::to_f32)?;
-        let steps = calibration.steps.unwrap_or(adaround::STEPS);
-        let solved = self.channels(layer, (&rows, depth), &scales, (&moments, steps))?;
+        let solved = self.channels(layer, (&rows, depth), &scales, (&moments, calibration.steps))?;
         let graph = &mut aware.graph;
         if corrects_means {
             let of_group = solved.len() / moments.len().max(1);
@@ -169,19 +170,16 @@ impl Solver {
         layer: &Layer,
         (rows, depth): (&[f32], usize),
         scales: &[f32],
-        (moments, steps): (&[Moments], usize),
+        (moments, steps): (&[Moments], Option<usize>),
     ) -> Result<Vec<Channel>, LayerwiseError> {
         let of_group = rows.len() / depth.max(1) / moments.len().max(1);
         let mut channels = Vec::new();
         for (group, moments) in moments.iter().enumerate() {
-            let metric = Metric::of(moments, self.damping).ok_or_else(|| LayerwiseError::NotFinite {
-                layer: layer.name.clone(),
-            })?;
             let first = group * of_group;
             let rows = &rows[first * depth..(first + of_group) * depth];
-            let targets = match self.choice {
-                Choice::InOrder => rows.to_vec(),
-                _ => moments.targets(rows, self.damping),
+            let targets = match self.choice.follows_float() {
+                false => rows.to_vec(),
+                true => moments.targets(rows, self.damping),
             };
             let of = |numbers: &[f32], channel: usize| {
                 numbers[if numbers.len() == 1 { 0 } else { first + channel }]
@@ -190,50 +188,25 @@ impl Solver {
                 zero_point: of(&layer.zero_points, channel),
                 ..layer.grid
             };
-            if self.choice == Choice::UpOrDown {
-                let (grids, scales): (Vec<Grid>, Vec<f32>) = (0..of_group)
-                    .map(|channel| (grid(channel), of(scales, channel)))
-                    .unzip();
-                channels.extend(learned(&metric, &targets, (&grids, &scales), steps));
-                continue;
-            }
-            let solve = |(channel, target): (usize, &[f32])| {
-                self.row(
-                    &metric,
-                    &metric.ordered(target),
-                    (&grid(channel), layer),
-                    of(scales, channel),
-                )
-            };
-            channels.par_extend(targets.par_chunks_exact(depth).enumerate().map(solve));
+            let rounded = Metric::of(moments, self.damping).and_then(|metric| {
+                let group = Group {
+                    targets: targets
+                        .chunks_exact(depth)
+                        .map(|row| metric.ordered(row))
+                        .collect(),
+                    metric,
+                    grids: (0..of_group).map(grid).collect(),
+                    scales: (0..of_group).map(|channel| of(scales, channel)).collect(),
+                    per_channel: layer.per_channel,
+                    form: layer.form,
+                };
+                group.rounded(self.choice, steps)
+            });
+            channels.extend(rounded.ok_or_else(|| LayerwiseError::NotFinite {
+                layer: layer.name.clone(),
+            })?);
         }
         Ok(channels)
-    }
-
-    /// Rounds one channel.
-    fn row(&self, metric: &Metric, target: &[f32], (grid, layer): (&Grid, &Layer), scale: f32) -> Channel {
-        let mut to = Even { grid, scale };
-        let mut best = metric.round(target, &to);
-        if self.choice == Choice::LeastSquares {
-            for scale in other_scales(layer, scale) {
-                let other = Even { grid, scale };
-                let rounded = metric.round(target, &other);
-                if rounded.error < best.error {
-                    (best, to) = (rounded, other);
-                }
-            }
-            metric.descend(
-                target,
-                &mut to,
-                &mut best,
-                (ROUNDS, layer.per_channel && layer.form == ScaleForm::Any),
-            );
-        }
-        let values: Vec<f32> = best.levels.iter().map(|level| level * to.scale).collect();
-        Channel {
-            values: metric.restored(&values),
-            scale: to.scale,
-        }
     }
 }
 
@@ -247,46 +220,6 @@ fn counterpart(graph: &Graph, float: &Graph, product: NodeId) -> Option<ValueId>
         let reader = graph.nodes.iter().find(|node| node.input(0) == Some(output))?;
         output = reader.output(0)?;
     }
-}
-
-/// Scales of a channel that are tried beside the one it has.
-fn other_scales(layer: &Layer, scale: f32) -> Vec<f32> {
-    match layer.form {
-        _ if !layer.per_channel => Vec::new(),
-        ScaleForm::Any => (1..SCALES)
-            .map(|step| scale * (0.5 + 0.7 * step as f32 / SCALES as f32))
-            .collect(),
-        ScaleForm::PowerOfTwo => vec![scale * 0.5, scale * 2.0],
-    }
-}
-
-/// Rounds all channels of a group up or down.
-fn learned(
-    metric: &Metric,
-    targets: &[f32],
-    (grids, scales): (&[Grid], &[f32]),
-    steps: usize,
-) -> Vec<Channel> {
-    let depth = metric.depth;
-    let targets: Vec<f32> = targets
-        .chunks_exact(depth)
-        .flat_map(|row| metric.ordered(row))
-        .collect();
-    let rows = adaround::Rows {
-        metric,
-        targets: &targets,
-        grids,
-        scales,
-    };
-    let levels = rows.round(steps);
-    let channel = |(levels, scale): (&[f32], &f32)| {
-        let values: Vec<f32> = levels.iter().map(|level| level * scale).collect();
-        Channel {
-            values: metric.restored(&values),
-            scale: *scale,
-        }
-    };
-    levels.chunks_exact(depth).zip(scales).map(channel).collect()
 }
 
 /// Gives the means of the outputs back what they lost.
@@ -309,12 +242,6 @@ fn shift(graph: &mut Graph, layer: &Layer, changes: &[f64]) -> Result<(), Layerw
         graph.values[value.index()].initializer = Some(shifted);
     }
     Ok(())
-}
-
-/// A rounded output channel.
-struct Channel {
-    values: Vec<f32>,
-    scale: f32,
 }
 
 /// What the rounding of a row and the quantization of its inputs take from the mean of its outputs.
