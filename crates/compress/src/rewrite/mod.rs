@@ -2,6 +2,7 @@
 
 mod dynamic;
 mod error;
+mod permute;
 mod remove;
 mod scale;
 
@@ -29,7 +30,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
             expected: Plan::VERSION,
         });
     }
-    let mut shifted = graph.clone();
+    let mut shifted = permute::permute_channels(graph.clone(), plan)?;
     scale::unbind(&mut shifted, plan)?;
     scale::scale_constants(&mut shifted, plan)?;
     shift_constants(&mut shifted, plan)?;
@@ -92,7 +93,10 @@ impl Rewriter<'_> {
         let apart = matches!(
             (&decision.action, &decision.site),
             (
-                Action::ShiftConstant(_) | Action::ScaleConstant { .. } | Action::RemoveChannels { .. },
+                Action::ShiftConstant(_)
+                    | Action::ScaleConstant { .. }
+                    | Action::RemoveChannels { .. }
+                    | Action::PermuteChannels { .. },
                 Site::Value(_)
             ) | (
                 Action::Unbound | Action::KeepScale | Action::RemoveLayer { .. },
