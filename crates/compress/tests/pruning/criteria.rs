@@ -169,19 +169,26 @@ fn obd_is_the_curvature_of_cross_entropy() {
     let expected: Vec<f64> = (0..15)
         .map(|at| curvature(at / 3, at % 3) * rows[at % 3][at / 3].powi(2) / 2.0)
         .collect();
-    let draws = 4000;
+    let draws = 2000;
     let mut mean = vec![0f32; 15];
     for seed in 0..draws {
         let found = saliency_by_seed(&graph, &samples, "obd", 1000 * seed);
         (mean.iter_mut().zip(&found[0])).for_each(|(mean, found)| *mean += found / draws as f32);
     }
-    assert_near(&mean, &expected, "obd");
+    let largest = expected.iter().fold(0f64, |largest, value| largest.max(*value));
+    for (found, expected) in mean.iter().zip(&expected) {
+        // 2,000 draws of 40 signs each are right to half a percent.
+        let off = (f64::from(*found) - expected).abs();
+        assert!(off < 0.025 * largest, "{found} instead of {expected}");
+    }
 }
 
 #[test]
 fn grasp_is_the_weight_times_the_slope_of_the_squared_gradient() {
-    let (graph, samples, x, rows) = matrix();
+    let (graph, samples, mut x, rows) = matrix();
     let bias = values(&graph, "b");
+    // Gradients are of whole batches.
+    x.truncate(32);
     // Half the square of the mean gradient's length, for scores at the temperature of the paper's program.
     let flow = |rows: &[Vec<f64>]| {
         let shares = shares(&x, rows, &bias, 200.0);

@@ -44,7 +44,7 @@ impl Linearized<'_> {
             .filter(|index| node.input(*index).is_some_and(|input| self.flows(input)))
             .collect();
         let floats = |value: &ValueId| (graph.value(*value).ty.dtype()).is_some_and(|dtype| dtype.is_float());
-        if varying.is_empty() || !node.outputs.iter().flatten().any(|output| floats(output)) {
+        if varying.is_empty() || !node.outputs.iter().flatten().any(floats) {
             self.nodes.push(node);
             return Ok(());
         }
