@@ -216,7 +216,8 @@ fn a_plan_of_another_model_is_refused() {
 }
 
 /// A command that prunes and trains in two steps.
-const TRAINED: &str = "prune digits.onnx --data digits.toml --sparsity 97% --steps 2 --epochs 3 --schedule cubic --learning-rate 0.02 --batch 32";
+const TRAINED: &str =
+    "prune digits.onnx --data digits.toml --sparsity 97% --steps 2 --epochs 3 --schedule cubic --batch 32";
 
 #[test]
 fn training_between_steps_brings_back_what_pruning_loses() {
