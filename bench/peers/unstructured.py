@@ -2,7 +2,8 @@
 
     cargo build --release
     bench/peers/.venv/bin/python bench/peers/unstructured.py --data-dir DATA [--models resnet20,resnet56,stories260k]
-        [--criteria magnitude,fisher] [--amounts 50%,80%,2:4] [--reconstruct none,least-squares] [--seeds 0] [--steps 1] [--json]
+        [--criteria magnitude,fisher] [--amounts 50%,80%,2:4] [--reconstruct none,least-squares] [--seeds 0] [--steps 1] [--permute]
+        [--json]
 
 Each figure is that of the written file, by a command `bantam prune`: top-1 in % on all test images (512 training images looked at), or
 perplexity on rows 100 to 752 of the story model's tokens (rows 0 to 99 looked at). `none-as-is` also leaves statistics and biases as
@@ -20,7 +21,7 @@ from pathlib import Path
 import markdown
 from accuracy import REPOSITORY, run_json
 
-CRITERIA = ("magnitude", "lamp", "taylor", "snip", "fisher", "woodfisher", "obs", "random")
+CRITERIA = ("magnitude", "lamp", "taylor", "snip", "fisher", "woodfisher", "obs", "synflow", "grasp", "obd", "random")
 MANIFEST = """[splits.train]
 tokens = "valid_tokens.npy"
 rows = [0, 100]
@@ -40,6 +41,7 @@ def parse_arguments():
     parser.add_argument("--reconstruct", default="none-as-is,none,least-squares")
     parser.add_argument("--scope", help="default: the criterion's")
     parser.add_argument("--steps", default="1")
+    parser.add_argument("--permute", action="store_true", help="of patterns: let channels change places first")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -71,6 +73,7 @@ def prune(options, kind, seed, folder):
     words += ["--no-recalibrate"] if reconstruct.endswith("-as-is") else []
     words += ["--steps", options.steps] if options.steps != "1" else []
     words += ["--scope", options.scope] if options.scope else []
+    words += ["--permute"] if options.permute and ":" in amount else []
     report = run_json(options, *words)
     scored = run_json(options, "eval", str(output), "--data", str(manifest), "--metric", metric)
     score = scored["metrics"][metric]["value"] * (100 if metric == "top1" else 1)

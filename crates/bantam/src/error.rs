@@ -92,6 +92,12 @@ pub enum Error {
     #[error("{}: not a plan that this program reads: {reason}\nhint: plans are written by `bantam quantize` and `bantam prune` with --plan-out", path.display())]
     PlanFile { path: PathBuf, reason: String },
     #[error(
+        "{}: the plan was made for another model, whose weights have other names or shapes\nhint: apply it to the model that it was made for, \
+         or make one for this model with --plan-out",
+        path.display()
+    )]
+    OtherModel { path: PathBuf },
+    #[error(
         "the model's input `{name}` has no element type\nhint: the file must declare the types of its inputs"
     )]
     UntypedInput { name: String },

@@ -73,6 +73,16 @@ const RESERVED: &[&str] = &[
     "tokenizer",
 ];
 
+/// Flags of `prune` that say how it trains: in a recipe that is a step of its own.
+const TRAINING: &[&str] = &[
+    "epochs",
+    "schedule",
+    "teacher",
+    "learning-rate",
+    "batch",
+    "weight-decay",
+];
+
 #[derive(Deserialize)]
 struct File {
     version: Option<i64>,
@@ -93,12 +103,22 @@ pub(crate) struct Recipe {
 
 /// Reads a recipe: a file, or one of [`PRESETS`]. Every step is checked before any is run.
 pub(crate) fn read(name: &str, model: &Path, data: Option<&Path>, seed: u64) -> Result<Recipe, Error> {
-    let text = text(name)?;
+    parse(name, &text(name)?, model, data, seed)
+}
+
+/// As [`read`], of the text of a recipe that messages call `name`.
+pub(crate) fn parse(
+    name: &str,
+    text: &str,
+    model: &Path,
+    data: Option<&Path>,
+    seed: u64,
+) -> Result<Recipe, Error> {
     let wrong = |message: String, hint: &str| Error::Usage {
         message: format!("recipe `{name}`: {message}"),
         hint: hint.to_owned(),
     };
-    let file: File = toml::from_str(&text).map_err(|error| {
+    let file: File = toml::from_str(text).map_err(|error| {
         wrong(
             error.message().to_owned(),
             "recipes are TOML: version = 1, then [[step]] tables",
@@ -179,6 +199,7 @@ fn flags(command: &str) -> Vec<String> {
     let found = all.find_subcommand(command).expect("steps are commands");
     let longs = found.get_arguments().filter_map(|argument| argument.get_long());
     let longs = longs.filter(|long| !RESERVED.contains(long));
+    let longs = longs.filter(|long| command != "prune" || !TRAINING.contains(long));
     longs.map(str::to_owned).collect()
 }
 

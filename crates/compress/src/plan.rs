@@ -11,6 +11,9 @@ use crate::packed::{Mask, Numbers};
 pub struct Plan {
     /// Version of this form; files of another version are refused.
     pub version: u32,
+    /// Digest of the names and shapes of the weights of the model that it was made for, if that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The method that decided.
     pub method: String,
     /// The target that it decided for.
@@ -100,6 +103,14 @@ pub enum Action {
         /// Positions along it.
         positions: Vec<u32>,
     },
+    /// What is at position `order[i]` along an axis of the constant comes to position `i`, with all that is coupled with it: the network
+    /// computes the same. Before anything else is done to constants.
+    PermuteChannels {
+        /// The axis.
+        axis: usize,
+        /// Each position once.
+        order: Vec<u32>,
+    },
     /// The node, a sum, goes, with what is computed for it alone.
     RemoveLayer {
         /// The operand that its readers read instead.
@@ -160,6 +171,7 @@ impl Action {
             Action::Mask(_)
                 | Action::SetWeight { .. }
                 | Action::RemoveChannels { .. }
+                | Action::PermuteChannels { .. }
                 | Action::RemoveLayer { .. }
         )
     }
@@ -208,6 +220,10 @@ impl Action {
             Action::SetWeight { kept: None, values } => format!("{} new values", values.0.len()),
             Action::RemoveChannels { axis, positions } => {
                 format!("{} positions along axis {axis} are removed", positions.len())
+            }
+            Action::PermuteChannels { axis, order } => {
+                let moved = (0..).zip(order).filter(|(place, from)| place != *from).count();
+                format!("{moved} positions along axis {axis} change places")
             }
             Action::RemoveLayer { keeps } => format!("the layer is removed, `{keeps}` passes it"),
             Action::ScaleConstant { by, .. } => {

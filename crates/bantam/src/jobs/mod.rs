@@ -37,7 +37,10 @@ pub use generate::{GenerateJob, GenerateReport, generate};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use lottery::{ControlReport, LotteryJob, LotteryReport, RoundReport, lottery};
 pub use new::{NewJob, NewReport, ReinitializeJob, new, reinitialize};
-pub use prune::{Costs, PruneJob, PruneReport, PrunedLayer, Pruning, Sizes, prune};
+pub use prune::{
+    Costs, LatencyTarget, MeasuredLatency, PruneJob, PruneReport, PrunedLayer, Pruning, Sizes,
+    constant_bytes, prune, usual_loss_of,
+};
 pub use quantize::{Codes, Kept, QuantizeJob, QuantizeReport, Rescaling, quantize};
 pub use recipe::{RecipeJob, RecipeReport, RecipeStep, StepDone, Work, recipe};
 pub use train::{TrainJob, TrainReport, train};

@@ -1,5 +1,6 @@
 //! Pruning one model.
 
+mod latency;
 mod pruning;
 mod report;
 
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bantam_compress::plan::{Action, Plan};
-use bantam_compress::prune::Calibration;
+use bantam_compress::prune::channels::Target;
+use bantam_compress::prune::{Calibration, prunable};
 use bantam_compress::train::Loss;
 use bantam_formats::data::sample_indices;
 use bantam_formats::onnx::SaveOptions;
@@ -16,7 +18,9 @@ use bantam_tensor::Samples;
 
 use super::quantize::{kept, read_plan, write_plan};
 use super::{check_writable, score_both};
+use crate::files::digest;
 use crate::{Error, Progress, pipeline};
+pub use latency::{LatencyTarget, MeasuredLatency};
 pub use pruning::Pruning;
 pub use report::{Costs, PruneReport, PrunedLayer, Sizes};
 use report::{costs, layers, sizes};
@@ -30,6 +34,8 @@ pub struct PruneJob {
     pub data: Option<PathBuf>,
     /// What is pruned, and how.
     pub pruning: Pruning,
+    /// Instead of what is pruned saying how much: channels go until the network takes this share of the time.
+    pub latency: Option<LatencyTarget>,
     /// What gradients are of; where absent, what suits the model.
     pub loss: Option<Loss>,
     /// Number of samples that are looked at.
@@ -60,13 +66,15 @@ pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Err
     job.plan_out.as_deref().map(check_writable).transpose()?;
     if job.plan.is_none() {
         job.pruning.check()?;
+        let target = job.latency.as_ref();
+        target.map(|target| target.check(&job.pruning)).transpose()?;
     }
     if job.output.is_some() && job.score_split.is_some() && job.data.is_none() {
         return Err(super::scoring_needs_data());
     }
     let model = pipeline::inline(&pipeline::load(&job.model)?)?.into_owned();
-    let (plan, samples) = match &job.plan {
-        Some(path) => (checked(read_plan(path)?, path)?, 0),
+    let (plan, samples, latency) = match &job.plan {
+        Some(path) => (checked(read_plan(path)?, path, &model.graph)?, 0, None),
         None => make_plan(job, &model, progress)?,
     };
     let pruned = pipeline::rewrite(&model, &plan)?;
@@ -106,13 +114,18 @@ pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Err
         followed: followed(&plan),
         bytes: sizes,
         cost: costs(&model.graph, &pruned.graph),
+        latency,
         seconds,
         scores,
     })
 }
 
-/// The plan, and the number of samples that were looked at.
-fn make_plan(job: &PruneJob, model: &Model, progress: &dyn Progress) -> Result<(Plan, usize), Error> {
+/// The plan, the number of samples that were looked at, and what was timed.
+fn make_plan(
+    job: &PruneJob,
+    model: &Model,
+    progress: &dyn Progress,
+) -> Result<(Plan, usize, Option<MeasuredLatency>), Error> {
     let graph = &model.graph;
     let split = match &job.data {
         Some(data) if job.pruning.looks_at_samples() => {
@@ -142,9 +155,48 @@ fn make_plan(job: &PruneJob, model: &Model, progress: &dyn Progress) -> Result<(
         seed: job.pruning.seed(),
         progress: &report,
     });
-    let plan = job.pruning.plan(graph, calibration.as_ref());
+    let (pruning, measured) = match &job.latency {
+        None => (job.pruning.clone(), None),
+        Some(target) => {
+            let (pruning, measured) =
+                latency::fast_enough(job, model, target, calibration.as_ref(), progress)?;
+            (pruning, Some(measured))
+        }
+    };
+    let plan = pruning.plan(graph, calibration.as_ref());
     progress.finish();
-    Ok((plan?, indices.len()))
+    let digest = Some(digest_of(graph)?);
+    let plan = Plan {
+        model: digest,
+        ..plan?
+    };
+    Ok((plan, indices.len(), measured))
+}
+
+/// Bytes of a model's constants, as they are written.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn constant_bytes(model: &Path) -> Result<u64, Error> {
+    Ok(Target::Bytes.measure(&pipeline::inline(&pipeline::load(model)?)?.graph))
+}
+
+/// A digest of the names and shapes of all weights that can be pruned: what a plan must find again.
+fn digest_of(graph: &Graph) -> Result<String, Error> {
+    let (weights, _) = prunable(graph, &vec![None; graph.nodes.len()]);
+    let said = weights
+        .iter()
+        .map(|weight| format!("{} {:?}", weight.name, weight.shape));
+    let said: Vec<String> = said.collect();
+    digest(&said.iter().map(String::as_str).collect::<Vec<_>>(), &[])
+}
+
+/// The loss that the model of a file was most likely trained with.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn usual_loss_of(model: &Path) -> Result<Loss, Error> {
+    Ok(usual_loss(&pipeline::load(model)?.graph))
 }
 
 /// The loss that such a model was most likely trained with.
@@ -156,8 +208,14 @@ fn usual_loss(graph: &Graph) -> Loss {
     }
 }
 
-/// A plan from a file that does nothing else than prune.
-fn checked(plan: Plan, path: &Path) -> Result<Plan, Error> {
+/// A plan from a file that does nothing else than prune, and was made for a model like this.
+fn checked(plan: Plan, path: &Path, graph: &Graph) -> Result<Plan, Error> {
+    let own = digest_of(graph)?;
+    if plan.model.as_ref().is_some_and(|model| *model != own) {
+        return Err(Error::OtherModel {
+            path: path.to_owned(),
+        });
+    }
     let other = |action: &Action| !action.prunes() && *action != Action::Keep;
     match plan.decisions.iter().find(|decision| other(&decision.action)) {
         None => Ok(plan),

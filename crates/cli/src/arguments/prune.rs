@@ -9,6 +9,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   bantam prune model.onnx --data data.toml --criterion fisher --sparsity 90% --exclude role:last -o model-sparse.onnx
   bantam prune llama-folder --data tokens.toml --structure 2:4 --criterion wanda -o llama-2of4.onnx
   bantam prune model.onnx --data data.toml --structure channel --criterion taylor --target-macs 50% -o model-small.onnx
+  bantam prune model.onnx --data data.toml --structure channel --criterion taylor --target-macs 50% --steps 2 --epochs 6 -o model-small.onnx
   bantam prune encoder.onnx --data data.toml --structure layer --sparsity 20% -o encoder-short.onnx
   bantam prune model.onnx --sparsity 50% --scope erk --dry-run";
 
@@ -33,6 +34,9 @@ pub(crate) struct Prune {
     /// In so many steps; after each, the weights that are left are scored anew
     #[arg(long, default_value_t = 1)]
     pub(crate) steps: usize,
+    /// With N:M, let channels change places first so that more is kept, the inputs of a layer with the outputs that make them
+    #[arg(long)]
+    pub(crate) permute: bool,
     /// Among which weights the least go: global, layer, row or erk [default: the criterion's]
     #[arg(long)]
     pub(crate) scope: Option<String>,
@@ -45,6 +49,8 @@ pub(crate) struct Prune {
     pub(crate) target: Option<String>,
     #[command(flatten)]
     pub(crate) removal: Removal,
+    #[command(flatten)]
+    pub(crate) recovery: Recovery,
     /// Leave statistics of BatchNormalization and biases as they are
     #[arg(long)]
     pub(crate) no_recalibrate: bool,
@@ -93,6 +99,31 @@ pub(crate) struct Prune {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// Training that is done with the pruning.
+#[derive(Args)]
+#[command(next_help_heading = "Training between steps and after")]
+pub(crate) struct Recovery {
+    /// Train for so many epochs in all: an equal number after each of the steps, and what is left after the last. The command goes
+    /// on where it was interrupted when it is given again
+    #[arg(long, requires = "data", conflicts_with_all = ["plan", "plan_out", "dry_run"])]
+    pub(crate) epochs: Option<usize>,
+    /// How what is gone grows from step to step: geometric, where each keeps the same share of what is left, or cubic
+    #[arg(long, default_value = "geometric", requires = "epochs")]
+    pub(crate) schedule: String,
+    /// Network to learn from: an ONNX file, or none for labels alone [default: the model as it was]
+    #[arg(long, requires = "epochs")]
+    pub(crate) teacher: Option<String>,
+    /// The largest learning rate of each training
+    #[arg(long, default_value_t = 0.002, requires = "epochs")]
+    pub(crate) learning_rate: f32,
+    /// Samples of a step of training
+    #[arg(long, default_value_t = 64, requires = "epochs")]
+    pub(crate) batch: usize,
+    /// Decay of weights
+    #[arg(long, default_value_t = 5e-4, requires = "epochs")]
+    pub(crate) weight_decay: f32,
+}
+
 #[derive(Args)]
 pub(crate) struct Removal {
     /// Share of the multiply-accumulates that stays, as 50%
@@ -101,6 +132,28 @@ pub(crate) struct Removal {
     /// Share of the parameters that stays
     #[arg(long, help_heading = "Channels, heads and layers")]
     pub(crate) target_parameters: Option<String>,
+    /// Bytes of constants that stay: a share, or as 300KB
+    #[arg(long, help_heading = "Channels, heads and layers")]
+    pub(crate) target_bytes: Option<String>,
+    /// Share of the time of a run that stays, measured beside the whole network in --runtime
+    #[arg(long, conflicts_with = "plan", help_heading = "Channels, heads and layers")]
+    pub(crate) target_latency: Option<String>,
+    /// What runs both networks: bantam, onnxruntime or openvino
+    #[arg(
+        long,
+        default_value = "bantam",
+        requires = "target_latency",
+        help_heading = "Channels, heads and layers"
+    )]
+    pub(crate) runtime: String,
+    /// Samples of a run that is timed
+    #[arg(
+        long,
+        default_value_t = 1,
+        requires = "target_latency",
+        help_heading = "Channels, heads and layers"
+    )]
+    pub(crate) runtime_batch: usize,
     /// Share of the units of a group that stays whatever they matter
     #[arg(long, default_value = "10%", help_heading = "Channels, heads and layers")]
     pub(crate) least: String,

@@ -299,7 +299,7 @@ fn stage(text: &str) -> Result<(u32, usize), String> {
 }
 
 /// Reads a number of bytes with an optional unit.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: &[(&str, u32)] = &[("KB", 10), ("MB", 20), ("GB", 30)];
     let unit = UNITS
         .iter()

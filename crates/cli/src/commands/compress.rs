@@ -65,7 +65,8 @@ pub(crate) fn print(report: &CompressReport) -> Result<(), Error> {
     Ok(())
 }
 
-fn print_recipe(report: &RecipeReport) -> Result<(), Error> {
+/// Prints what the steps did.
+pub(super) fn print_recipe(report: &RecipeReport) -> Result<(), Error> {
     for step in &report.steps {
         step.warnings
             .iter()

@@ -1,5 +1,7 @@
 //! `bantam prune`.
 
+mod training;
+
 use bantam::Error;
 use bantam::compress::prune::channels::{ChannelScope, ChannelSettings, Target, UnitKind};
 use bantam::compress::prune::criterion::{CRITERIA, Criterion, criterion_by_name};
@@ -9,16 +11,26 @@ use bantam::compress::prune::{PruneSettings, Scope, Structure};
 use bantam::compress::train::Loss;
 use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::graph::InferOptions;
-use bantam::jobs::{self, PruneJob, PruneReport, PrunedLayer, Pruning};
+use bantam::jobs::{self, LatencyTarget, PruneJob, PruneReport, PrunedLayer, Pruning, RuntimeChoice};
 
 use super::quantize::selectors;
 use super::train::by_name;
-use crate::arguments::Prune;
+use crate::arguments::{Prune, byte_count};
 use crate::progress::Bars;
 use crate::{commands, output};
 
 pub(crate) fn run(arguments: &Prune) -> Result<(), Error> {
     let told = told_of_zeros(arguments)?;
+    if let Some(epochs) = arguments.recovery.epochs {
+        let recipe = training::recipe(arguments, epochs)?;
+        told.iter()
+            .for_each(|told| output::talk(&format!("warning: {told}")));
+        let report = jobs::recipe(&recipe, &Bars::new())?;
+        return match arguments.json {
+            true => output::json(&report),
+            false => commands::compress::print_recipe(&report),
+        };
+    }
     let job = job(arguments)?;
     told.iter()
         .for_each(|told| output::talk(&format!("warning: {told}")));
@@ -63,6 +75,18 @@ fn print(report: &PruneReport) -> Result<(), Error> {
             cost.parameters_after,
         ));
     }
+    if let Some(latency) = &report.latency {
+        output::talk(&format!(
+            "{} with {} samples on {} threads: {:.3} -> {:.3} ms ({:.2} times faster), the best of {} networks that were timed",
+            latency.runtime,
+            latency.batch,
+            latency.threads,
+            latency.before_ms,
+            latency.after_ms,
+            latency.before_ms / latency.after_ms.max(f64::MIN_POSITIVE),
+            latency.tried,
+        ));
+    }
     if report.followed > 0 {
         output::talk(&format!(
             "{} statistics and biases follow the outputs of the pruned network",
@@ -104,6 +128,7 @@ pub(crate) fn job(arguments: &Prune) -> Result<PruneJob, Error> {
         model: arguments.model.clone(),
         data: arguments.data.clone(),
         pruning: pruning(arguments)?,
+        latency: latency(arguments)?,
         loss: loss.map(|name| by_name("loss", name, Loss::ALL)).transpose()?,
         samples: arguments.samples,
         calibration_split: "train".to_owned(),
@@ -127,6 +152,7 @@ fn settings(arguments: &Prune) -> Result<PruneSettings, Error> {
         structure: Structure::parse(&arguments.structure)?,
         sparsity: arguments.sparsity.as_deref().map(share).transpose()?,
         steps: arguments.steps,
+        permute: arguments.permute,
         scope: scope.map(|name| by_name("scope", name, Scope::ALL)).transpose()?,
         reconstruction: reconstruction(arguments)?,
         recalibrate: !arguments.no_recalibrate,
@@ -139,6 +165,13 @@ fn settings(arguments: &Prune) -> Result<PruneSettings, Error> {
 /// What the structure asks for.
 fn pruning(arguments: &Prune) -> Result<Pruning, Error> {
     let structure = arguments.structure.as_str();
+    let removes = structure == "layer" || UnitKind::ALL.iter().any(|(name, _)| *name == structure);
+    if arguments.permute && removes {
+        return Err(Error::Usage {
+            message: format!("channels change places for the sake of patterns, not of {structure}s"),
+            hint: "leave --permute away, or --structure 2:4".to_owned(),
+        });
+    }
     if let Some((_, kind)) = UnitKind::ALL.iter().find(|(name, _)| *name == structure) {
         return Ok(Pruning::Channels(channels(arguments, *kind)?));
     }
@@ -146,9 +179,15 @@ fn pruning(arguments: &Prune) -> Result<Pruning, Error> {
         return Ok(Pruning::Layers(layers(arguments)?));
     }
     let options = &arguments.removal;
-    if options.target_macs.is_some() || options.target_parameters.is_some() {
+    let saved = [
+        &options.target_macs,
+        &options.target_parameters,
+        &options.target_bytes,
+        &options.target_latency,
+    ];
+    if saved.iter().any(|target| target.is_some()) {
         return Err(Error::Usage {
-            message: format!("{structure} weights that are zero save no MACs and no parameters"),
+            message: format!("{structure} weights that are zero save no MACs, parameters, bytes or time"),
             hint: "--structure channel, head or layer removes them; zeros are counted by --sparsity"
                 .to_owned(),
         });
@@ -169,6 +208,19 @@ fn target(arguments: &Prune) -> Result<(Target, f64), Error> {
             options.target_parameters.as_deref().map(share).transpose()?,
         ),
         (
+            Target::Bytes,
+            options
+                .target_bytes
+                .as_deref()
+                .map(|text| share_of_bytes(arguments, text))
+                .transpose()?,
+        ),
+        // Found by timing networks with fewer and fewer MACs.
+        (
+            Target::Macs,
+            options.target_latency.as_deref().map(share).transpose()?,
+        ),
+        (
             Target::Units,
             arguments
                 .sparsity
@@ -185,10 +237,41 @@ fn target(arguments: &Prune) -> Result<(Target, f64), Error> {
         [only] => Ok(only),
         _ => Err(Error::Usage {
             message: "one target is needed to know how much to remove".to_owned(),
-            hint: "give one of --target-macs 50%, --target-parameters 50% (what stays) or --sparsity 50% (units that go)"
+            hint: "give one of --target-macs 50%, --target-parameters 50%, --target-bytes 300KB, --target-latency 60% (what stays) or --sparsity 50% \
+                   (units that go)"
                 .to_owned(),
         }),
     }
+}
+
+/// A share, or bytes as a share of those of the model.
+fn share_of_bytes(arguments: &Prune, text: &str) -> Result<f64, Error> {
+    let Ok(bytes) = byte_count(text) else {
+        return share(text);
+    };
+    // `0.5` is no number of bytes, and `1` no share that could stay.
+    let all = jobs::constant_bytes(&arguments.model)?;
+    match bytes < all {
+        true => Ok(bytes as f64 / all as f64),
+        false => Err(Error::Usage {
+            message: format!("the constants have {all} bytes, which is no more than {bytes}"),
+            hint: "fewer bytes, or a share as --target-bytes 50%".to_owned(),
+        }),
+    }
+}
+
+/// How the time of runs is measured, if it is the target.
+fn latency(arguments: &Prune) -> Result<Option<LatencyTarget>, Error> {
+    let options = &arguments.removal;
+    let Some(left) = options.target_latency.as_deref() else {
+        return Ok(None);
+    };
+    Ok(Some(LatencyTarget {
+        left: share(left)?,
+        runtime: RuntimeChoice::by_name(&options.runtime)?,
+        batch: options.runtime_batch.max(1),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    }))
 }
 
 fn channels(arguments: &Prune, kind: UnitKind) -> Result<ChannelSettings, Error> {

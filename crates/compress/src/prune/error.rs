@@ -49,6 +49,16 @@ pub enum PruneError {
          set's preprocessing"
     )]
     NotFinite { criterion: &'static str, weight: String },
+    #[error(
+        "the criterion {criterion} judges whole channels, not {other}\nhint: it is for --structure channel; `bantam list criteria` says \
+         what others are for"
+    )]
+    ChannelsAlone { criterion: &'static str, other: String },
+    #[error(
+        "synflow does not follow {node}: it is for networks of products, normalization with constant statistics, activations and \
+         pooling\nhint: another criterion without data, as --criterion magnitude or lamp"
+    )]
+    NotLinear { node: String },
     #[error("{problem}\nhint: {hint}")]
     Setting { problem: String, hint: &'static str },
     #[error("there is nothing to prune: {reasons}\nhint: `bantam inspect` lists the ops of the model")]

@@ -62,7 +62,7 @@ impl Evidence<'_> {
     pub(crate) fn calibration(&self, criterion: &'static str) -> Result<&Calibration<'_>, PruneError> {
         self.calibration.ok_or_else(|| PruneError::NoSamples {
             who: format!("the criterion {criterion}"),
-            instead: "--criterion magnitude, lamp or random, which need none",
+            instead: "--criterion magnitude, lamp, synflow or random, which need none",
         })
     }
 
@@ -77,9 +77,27 @@ impl Evidence<'_> {
         gradients_of(self.graph, self, criterion, batch, visit)
     }
 
-    /// Shows `visit` the moments of the inputs of each weight in turn, one for each group.
+    /// Shows `visit` the moments of the inputs of each weight in turn, one for each group, the second ones around zero.
     pub(crate) fn moments(
         &self,
+        criterion: &'static str,
+        visit: &mut dyn FnMut(usize, &[Moments]) -> Result<(), PruneError>,
+    ) -> Result<(), PruneError> {
+        self.moments_around(false, criterion, visit)
+    }
+
+    /// As [`Evidence::moments`], the second ones around the means.
+    pub(crate) fn moments_around_means(
+        &self,
+        criterion: &'static str,
+        visit: &mut dyn FnMut(usize, &[Moments]) -> Result<(), PruneError>,
+    ) -> Result<(), PruneError> {
+        self.moments_around(true, criterion, visit)
+    }
+
+    fn moments_around(
+        &self,
+        means: bool,
         criterion: &'static str,
         visit: &mut dyn FnMut(usize, &[Moments]) -> Result<(), PruneError>,
     ) -> Result<(), PruneError> {
@@ -96,7 +114,7 @@ impl Evidence<'_> {
                 walk.advance(self.graph, weight.node.index())?;
                 let x = walk.get(weight.input).ok_or_else(|| no_inputs(weight))?;
                 let shape = (&weight.shape[..], weight.depth);
-                let found = moments(node, shape.0, shape.1, (x, None), (false, calibration.seed))?;
+                let found = moments(node, shape.0, shape.1, (x, None), (means, calibration.seed))?;
                 last = Some((weight.input, weight.depth, found));
             }
             if let Some((_, _, moments)) = &last {

@@ -11,7 +11,9 @@ pub mod criterion;
 mod error;
 mod evidence;
 pub mod layers;
+mod permute;
 pub mod reconstruct;
+mod schedule;
 mod settings;
 mod structure;
 mod weights;
@@ -22,11 +24,12 @@ use bantam_tensor::Tensor;
 pub use self::budget::{Scope, masks};
 pub use self::error::PruneError;
 pub use self::evidence::{Calibration, Evidence};
+pub use self::schedule::PruneSchedule;
 pub use self::settings::PruneSettings;
 pub use self::structure::{Structure, satisfies};
 pub use self::weights::{Weight, prunable};
 
-use self::criterion::Needs;
+use self::criterion::{Judges, Needs};
 use crate::packed::{Mask, Numbers};
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::select::kept_by_user;
@@ -49,8 +52,23 @@ pub fn prune(
         &kept_by_user(&dense, &settings.include, &settings.exclude)?,
     );
     check(settings, &weights, &decisions, calibration)?;
+    let mut order = Vec::new();
+    if let (true, Structure::Pattern { kept, of }) = (settings.permute, settings.structure) {
+        let evidence = Evidence {
+            graph: &dense,
+            weights: &weights,
+            calibration,
+            seed: settings.seed,
+        };
+        let saliency = saliency(&evidence, settings)?;
+        (dense, order) = permute::permuted(&dense, &weights, &saliency, (kept, of), settings.seed)?;
+    }
     let (mut pruned, mut kept) = (dense.clone(), Vec::new());
-    for step in 1..=settings.steps {
+    let rounds = match settings.structure.implied_sparsity() {
+        Some(_) => 1,
+        None => settings.criterion.rounds(),
+    };
+    for round in 1..=settings.steps * rounds {
         let evidence = Evidence {
             graph: &pruned,
             weights: &weights,
@@ -58,11 +76,10 @@ pub fn prune(
             seed: settings.seed,
         };
         let saliency = saliency(&evidence, settings)?;
-        // Each step keeps the same share of what the one before has left.
-        let share = 1.0 - (1.0 - sparsity).powf(step as f64 / settings.steps as f64);
+        let share = PruneSchedule::Geometric.gone(sparsity, round, settings.steps * rounds);
         kept = masks(&weights, &saliency, settings.structure, settings.scope(), share);
         mask_weights(&mut pruned, &weights, &kept)?;
-        if let Some(calibration) = calibration {
+        if let Some(calibration) = calibration.filter(|_| round.is_multiple_of(rounds)) {
             adapt::adapt(&dense, &mut pruned, &weights, &mut kept, settings, calibration)?;
         }
     }
@@ -79,9 +96,12 @@ pub fn prune(
     decisions.sort_by_key(|(node, _)| node.index());
     Ok(Plan {
         version: Plan::VERSION,
+        model: None,
         method: method(settings, sparsity),
         target: "weights only".to_owned(),
-        decisions: decisions.into_iter().map(|(_, decision)| decision).collect(),
+        decisions: (order.into_iter())
+            .chain(decisions.into_iter().map(|(_, decision)| decision))
+            .collect(),
     })
 }
 
@@ -101,6 +121,9 @@ fn method(settings: &PruneSettings, sparsity: f64) -> String {
     let mut words = format!("pruning by {}, {}", settings.criterion.name(), settings.structure);
     if settings.structure.implied_sparsity().is_none() {
         words += &format!(", {}% ({})", sparsity * 100.0, settings.scope().name());
+    }
+    if settings.permute {
+        words += ", channels permuted";
     }
     if settings.steps > 1 {
         words += &format!(", {} steps", settings.steps);
@@ -139,10 +162,31 @@ fn check(
         let problem = "patterns, and reconstructions that choose weights themselves, take one step";
         return Err(PruneError::Steps { problem });
     }
+    if settings.permute && settings.structure.implied_sparsity().is_none() {
+        return Err(PruneError::Setting {
+            problem: format!(
+                "channels change places for the sake of patterns, not of {}",
+                settings.structure
+            ),
+            hint: "leave --permute away, or --structure 2:4",
+        });
+    }
+    if settings.criterion.judges() == Judges::Channels {
+        return Err(PruneError::ChannelsAlone {
+            criterion: settings.criterion.name(),
+            other: match settings.structure {
+                Structure::Unstructured => "single weights".to_owned(),
+                structure => format!("weights in the structure {structure}"),
+            },
+        });
+    }
     let missing = |who: String, instead| Err(PruneError::NoSamples { who, instead });
     if settings.criterion.needs() != Needs::Nothing && calibration.is_none() {
         let who = format!("the criterion {}", settings.criterion.name());
-        return missing(who, "--criterion magnitude, lamp or random, which need none");
+        return missing(
+            who,
+            "--criterion magnitude, lamp, synflow or random, which need none",
+        );
     }
     let Some(reconstruction) = settings.reconstruction else {
         return Ok(());

@@ -16,6 +16,8 @@ pub struct PruneSettings {
     pub sparsity: Option<f64>,
     /// In so many steps: after each, the weights that are left are scored anew.
     pub steps: usize,
+    /// Channels change places first, so that a pattern keeps more.
+    pub permute: bool,
     /// Among which weights the least salient go; the criterion's own where absent.
     pub scope: Option<Scope>,
     /// How the weights that stay make up for those that go.

@@ -118,6 +118,26 @@ pub(super) fn keep_pattern(saliency: &[f32], places: usize, (kept, of): (usize, 
     }
 }
 
+/// The sum over places of the `kept` largest of what columns have there.
+pub(super) fn kept_sum(columns: &[&[f32]], kept: usize) -> f64 {
+    let length = columns.first().map_or(0, |column| column.len());
+    let mut largest = vec![0f32; kept];
+    let mut sum = 0.0;
+    for place in 0..length {
+        largest.fill(0.0);
+        for column in columns {
+            let mut value = column[place];
+            for slot in &mut largest {
+                if value > *slot {
+                    std::mem::swap(slot, &mut value);
+                }
+            }
+        }
+        sum += largest.iter().copied().map(f64::from).sum::<f64>();
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +157,13 @@ mod tests {
         // Five inputs with two places each.
         let groups: Vec<Vec<usize>> = pattern_groups(10, 2, 4).map(Iterator::collect).collect();
         assert_eq!(groups, [vec![0, 2, 4, 6], vec![8], vec![1, 3, 5, 7], vec![9]]);
+    }
+
+    #[test]
+    fn what_is_kept_is_the_sum_of_the_largest() {
+        let columns: [&[f32]; 3] = [&[1.0, 5.0], &[3.0, 0.0], &[2.0, 4.0]];
+        assert_eq!(kept_sum(&columns, 2), 5.0 + 9.0);
+        assert_eq!(kept_sum(&columns[..1], 2), 6.0);
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Method for Dynamic {
         let (method, target) = (self.name().to_owned(), settings.target.name.to_owned());
         Ok(Plan {
             version: Plan::VERSION,
+            model: None,
             method,
             target,
             decisions,

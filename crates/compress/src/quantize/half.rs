@@ -82,6 +82,7 @@ impl Method for Half {
         }
         Ok(Plan {
             version: Plan::VERSION,
+            model: None,
             method: self.name.to_owned(),
             target: settings.target.name.to_owned(),
             decisions,

@@ -84,6 +84,14 @@ pub enum RewriteError {
         reason: String,
     },
     #[error(
+        "the plan puts positions along axis {axis} of `{name}` in another order, which {problem}\nhint: a plan fits the model that it was made for"
+    )]
+    Order {
+        name: String,
+        axis: usize,
+        problem: &'static str,
+    },
+    #[error(
         "the plan removes the layer that ends in `{name}`, which is no sum of a value and of what is computed from it\nhint: a plan fits the model that it was made for"
     )]
     Layer { name: String },

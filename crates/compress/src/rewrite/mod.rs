@@ -5,6 +5,7 @@ mod dequantize;
 mod dynamic;
 mod error;
 mod low_rank;
+mod permute;
 mod remove;
 mod rotate;
 mod scale;
@@ -34,7 +35,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
             expected: Plan::VERSION,
         });
     }
-    let mut shifted = graph.clone();
+    let mut shifted = permute::permute_channels(graph.clone(), plan)?;
     scale::unbind(&mut shifted, plan)?;
     scale::scale_constants(&mut shifted, plan)?;
     rotate::rotate(&mut shifted, plan)?;
@@ -103,7 +104,8 @@ impl Rewriter<'_> {
                     | Action::ScaleConstant { .. }
                     | Action::RotateConstant { .. }
                     | Action::Rotate { .. }
-                    | Action::RemoveChannels { .. },
+                    | Action::RemoveChannels { .. }
+                    | Action::PermuteChannels { .. },
                 Site::Value(_)
             ) | (Action::RotateBack { .. }, Site::Input { .. })
                 | (Action::Convert(_), Site::Node(_) | Site::Value(_))

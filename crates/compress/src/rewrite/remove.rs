@@ -74,7 +74,7 @@ pub(super) fn remove_channels(mut graph: Graph, plan: &Plan) -> Result<Graph, Re
 }
 
 /// Group and number of the unit that each position belongs to.
-fn units_by_position(coupling: &Coupling) -> HashMap<(Axis, u32), (usize, usize)> {
+pub(super) fn units_by_position(coupling: &Coupling) -> HashMap<(Axis, u32), (usize, usize)> {
     let mut units = HashMap::new();
     for (number, group) in coupling.groups.iter().enumerate() {
         for (unit, positions) in group.units.iter().enumerate() {

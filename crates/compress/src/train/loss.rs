@@ -66,7 +66,7 @@ pub(super) fn append(
 ) -> Result<Losses, TrainError> {
     let output = *graph.outputs.first().ok_or(TrainError::NoOutput)?;
     let mut builder = Builder { graph };
-    let scores = builder.scores(output, settings.loss);
+    let scores = scores(builder.graph, output, settings.loss);
     let share = settings.distillation.as_ref().map_or(0.0, |it| it.weight);
     let hard = match share < 1.0 {
         true => Some(builder.hard(scores, settings, label_shape)?),
@@ -101,6 +101,17 @@ pub(super) fn add_feature(graph: &mut Graph, loss: ValueId, a: ValueId, name: &s
     builder.add(Binary::Add, &[loss, term])
 }
 
+/// What comes before a Softmax or Sigmoid at the end: losses want scores.
+pub(crate) fn scores(graph: &Graph, output: ValueId, loss: Loss) -> ValueId {
+    let producer = graph.nodes.iter().find(|node| node.output(0) == Some(output));
+    let input = producer.and_then(|node| match (&node.op, loss) {
+        (Op::Softmax(_), Loss::CrossEntropy | Loss::NextToken) => node.input(0),
+        (Op::Unary(Unary::Sigmoid), Loss::BinaryCrossEntropy) => node.input(0),
+        _ => None,
+    });
+    input.unwrap_or(output)
+}
+
 struct Builder<'g> {
     graph: &'g mut Graph,
 }
@@ -132,21 +143,6 @@ impl Builder<'_> {
             noop_with_empty_axes: false,
         };
         self.add(op, &[value])
-    }
-
-    /// What comes before a Softmax or Sigmoid at the end: losses want scores.
-    fn scores(&self, output: ValueId, loss: Loss) -> ValueId {
-        let producer = self
-            .graph
-            .nodes
-            .iter()
-            .find(|node| node.output(0) == Some(output));
-        let input = producer.and_then(|node| match (&node.op, loss) {
-            (Op::Softmax(_), Loss::CrossEntropy | Loss::NextToken) => node.input(0),
-            (Op::Unary(Unary::Sigmoid), Loss::BinaryCrossEntropy) => node.input(0),
-            _ => None,
-        });
-        input.unwrap_or(output)
     }
 
     fn dims(&self, value: ValueId) -> Vec<Dim> {

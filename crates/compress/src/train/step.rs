@@ -198,7 +198,7 @@ impl Plan<'_> {
 }
 
 /// Tells the inputs how many samples a batch has.
-fn set_batch(graph: &mut Graph, batch: usize) -> Result<(), TrainError> {
+pub(super) fn set_batch(graph: &mut Graph, batch: usize) -> Result<(), TrainError> {
     for input in graph.inputs.clone() {
         let value = &mut graph.values[input.index()];
         if value.initializer.is_some() {

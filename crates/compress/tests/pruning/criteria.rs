@@ -1,10 +1,11 @@
 //! Criteria against what they stand for, computed the long way.
 
-use bantam_compress::prune::criterion::CRITERIA;
 use bantam_graph::Graph;
 use bantam_tensor::{Samples, Tensor};
 
-use super::support::{Noise, convolutions, linear, run, saliency, samples_of, values};
+use super::support::{
+    Noise, convolutions, linear, of_elements, run, saliency, saliency_by_seed, samples_of, values,
+};
 
 /// The loss of each sample.
 fn losses(graph: &Graph, samples: &Noise) -> Vec<f64> {
@@ -139,10 +140,105 @@ fn obs_is_the_error_of_the_best_fit_without_the_weight() {
     assert_near(&saliency(&graph, &samples, "obs")[0], &expected, "obs");
 }
 
+/// Softmax of the scores of each sample of [`matrix`], divided by a temperature, in double precision.
+fn shares(x: &[Vec<f64>], rows: &[Vec<f64>], bias: &[f32], temperature: f64) -> Vec<Vec<f64>> {
+    let of_sample = |x: &Vec<f64>| {
+        let score = |(row, bias): (&Vec<f64>, &f32)| {
+            let sum: f64 = row.iter().zip(x).map(|(w, x)| w * x).sum();
+            ((sum + f64::from(*bias)) / temperature).exp()
+        };
+        let scores: Vec<f64> = rows.iter().zip(bias).map(score).collect();
+        let sum: f64 = scores.iter().sum();
+        scores.iter().map(|score| score / sum).collect()
+    };
+    x.iter().map(of_sample).collect()
+}
+
+/// Elements are `[5, 3]` in the tensor.
+#[test]
+fn obd_is_the_curvature_of_cross_entropy() {
+    let (graph, samples, x, rows) = matrix();
+    let shares = shares(&x, &rows, &values(&graph, "b"), 1.0);
+    let curvature = |input: usize, output: usize| {
+        let terms = x.iter().zip(&shares);
+        let sum: f64 = terms
+            .map(|(x, p)| x[input].powi(2) * p[output] * (1.0 - p[output]))
+            .sum();
+        sum / x.len() as f64
+    };
+    let expected: Vec<f64> = (0..15)
+        .map(|at| curvature(at / 3, at % 3) * rows[at % 3][at / 3].powi(2) / 2.0)
+        .collect();
+    let draws = 2000;
+    let mut mean = vec![0f32; 15];
+    for seed in 0..draws {
+        let found = saliency_by_seed(&graph, &samples, "obd", 1000 * seed);
+        (mean.iter_mut().zip(&found[0])).for_each(|(mean, found)| *mean += found / draws as f32);
+    }
+    let largest = expected.iter().fold(0f64, |largest, value| largest.max(*value));
+    for (found, expected) in mean.iter().zip(&expected) {
+        // 2,000 draws of 40 signs each are right to half a percent.
+        let off = (f64::from(*found) - expected).abs();
+        assert!(off < 0.025 * largest, "{found} instead of {expected}");
+    }
+}
+
+#[test]
+fn grasp_is_the_weight_times_the_slope_of_the_squared_gradient() {
+    let (graph, samples, mut x, rows) = matrix();
+    let bias = values(&graph, "b");
+    // Gradients are of whole batches.
+    x.truncate(32);
+    // Half the square of the mean gradient's length, for scores at the temperature of the paper's program.
+    let flow = |rows: &[Vec<f64>]| {
+        let shares = shares(&x, rows, &bias, 200.0);
+        let gradient = |input: usize, output: usize| {
+            let terms = x.iter().zip(&shares).enumerate();
+            let sum: f64 = terms
+                .map(|(index, (x, p))| x[input] * (p[output] - f64::from(u8::from(index % 3 == output))))
+                .sum();
+            sum / x.len() as f64 / 200.0
+        };
+        (0..15).map(|at| gradient(at / 3, at % 3).powi(2)).sum::<f64>() / 2.0
+    };
+    let slope = |at: usize| {
+        let [above, below] = [1e-4, -1e-4].map(|by| {
+            let mut rows = rows.clone();
+            rows[at % 3][at / 3] += by;
+            flow(&rows)
+        });
+        (above - below) / 2e-4
+    };
+    let expected: Vec<f64> = (0..15).map(|at| slope(at) * rows[at % 3][at / 3]).collect();
+    let found = &saliency(&graph, &samples, "grasp")[0];
+    let largest = expected
+        .iter()
+        .fold(0f64, |largest, value| largest.max(value.abs()));
+    for (found, expected) in found.iter().zip(&expected) {
+        let off = (f64::from(*found) - expected).abs();
+        assert!(off < 0.05 * largest, "{found} instead of {expected}");
+    }
+}
+
+/// What flows into a layer flows out of it (Tanaka et al. 2020, theorem 2), and each weight has the share of its paths.
+#[test]
+fn synflow_is_the_share_of_what_flows() {
+    let (graph, samples) = linear();
+    let weights = values(&graph, "w");
+    let all: f64 = weights.iter().map(|w| f64::from(w.abs())).sum();
+    let expected: Vec<f64> = weights.iter().map(|w| f64::from(w.abs()) / all).collect();
+    assert_near(&saliency(&graph, &samples, "synflow")[0], &expected, "synflow");
+    let (graph, samples) = convolutions();
+    for layer in saliency(&graph, &samples, "synflow") {
+        let sum: f64 = layer.iter().copied().map(f64::from).sum();
+        assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+    }
+}
+
 #[test]
 fn every_criterion_scores_every_weight_the_same_again() {
     let (graph, samples) = convolutions();
-    for criterion in CRITERIA {
+    for criterion in of_elements() {
         let found = saliency(&graph, &samples, criterion.name());
         let sizes: Vec<usize> = found.iter().map(Vec::len).collect();
         assert_eq!(sizes, [8 * 27, 8 * 36, 600], "{}", criterion.name());
@@ -150,7 +246,8 @@ fn every_criterion_scores_every_weight_the_same_again() {
             found
                 .iter()
                 .flatten()
-                .all(|value| value.is_finite() && *value >= 0.0),
+                // What the gradient gains when a weight goes is negative with `grasp`.
+                .all(|value| value.is_finite() && (*value >= 0.0 || criterion.name() == "grasp")),
             "{}",
             criterion.name()
         );

@@ -1,17 +1,18 @@
 //! Pruning: criteria, plans, patterns, reconstruction and refusals.
 
+mod channels;
 mod criteria;
 mod support;
 
 use bantam_compress::plan::{Action, Plan};
-use bantam_compress::prune::criterion::{CRITERIA, Needs};
+use bantam_compress::prune::criterion::Needs;
 use bantam_compress::prune::reconstruct::RECONSTRUCTIONS;
 use bantam_compress::prune::{PruneSettings, prunable, prune, satisfies};
 use bantam_compress::rewrite;
 use bantam_compress::select::Selector;
 use bantam_graph::{Graph, verify};
 
-use support::{convolutions, linear, plan, run, settings, values, with};
+use support::{chain, convolutions, linear, of_elements, plan, run, settings, values, with};
 
 fn zeros(graph: &Graph, name: &str) -> usize {
     values(graph, name).iter().filter(|value| **value == 0.0).count()
@@ -28,7 +29,7 @@ fn error(before: &[f32], after: &[f32]) -> f64 {
 #[test]
 fn a_saved_plan_gives_the_same_graph() {
     let (graph, samples) = convolutions();
-    for criterion in CRITERIA {
+    for criterion in of_elements() {
         for settings in [
             settings(criterion.name(), "unstructured", 0.7),
             with(settings(criterion.name(), "unstructured", 0.7), "least-squares"),
@@ -65,7 +66,7 @@ fn a_saved_plan_gives_the_same_graph() {
 #[test]
 fn criteria_without_data_need_none() {
     let (graph, _) = convolutions();
-    for criterion in CRITERIA {
+    for criterion in of_elements() {
         let result = prune(&graph, &settings(criterion.name(), "unstructured", 0.5), None);
         match criterion.needs() {
             Needs::Nothing => assert!(result.is_ok(), "{}", criterion.name()),
@@ -301,4 +302,60 @@ fn a_plan_that_does_not_fit_is_refused() {
     wrong.decisions[0].site = name;
     let message = rewrite(&graph, &wrong).unwrap_err().to_string();
     assert!(message.contains("it has 3"), "{message}");
+}
+
+/// Channels in another order compute the same, and patterns then keep more.
+#[test]
+fn permuted_channels_keep_more_of_the_same_network() {
+    let (graph, samples) = chain();
+    let plain = settings("magnitude", "2:4", 0.0);
+    let permuting = PruneSettings {
+        permute: true,
+        ..plain.clone()
+    };
+    let chosen = plan(&graph, &samples, &permuting).unwrap();
+    assert_eq!(chosen, plan(&graph, &samples, &permuting).unwrap());
+    let permutes = |action: &Action| matches!(action, Action::PermuteChannels { .. });
+    let mut order = chosen.clone();
+    order.decisions.retain(|decision| permutes(&decision.action));
+    assert_eq!(order.decisions.len(), 1, "the channels between the convolutions");
+    let saved: Plan = serde_json::from_str(&serde_json::to_string(&chosen).unwrap()).unwrap();
+    assert_eq!(saved, chosen);
+
+    let permuted = rewrite(&graph, &order).unwrap();
+    assert_ne!(values(&permuted, "second"), values(&graph, "second"));
+    assert_ne!(values(&permuted, "first_b"), values(&graph, "first_b"));
+    let (before, after) = (
+        run(&graph, &samples, "scores"),
+        run(&permuted, &samples, "scores"),
+    );
+    assert!(error(&before[0], &after[0]) < 1e-8 * error(&before[0], &vec![0.0; before[0].len()]));
+
+    let kept = |plan: &Plan| {
+        let pruned = rewrite(&graph, plan).unwrap();
+        values(&pruned, "second")
+            .iter()
+            .map(|value| f64::from(value.abs()))
+            .sum::<f64>()
+    };
+    let (with, without) = (kept(&chosen), kept(&plan(&graph, &samples, &plain).unwrap()));
+    assert!(with > 1.005 * without, "{with} and {without}");
+
+    // A plan that does not fit is refused.
+    let Action::PermuteChannels { order: positions, .. } = &mut order.decisions[0].action else {
+        panic!("only these are left");
+    };
+    positions.reverse();
+    positions[0] = positions[1];
+    let message = rewrite(&graph, &order).unwrap_err().to_string();
+    assert!(
+        message.contains("in another order") && message.contains("hint: "),
+        "{message}"
+    );
+    let unstructured = PruneSettings {
+        permute: true,
+        ..settings("magnitude", "unstructured", 0.5)
+    };
+    let message = plan(&graph, &samples, &unstructured).unwrap_err().to_string();
+    assert!(message.contains("for the sake of patterns"), "{message}");
 }

@@ -1,14 +1,22 @@
 //! Small networks, and samples with labels.
 
 use bantam_compress::plan::Plan;
-use bantam_compress::prune::criterion::criterion_by_name;
+use bantam_compress::prune::criterion::{CRITERIA, Criterion, Judges, criterion_by_name};
 use bantam_compress::prune::reconstruct::reconstruction_by_name;
 use bantam_compress::prune::{Calibration, Evidence, PruneError, PruneSettings, Structure, prunable, prune};
 use bantam_compress::train::Loss;
 use bantam_exec::{CompileOptions, Taps, compile};
 use bantam_graph::ops::{AutoPad, BatchNormalization, Conv, Flatten, Gemm, Unary};
-use bantam_graph::{Dim, Graph, InferOptions, ValueId, infer_shapes};
+use bantam_graph::{Dim, Graph, InferOptions, ValueId, coupling, infer_shapes};
 use bantam_tensor::{Batch, BatchSize, DType, Samples, SamplesError, SplitMix64, Tensor};
+
+/// The criteria that judge elements of weights.
+pub(crate) fn of_elements() -> impl Iterator<Item = &'static dyn Criterion> {
+    CRITERIA
+        .iter()
+        .copied()
+        .filter(|criterion| criterion.judges() == Judges::Elements)
+}
 
 /// Numbers in -1..1.
 pub(crate) fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -132,6 +140,26 @@ pub(crate) fn convolutions() -> (Graph, Noise) {
     (finished(graph, y), Noise { count: 24, shape })
 }
 
+/// Two convolutions of 6 and 4 channels with Relu behind them, then a matrix.
+pub(crate) fn chain() -> (Graph, Noise) {
+    let mut graph = Graph::default();
+    let x = input(&mut graph, &[3, 5, 5]);
+    let w = constant(&mut graph, "first", &[6, 3, 3, 3], 1);
+    let b = constant(&mut graph, "first_b", &[6], 2);
+    let y = graph.add_node("conv1", conv(1), &[x, w, b]);
+    let y = graph.add_node("relu1", Unary::Relu, &[y]);
+    let w = constant(&mut graph, "second", &[4, 6, 3, 3], 3);
+    let b = constant(&mut graph, "second_b", &[4], 4);
+    let y = graph.add_node("conv2", conv(1), &[y, w, b]);
+    let y = graph.add_node("relu2", Unary::Relu, &[y]);
+    let y = graph.add_node("flat", Flatten { axis: 1 }, &[y]);
+    let w = constant(&mut graph, "last", &[3, 100], 5);
+    let b = constant(&mut graph, "last_b", &[3], 6);
+    let y = graph.add_node("scores", gemm(true), &[y, w, b]);
+    let shape = vec![3, 5, 5];
+    (finished(graph, y), Noise { count: 24, shape })
+}
+
 pub(crate) fn settings(criterion: &str, structure: &str, sparsity: f64) -> PruneSettings {
     let structure = Structure::parse(structure).unwrap();
     PruneSettings {
@@ -139,6 +167,7 @@ pub(crate) fn settings(criterion: &str, structure: &str, sparsity: f64) -> Prune
         structure,
         sparsity: structure.implied_sparsity().is_none().then_some(sparsity),
         steps: 1,
+        permute: false,
         scope: None,
         reconstruction: None,
         recalibrate: false,
@@ -173,16 +202,37 @@ pub(crate) fn plan(graph: &Graph, samples: &Noise, settings: &PruneSettings) -> 
 
 /// The saliencies of all weights.
 pub(crate) fn saliency(graph: &Graph, samples: &Noise, criterion: &str) -> Vec<Vec<f32>> {
+    saliency_by_seed(graph, samples, criterion, 3)
+}
+
+/// The same, with another seed.
+pub(crate) fn saliency_by_seed(graph: &Graph, samples: &Noise, criterion: &str, seed: u64) -> Vec<Vec<f32>> {
     let (weights, _) = prunable(graph, &vec![None; graph.nodes.len()]);
     let scored = calibrated(samples, |calibration| {
         criterion_by_name(criterion).unwrap().saliency(&Evidence {
             graph,
             weights: &weights,
             calibration: Some(calibration),
-            seed: 3,
+            seed,
         })
     });
     scored.unwrap()
+}
+
+/// The saliencies of the units of all groups.
+pub(crate) fn of_units(graph: &Graph, samples: &Noise, criterion: &str) -> Result<Vec<Vec<f64>>, PruneError> {
+    let (weights, _) = prunable(graph, &vec![None; graph.nodes.len()]);
+    let coupling = coupling(graph);
+    let groups: Vec<_> = coupling.groups.iter().collect();
+    calibrated(samples, |calibration| {
+        let evidence = Evidence {
+            graph,
+            weights: &weights,
+            calibration: Some(calibration),
+            seed: 3,
+        };
+        criterion_by_name(criterion).unwrap().of_units(&evidence, &groups)
+    })
 }
 
 /// The first output for all samples, and a value on the way.

@@ -18,6 +18,7 @@ use crate::support::{Noise, agreement, constant, finish, input, max_pool, noise,
 fn rescaled(graph: &Graph, decisions: Vec<Decision>) -> Graph {
     let plan = Plan {
         version: Plan::VERSION,
+        model: None,
         method: "rescaling".to_owned(),
         target: "any".to_owned(),
         decisions,
@@ -346,6 +347,7 @@ fn factors_that_do_not_fit_are_refused() {
     let apply = |decision: Decision| {
         let plan = Plan {
             version: Plan::VERSION,
+            model: None,
             method: String::new(),
             target: String::new(),
             decisions: vec![decision],

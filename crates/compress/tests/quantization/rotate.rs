@@ -70,6 +70,7 @@ fn transformer(width: usize, open: bool) -> Graph {
 fn turned(graph: &Graph, decisions: Vec<Decision>) -> Graph {
     let plan = Plan {
         version: Plan::VERSION,
+        model: None,
         method: "rotate".to_owned(),
         target: "any".to_owned(),
         decisions,

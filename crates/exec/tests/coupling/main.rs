@@ -30,6 +30,45 @@ fn removed_units_are_as_if_their_weights_were_zero() {
     assert!(removed > 2 * GRAPHS as usize, "{removed} units");
 }
 
+#[test]
+fn units_that_change_places_change_nothing() {
+    let (mut moved, mut graphs) = (0, 0);
+    for seed in 0..GRAPHS {
+        let graph = match seed % 2 {
+            0 => images::random(seed),
+            _ => sequences::random(seed),
+        };
+        let count = permute(graph, seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        moved += count;
+        graphs += u64::from(count > 0);
+    }
+    assert!(
+        graphs * 4 > GRAPHS * 3,
+        "units could move in {graphs} graphs only"
+    );
+    assert!(moved > 2 * GRAPHS as usize, "{moved} groups");
+}
+
+/// Puts the units of each group that can be permuted in a random order; gives how many groups there were.
+fn permute(mut graph: Graph, seed: u64) -> Result<usize, Box<dyn std::error::Error>> {
+    infer_shapes(&mut graph, &InferOptions::default())?;
+    let coupling = coupling(&graph);
+    let mut random = SplitMix64::new(seed ^ 0x0de5);
+    let (mut permuted, mut count) = (graph.clone(), 0);
+    for (number, group) in coupling.groups.iter().enumerate() {
+        let mut order: Vec<usize> = (0..group.units.len()).collect();
+        random.shuffle(&mut order);
+        match group.is_permutable() {
+            true => permuted = coupling.permute(&permuted, number, &order)?,
+            false => assert!(coupling.permute(&permuted, number, &order).is_err()),
+        }
+        count += usize::from(group.is_permutable());
+    }
+    compare(&run(&graph)?, &run(&permuted)?)
+        .map_err(|difference| format!("{difference}\n{}", bantam_graph_text(&graph)))?;
+    Ok(count)
+}
+
 /// Removes random units, and compares with the graph in which their weights are zero; gives how many there were.
 fn check(mut graph: Graph, seed: u64) -> Result<usize, Box<dyn std::error::Error>> {
     infer_shapes(&mut graph, &InferOptions::default())?;
@@ -46,24 +85,26 @@ fn check(mut graph: Graph, seed: u64) -> Result<usize, Box<dyn std::error::Error
     let smaller = coupling.remove(&graph, &units)?;
     verify(&smaller)?;
     let masked = coupling.mask(&graph, &units)?;
-    let (expected, got) = (run(&masked)?, run(&smaller)?);
-    for (expected, got) in expected.iter().zip(&got) {
+    compare(&run(&masked)?, &run(&smaller)?)
+        .map_err(|difference| format!("{difference}\n{}", bantam_graph_text(&graph)))?;
+    let parameters = |graph: &Graph| bantam_graph::cost(graph).parameters;
+    assert!(units.is_empty() || parameters(&smaller) < parameters(&graph));
+    Ok(units.len())
+}
+
+/// What differs by more than the order of sums explains.
+fn compare(expected: &[Tensor], got: &[Tensor]) -> Result<(), Box<dyn std::error::Error>> {
+    for (expected, got) in expected.iter().zip(got) {
         assert_eq!(expected.shape(), got.shape());
         let (expected, got) = (expected.to_f32()?, got.to_f32()?);
         let scale = expected.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
         for (expected, got) in expected.iter().zip(&got) {
             if !expected.is_finite() || (expected - got).abs() > 2e-4 * scale {
-                return Err(format!(
-                    "{expected} with zeros, {got} without\n{}",
-                    bantam_graph_text(&graph)
-                )
-                .into());
+                return Err(format!("{got} instead of {expected}").into());
             }
         }
     }
-    let parameters = |graph: &Graph| bantam_graph::cost(graph).parameters;
-    assert!(units.is_empty() || parameters(&smaller) < parameters(&graph));
-    Ok(units.len())
+    Ok(())
 }
 
 fn bantam_graph_text(graph: &Graph) -> String {

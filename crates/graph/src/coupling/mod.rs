@@ -7,9 +7,10 @@
 //! layers; here it is answered for each position, so that concatenation, padding and heads need nothing special).
 //!
 //! What cannot be proven safe is locked, with the reason. [`Coupling::remove`] cuts units out; the result computes what the graph
-//! would compute if all weights of these units were zero.
+//! would compute if all weights of these units were zero. [`Coupling::permute`] lets units change places.
 
 mod adapt;
+mod permute;
 mod remove;
 mod rules;
 mod shapes;

@@ -15,6 +15,10 @@ pub enum RemoveError {
     Empty { value: String, axis: usize },
     #[error("there is no unit {unit} of group {group}\nhint: the coupling is of another graph")]
     Unknown { group: usize, unit: usize },
+    #[error(
+        "the units of group {group} cannot be put in this order\nhint: each unit once, of a group whose units are at one position of each axis"
+    )]
+    Order { group: usize },
     #[error("{node} cannot say its new sizes\nhint: leave alone what it is coupled with")]
     Sizes { node: String },
     #[error("`{value}` holds elements of less than a byte, which are not cut\nhint: prune before quantizing")]
@@ -135,7 +139,7 @@ impl Coupling {
 }
 
 /// Rows before an axis, its size, and bytes of one of its positions.
-fn runs(tensor: &Tensor, axis: usize) -> [usize; 3] {
+pub(super) fn runs(tensor: &Tensor, axis: usize) -> [usize; 3] {
     let shape = tensor.shape();
     let inner: usize = shape[axis + 1..].iter().product();
     [

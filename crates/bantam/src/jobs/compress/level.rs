@@ -216,6 +216,7 @@ fn prune_job(search: &Search<'_>, left: u32, output: &Path) -> PruneJob {
         model: job.model.clone(),
         data: Some(job.data.clone()),
         pruning: Pruning::Channels(settings),
+        latency: None,
         loss: None,
         samples: job.samples,
         calibration_split: "train".to_owned(),

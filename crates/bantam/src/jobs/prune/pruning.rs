@@ -22,10 +22,14 @@ pub enum Pruning {
 
 impl Pruning {
     /// What can be known to be wrong before any work.
-    pub(super) fn check(&self) -> Result<(), PruneError> {
+    ///
+    /// # Errors
+    /// When settings make no sense.
+    pub fn check(&self) -> Result<(), PruneError> {
         match self {
             Pruning::Weights(settings) => settings.sparsity().map(|_| ()),
-            Pruning::Channels(_) | Pruning::Layers(_) => Ok(()),
+            Pruning::Channels(settings) => settings.check(),
+            Pruning::Layers(settings) => settings.target.check(settings.left),
         }
     }
 
@@ -39,6 +43,27 @@ impl Pruning {
                 it.criterion.needs() != Needs::Nothing || it.reconstruction.is_some() || it.recalibrate
             }
             Pruning::Layers(it) => it.criterion != LayerCriterion::Random,
+        }
+    }
+
+    /// The same with another share left.
+    pub(super) fn with_left(&self, left: f64) -> Pruning {
+        match self.clone() {
+            Pruning::Channels(it) => Pruning::Channels(ChannelSettings { left, ..it }),
+            Pruning::Layers(it) => Pruning::Layers(LayerSettings { left, ..it }),
+            Pruning::Weights(it) => Pruning::Weights(it),
+        }
+    }
+
+    /// What removes the same as with this share left; in a single step nobody makes up for it.
+    pub(super) fn outline(&self, left: f64) -> Pruning {
+        match self.with_left(left) {
+            Pruning::Channels(it) if it.steps == 1 => Pruning::Channels(ChannelSettings {
+                reconstruction: None,
+                recalibrate: false,
+                ..it
+            }),
+            pruning => pruning,
         }
     }
 

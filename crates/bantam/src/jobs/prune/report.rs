@@ -35,6 +35,9 @@ pub struct PruneReport {
     pub bytes: Option<Sizes>,
     /// What both networks compute with.
     pub cost: Option<Costs>,
+    /// Times of both, where these were the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<super::MeasuredLatency>,
     /// Time for all but scoring.
     pub seconds: f64,
     /// What to know before shipping the result.

@@ -63,6 +63,7 @@ impl Rescaling {
 fn applied(model: &mut Model, decisions: Vec<Decision>) -> Result<Vec<Decision>, Error> {
     let plan = Plan {
         version: Plan::VERSION,
+        model: None,
         method: "rescaling".to_owned(),
         target: "any".to_owned(),
         decisions,

@@ -9,14 +9,15 @@ mod removals;
 mod settings;
 mod units;
 
+use bantam_graph::coupling::Group;
 use bantam_graph::{Coupling, Graph, InferOptions, Op, ValueId, coupling, infer_shapes};
 
 pub use settings::{ChannelScope, ChannelSettings, Target, UnitKind};
 
-use super::criterion::Needs;
+use super::criterion::{Judges, Needs};
 use super::{
-    Calibration, Evidence, PruneError, PruneSettings, Structure, Weight, adapt, changed_constants, prunable,
-    set, values,
+    Calibration, Evidence, PruneError, PruneSchedule, PruneSettings, Structure, Weight, adapt,
+    changed_constants, prunable, set, values,
 };
 use crate::packed::{Mask, Numbers};
 use crate::plan::{Action, Decision, Plan, Site};
@@ -64,6 +65,7 @@ pub fn prune_channels(
     decisions.extend(kept.map(|(_, decision)| decision));
     Ok(Plan {
         version: Plan::VERSION,
+        model: None,
         method: method(settings),
         target: "any".to_owned(),
         decisions,
@@ -88,11 +90,20 @@ fn method(settings: &ChannelSettings) -> String {
 /// What can be known to fail before any work.
 fn check(settings: &ChannelSettings, calibration: Option<&Calibration<'_>>) -> Result<(), PruneError> {
     settings.check()?;
+    if settings.kind != UnitKind::Channel && settings.criterion.judges() == Judges::Channels {
+        return Err(PruneError::ChannelsAlone {
+            criterion: settings.criterion.name(),
+            other: format!("{}s", settings.kind.name()),
+        });
+    }
     let missing = |who: String, instead| Err(PruneError::NoSamples { who, instead });
     match (calibration, settings.reconstruction) {
         (None, _) if settings.criterion.needs() != Needs::Nothing => {
             let who = format!("the criterion {}", settings.criterion.name());
-            missing(who, "--criterion magnitude, lamp or random, which need none")
+            missing(
+                who,
+                "--criterion magnitude, lamp, synflow or random, which need none",
+            )
         }
         (None, Some(reconstruction)) => {
             let who = format!("the reconstruction {}", reconstruction.name());
@@ -160,11 +171,19 @@ impl Pruner<'_> {
         let mut gone: Vec<Vec<bool>> = (0..units.groups.len())
             .map(|place| vec![false; units.count(place)])
             .collect();
-        for step in 1..=settings.steps {
-            let left = settings.left.powf(step as f64 / settings.steps as f64);
+        let rounds = settings.criterion.rounds();
+        for round in 1..=settings.steps * rounds {
+            let left =
+                1.0 - PruneSchedule::Geometric.gone(1.0 - settings.left, round, settings.steps * rounds);
             let saliency = self.saliency()?;
             gone = budget::choose(self.sized, units, &saliency, &gone, settings, left)?;
-            self.apply(&gone)?;
+            match round.is_multiple_of(rounds) {
+                true => self.apply(&gone)?,
+                // What stays is as the last step left it.
+                false => {
+                    self.pruned = (self.units.coupling).mask(&self.pruned, &budget::numbers(units, &gone))?;
+                }
+            }
         }
         Ok(gone)
     }
@@ -176,16 +195,25 @@ impl Pruner<'_> {
             calibration: self.calibration,
             seed: self.settings.seed,
         };
-        let elements = self.settings.criterion.saliency(&evidence)?;
-        for (weight, elements) in self.weights.iter().zip(&elements) {
-            if elements.iter().any(|number| !number.is_finite()) {
+        let groups: Vec<&Group> = self.units.listed().collect();
+        let mut saliency = self.settings.criterion.of_units(&evidence, &groups)?;
+        for (numbers, group) in saliency.iter().zip(&groups) {
+            if numbers.iter().any(|number| number.is_nan()) {
                 return Err(PruneError::NotFinite {
                     criterion: self.settings.criterion.name(),
-                    weight: weight.name.clone(),
+                    weight: self.dense.value(group.axes[0].0).name.clone(),
                 });
             }
         }
-        Ok(self.units.saliency(self.weights, &elements, self.settings))
+        if !self.settings.criterion.compares_groups() {
+            for numbers in &mut saliency {
+                let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+                numbers
+                    .iter_mut()
+                    .for_each(|number| *number /= mean.max(f64::MIN_POSITIVE));
+            }
+        }
+        Ok(saliency)
     }
 
     /// Sets what is gone to zero in the dense network, and lets the others make up for it.
@@ -212,6 +240,7 @@ impl Pruner<'_> {
             sparsity: None,
             scope: None,
             steps: 1,
+            permute: false,
             reconstruction: self.settings.reconstruction,
             recalibrate: self.settings.recalibrate,
             include: Vec::new(),
@@ -296,12 +325,7 @@ impl Pruner<'_> {
 
     /// Constants that were only set to zero in some places are as they were: the places go anyway.
     fn restore(&self, graph: &mut Graph) -> Result<(), PruneError> {
-        let groups = self
-            .units
-            .groups
-            .iter()
-            .map(|group| &self.units.coupling.groups[*group]);
-        for (value, _) in groups.flat_map(|group| &group.axes) {
+        for (value, _) in self.units.listed().flat_map(|group| &group.axes) {
             let listed = self.weights.iter().any(|weight| weight.value == *value);
             if listed || self.dense.constant(*value).is_none() {
                 continue;

@@ -14,8 +14,8 @@ pub(super) fn removals(
     gone: &[Vec<bool>],
     settings: &ChannelSettings,
 ) -> Vec<Decision> {
-    let groups = units.groups.iter().map(|group| &units.coupling.groups[*group]);
-    groups
+    units
+        .listed()
         .zip(gone)
         .filter_map(|(group, gone)| removal(graph, group, gone, settings))
         .collect()

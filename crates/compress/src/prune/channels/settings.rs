@@ -46,7 +46,10 @@ pub struct ChannelSettings {
 
 impl ChannelSettings {
     /// What makes no sense, before any work.
-    pub(super) fn check(&self) -> Result<(), PruneError> {
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn check(&self) -> Result<(), PruneError> {
         self.target.check(self.left)?;
         let wrong = |problem: String, hint| Err(PruneError::Setting { problem, hint });
         if !(0.0..=1.0).contains(&self.least) {
@@ -92,13 +95,18 @@ pub enum Target {
     Macs,
     /// Parameters.
     Parameters,
+    /// Bytes of constants, as files have them.
+    Bytes,
     /// Units.
     Units,
 }
 
 impl Target {
     /// Whether a share of it can stay.
-    pub(in crate::prune) fn check(self, left: f64) -> Result<(), PruneError> {
+    ///
+    /// # Errors
+    /// When it is none between 0 and 1.
+    pub fn check(self, left: f64) -> Result<(), PruneError> {
         if left > 0.0 && left < 1.0 {
             return Ok(());
         }
@@ -114,10 +122,13 @@ impl Target {
 
     /// What it counts in a graph whose sizes are known; parameters for units, which the graph does not tell.
     pub fn measure(self, graph: &Graph) -> u64 {
-        let cost = cost(graph);
         match self {
-            Target::Macs => cost.macs,
-            Target::Parameters | Target::Units => cost.parameters,
+            Target::Macs => cost(graph).macs,
+            Target::Parameters | Target::Units => cost(graph).parameters,
+            Target::Bytes => {
+                let constants = graph.values.iter().filter_map(|value| value.initializer.as_ref());
+                constants.map(|tensor| tensor.as_bytes().len() as u64).sum()
+            }
         }
     }
 
@@ -126,6 +137,7 @@ impl Target {
         match self {
             Target::Macs => "MACs",
             Target::Parameters => "parameters",
+            Target::Bytes => "bytes of constants",
             Target::Units => "units",
         }
     }

@@ -1,13 +1,10 @@
 //! The units of a network that may go, what they matter, and what they save.
 
-use std::collections::HashMap;
-
 use bantam_graph::coupling::Group;
 use bantam_graph::ops::{Binary, Variadic};
 use bantam_graph::{Coupling, Graph, Op, ValueId};
 
 use super::{ChannelSettings, Target, UnitKind};
-use crate::prune::criterion::Needs;
 use crate::prune::{PruneError, Weight};
 
 /// Groups of a coupling that may lose units.
@@ -64,48 +61,11 @@ impl<'a> Units<'a> {
         self.coupling.groups[self.groups[place]].units.len()
     }
 
-    /// Saliencies of all units by those of weights, elements in the order of the tensors: sums over all elements of a unit. Numbers
-    /// that cannot be compared between layers are divided by their mean over the group.
-    pub(super) fn saliency(
-        &self,
-        weights: &[Weight],
-        elements: &[Vec<f32>],
-        settings: &ChannelSettings,
-    ) -> Vec<Vec<f64>> {
-        let numbers: HashMap<ValueId, usize> = (weights.iter().enumerate())
-            .map(|(number, weight)| (weight.value, number))
-            .collect();
-        let of_group = |&group: &usize| -> Vec<f64> {
-            let group = &self.coupling.groups[group];
-            let mut sums = vec![0.0; group.units.len()];
-            for (number, (value, axis)) in group.axes.iter().enumerate() {
-                let Some(&weight) = numbers.get(value) else {
-                    continue;
-                };
-                let along = along(&elements[weight], &weights[weight].shape, *axis);
-                for (sum, unit) in sums.iter_mut().zip(&group.units) {
-                    *sum += unit.along(number).map(|position| along[position]).sum::<f64>();
-                }
-            }
-            if settings.criterion.needs() == Needs::Nothing {
-                let mean = sums.iter().sum::<f64>() / sums.len().max(1) as f64;
-                sums.iter_mut()
-                    .for_each(|sum| *sum /= mean.max(f64::MIN_POSITIVE));
-            }
-            sums
-        };
-        self.groups.iter().map(of_group).collect()
+    /// The groups.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &'a Group> {
+        let coupling = self.coupling;
+        self.groups.iter().map(move |group| &coupling.groups[*group])
     }
-}
-
-/// Sums of elements by their position along an axis.
-fn along(elements: &[f32], shape: &[usize], axis: usize) -> Vec<f64> {
-    let inner: usize = shape[axis + 1..].iter().product();
-    let mut sums = vec![0.0; shape[axis]];
-    for (index, run) in elements.chunks_exact(inner.max(1)).enumerate() {
-        sums[index % shape[axis]] += run.iter().map(|value| f64::from(*value)).sum::<f64>();
-    }
-    sums
 }
 
 /// By value: whether attention mixes it over positions, as one op or as a Softmax.

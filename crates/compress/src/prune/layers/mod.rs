@@ -61,6 +61,7 @@ pub fn prune_layers(
     let gone = choose(&sized, &blocks, &scores, settings)?;
     Ok(Plan {
         version: Plan::VERSION,
+        model: None,
         method: format!(
             "removal of layers by {}, to {:.1}% of the {}",
             settings.criterion.name(),

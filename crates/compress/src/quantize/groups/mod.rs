@@ -134,6 +134,7 @@ impl GroupSettings {
         let (length, name) = (self.format.group_len(), self.algorithm.name());
         Plan {
             version: Plan::VERSION,
+            model: None,
             method: format!("groups of {length}, {smooth}{name}"),
             target: "weights only".to_owned(),
             decisions,

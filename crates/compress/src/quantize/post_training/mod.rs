@@ -68,6 +68,7 @@ impl Method for PostTraining {
         let (method, target) = (self.name().to_owned(), settings.target.name.to_owned());
         Ok(Plan {
             version: Plan::VERSION,
+            model: None,
             method,
             target,
             decisions: planner.decisions,
