@@ -2,7 +2,7 @@
 
     cargo build --release
     bench/peers/.venv/bin/python bench/peers/channels.py --data-dir DATA [--models resnet56] [--criteria taylor,fisher,magnitude,random]
-        [--left 0.495] [--epochs 5] [--batch 64] [--learning-rate 0.002] [--seeds 0] [--bench] [--json]
+        [--left 0.495] [--epochs 5] [--batch 64] [--learning-rate 0.005] [--seeds 0] [--multiple 1] [--bench] [--json]
 
 Each figure is top-1 in % of a written file on all test images: `bantam prune --structure channel --target-macs`, from 512 training
 images, without and with reconstruction, then `bantam train` with the network before pruning as the teacher. `--epochs 0` leaves
@@ -21,6 +21,13 @@ import markdown
 from accuracy import REPOSITORY, run_json
 
 
+# The ends of stages, whose channels stay.
+STAGES = {
+    "resnet56": [f"/layer{stage}.8/add/out" for stage in (1, 2, 3)],
+    "resnet20": [f"/layer{stage}.2/add/out" for stage in (1, 2, 3)],
+}
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("BANTAM_DATA"), help="default: $BANTAM_DATA")
@@ -33,7 +40,8 @@ def parse_arguments():
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=0.002)
+    parser.add_argument("--learning-rate", type=float, default=0.005)
+    parser.add_argument("--multiple", type=int, default=1, help="channels that stay are a multiple of this")
     parser.add_argument("--bench", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -50,7 +58,7 @@ def prune(options, model, criterion, seed, output, plain):
     data = Path(options.data_dir)
     words = ["prune", str(data / "models" / f"{model}.onnx"), "--data", str(data / "cifar10/cifar10.toml")]
     words += ["--structure", "channel", "--criterion", criterion, "--target-macs", str(options.left)]
-    words += ["--samples", str(options.samples), "--seed", str(seed), "--steps", str(options.steps), "-o", str(output)]
+    words += ["--samples", str(options.samples), "--seed", str(seed), "--steps", str(options.steps), "--multiple", str(options.multiple), "-o", str(output)]
     if plain:
         words += ["--reconstruct", "none", "--no-recalibrate"]
     return run_json(options, *words)
@@ -60,7 +68,9 @@ def train(options, model, seed, pruned, output):
     data = Path(options.data_dir)
     words = ["train", str(pruned), "--data", str(data / "cifar10/cifar10.toml"), "--epochs", str(options.epochs)]
     words += ["--batch", str(options.batch), "--learning-rate", str(options.learning_rate), "--weight-decay", "0.0005"]
-    words += ["--teacher", str(data / "models" / f"{model}.onnx"), "--temperature", "4", "--teacher-weight", "0.9"]
+    words += ["--teacher", str(data / "models" / f"{model}.onnx"), "--temperature", "4", "--teacher-weight", "1", "--ema", "0.998"]
+    for value in STAGES[model]:
+        words += ["--feature", f"{value}={value}"]
     return run_json(options, *words, "--seed", str(seed), "-o", str(output))
 
 
