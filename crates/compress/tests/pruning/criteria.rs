@@ -170,7 +170,7 @@ fn obd_is_the_curvature_of_cross_entropy() {
         .map(|at| curvature(at / 3, at % 3) * rows[at % 3][at / 3].powi(2) / 2.0)
         .collect();
     let draws = 2000;
-    let mut mean = vec![0f32; 15];
+    let mut mean = [0f32; 15];
     for seed in 0..draws {
         let found = saliency_by_seed(&graph, &samples, "obd", 1000 * seed);
         (mean.iter_mut().zip(&found[0])).for_each(|(mean, found)| *mean += found / draws as f32);
