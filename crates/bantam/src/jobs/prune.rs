@@ -65,9 +65,9 @@ pub fn prune(job: &PruneJob, progress: &dyn Progress) -> Result<PruneReport, Err
     job.output.as_deref().map(check_writable).transpose()?;
     job.plan_out.as_deref().map(check_writable).transpose()?;
     if job.plan.is_none() {
-        job.pruning.check()?;
         let target = job.latency.as_ref();
         target.map(|target| target.check(&job.pruning)).transpose()?;
+        job.pruning.check()?;
     }
     if job.output.is_some() && job.score_split.is_some() && job.data.is_none() {
         return Err(super::scoring_needs_data());
