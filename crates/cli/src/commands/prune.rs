@@ -276,8 +276,10 @@ fn latency(arguments: &Prune) -> Result<Option<LatencyTarget>, Error> {
 
 fn channels(arguments: &Prune, kind: UnitKind) -> Result<ChannelSettings, Error> {
     let (options, (target, left)) = (&arguments.removal, target(arguments)?);
+    let criterion = criterion(arguments)?;
     let scope = match arguments.scope.as_deref() {
-        None | Some("global") => ChannelScope::Global,
+        None => criterion.channel_scope(),
+        Some("global") => ChannelScope::Global,
         Some("layer") => ChannelScope::Group,
         Some(other) => {
             return Err(Error::unknown_name(
@@ -289,7 +291,7 @@ fn channels(arguments: &Prune, kind: UnitKind) -> Result<ChannelSettings, Error>
     };
     Ok(ChannelSettings {
         kind,
-        criterion: criterion(arguments)?,
+        criterion,
         target,
         left,
         scope,

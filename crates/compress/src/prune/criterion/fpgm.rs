@@ -4,7 +4,7 @@ use bantam_graph::coupling::Group;
 use rayon::prelude::*;
 
 use super::channels::{Slice, slices};
-use super::{Criterion, Evidence, Judges, Needs, PruneError, Weight};
+use super::{ChannelScope, Criterion, Evidence, Judges, Needs, PruneError, Weight};
 
 /// The sum of the distances of a channel's filter from all filters of its layer: those near the geometric median are what the others can
 /// stand for (He et al. 2019, equation 6).
@@ -18,6 +18,10 @@ impl Criterion for Fpgm {
     fn summary(&self) -> &'static str {
         "the sum of the distances of a channel's filter from the others of its layer, those near the geometric median going first (He et \
          al. 2019); needs no data; channels alone"
+    }
+
+    fn channel_scope(&self) -> ChannelScope {
+        ChannelScope::Group
     }
 
     fn needs(&self) -> Needs {

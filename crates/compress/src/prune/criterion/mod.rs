@@ -22,6 +22,7 @@ mod wanda;
 
 use bantam_graph::coupling::Group;
 
+use super::channels::ChannelScope;
 use super::{Evidence, PruneError, Scope, Weight};
 
 /// What a criterion can judge.
@@ -55,6 +56,10 @@ pub trait Criterion: Sync {
     /// Among which weights its numbers can be compared, where the user does not say it.
     fn scope(&self) -> Scope {
         Scope::Global
+    }
+    /// Among which channels the least go, where the user does not say it.
+    fn channel_scope(&self) -> ChannelScope {
+        ChannelScope::Global
     }
     /// What it can judge.
     fn judges(&self) -> Judges {

@@ -2,7 +2,7 @@
 
 use bantam_tensor::SplitMix64;
 
-use super::{Criterion, Evidence, Needs, PruneError};
+use super::{ChannelScope, Criterion, Evidence, Needs, PruneError};
 
 /// Numbers that say nothing about the weights.
 pub(super) struct Random;
@@ -18,6 +18,10 @@ impl Criterion for Random {
 
     fn needs(&self) -> Needs {
         Needs::Nothing
+    }
+
+    fn channel_scope(&self) -> ChannelScope {
+        ChannelScope::Group
     }
 
     fn saliency(&self, evidence: &Evidence<'_>) -> Result<Vec<Vec<f32>>, PruneError> {
