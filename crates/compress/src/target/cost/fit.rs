@@ -223,7 +223,7 @@ mod tests {
         let few = &runs(0.0)[..3];
         assert!(matches!(
             fit(few, &truth()),
-            Err(FitError::TooFew { given: 3, unknown: 7 })
+            Err(FitError::TooFew { given: 3, unknown: 6 })
         ));
     }
 }
