@@ -24,7 +24,7 @@ from accuracy import REPOSITORY, run_json
 # The ends of stages, whose channels stay.
 STAGES = {
     "resnet56": [f"/layer{stage}.8/add/out" for stage in (1, 2, 3)],
-    "resnet20": [f"/layer{stage}.2/add/out" for stage in (1, 2, 3)],
+    "resnet20": [f"/layer{stage}.2/relu2/out" for stage in (1, 2, 3)],
 }
 
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import markdown
 from accuracy import REPOSITORY, run_json, summary
+from channels import STAGES
 
 TABLES = ("grown", "ways", "moved", "tickets")
-TAUGHT = "--teacher {model} --teacher-weight 1 --epochs 5 --learning-rate 0.05"
+TAUGHT = "--teacher {model} --teacher-weight 1 --epochs 5 --batch 64 --learning-rate 0.02"
 GROWN = {
     "gradual": f"--sparse-method gradual {TAUGHT}",
     "feedback": f"--sparse-method feedback {TAUGHT}",
@@ -86,6 +87,7 @@ def grown(options, folder):
         for method in options.methods.split(","):
             for sparsity in options.sparsities.split(","):
                 words = f"--sparsity {sparsity} {GROWN[method]} {options.training}".format(model=model).split()
+                words += [word for value in STAGES[name] for word in ("--feature", f"{value}={value}")]
                 of = runs[f"{name}, {method}, {sparsity}"] = []
                 for seed in options.seeds:
                     of.append(train(options, model, "cifar10", words, seed, folder))
