@@ -1,7 +1,7 @@
 //! Bantam's own executor.
 
-use super::OpRole::{Activation, Arithmetic, Join, Movement, Product};
-use super::{BiasForm, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
+use super::OpRole::{Arithmetic, Join, Movement, Product};
+use super::{BiasForm, MOVES, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
 
 const UNSIGNED: &str = "weights that are unsigned or have zero points take another sum over the data; prefer symmetric int8 weights";
 
@@ -27,34 +27,27 @@ pub(super) static BANTAM: Target = Target {
     requantizes: false,
     bias: BiasForm::Int32,
     residual_add: ResidualAdd::BothInputs,
-    roles: &[&[
-        ("Conv", Product { output: true }),
-        ("Gemm", Product { output: false }),
-        ("MatMul", Product { output: false }),
-        ("Add", Arithmetic),
-        ("Mul", Arithmetic),
-        ("GlobalAveragePool", Arithmetic),
-        ("Sigmoid", Arithmetic),
-        ("LeakyRelu", Arithmetic),
-        ("HardSwish", Arithmetic),
-        ("HardSigmoid", Arithmetic),
-        ("Tanh", Arithmetic),
-        ("Elu", Arithmetic),
-        ("Gelu", Arithmetic),
-        ("Erf", Arithmetic),
-        ("Concat", Join),
-        ("MaxPool", Movement),
-        ("Reshape", Movement),
-        ("Flatten", Movement),
-        ("Transpose", Movement),
-        ("Squeeze", Movement),
-        ("Unsqueeze", Movement),
-        ("Slice", Movement),
-        ("Gather", Movement),
-        ("Pad", Movement),
-        ("Relu", Activation),
-        ("Clip", Activation),
-    ]],
+    roles: &[
+        MOVES,
+        &[
+            ("Conv", Product { output: true }),
+            ("Gemm", Product { output: false }),
+            ("MatMul", Product { output: false }),
+            ("Add", Arithmetic),
+            ("Mul", Arithmetic),
+            ("GlobalAveragePool", Arithmetic),
+            ("Sigmoid", Arithmetic),
+            ("LeakyRelu", Arithmetic),
+            ("HardSwish", Arithmetic),
+            ("HardSigmoid", Arithmetic),
+            ("Tanh", Arithmetic),
+            ("Elu", Arithmetic),
+            ("Gelu", Arithmetic),
+            ("Erf", Arithmetic),
+            ("Concat", Join),
+            ("Gather", Movement),
+        ],
+    ],
     others: Others::Float,
     one_scale_weights: &[],
     fixed_outputs: &[],

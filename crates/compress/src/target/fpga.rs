@@ -1,8 +1,8 @@
 //! Programmable logic: scales are shifts, weights have any width.
 
-use super::OpRole::{Activation, Arithmetic, Movement, Product};
+use super::OpRole::{Arithmetic, Movement, Product};
 use super::cost::Rates;
-use super::{BiasForm, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
+use super::{BiasForm, MOVES, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
 
 static ZCU104: Rates = Rates {
     machine: "ZCU104: two DPUCZDX8G B4096 at 300 MHz, beside four Cortex-A53 of 1.2 GHz",
@@ -51,27 +51,20 @@ pub(super) static FPGA: Target = Target {
     requantizes: false,
     bias: BiasForm::Float,
     residual_add: ResidualAdd::BothInputs,
-    roles: &[&[
-        ("Conv", Product { output: true }),
-        ("ConvTranspose", Product { output: true }),
-        ("Gemm", Product { output: true }),
-        ("MatMul", Product { output: true }),
-        ("Add", Arithmetic),
-        ("Mul", Arithmetic),
-        ("AveragePool", Arithmetic),
-        ("GlobalAveragePool", Arithmetic),
-        ("Concat", Movement),
-        ("MaxPool", Movement),
-        ("Reshape", Movement),
-        ("Flatten", Movement),
-        ("Transpose", Movement),
-        ("Squeeze", Movement),
-        ("Unsqueeze", Movement),
-        ("Slice", Movement),
-        ("Pad", Movement),
-        ("Relu", Activation),
-        ("Clip", Activation),
-    ]],
+    roles: &[
+        MOVES,
+        &[
+            ("Conv", Product { output: true }),
+            ("ConvTranspose", Product { output: true }),
+            ("Gemm", Product { output: true }),
+            ("MatMul", Product { output: true }),
+            ("Add", Arithmetic),
+            ("Mul", Arithmetic),
+            ("AveragePool", Arithmetic),
+            ("GlobalAveragePool", Arithmetic),
+            ("Concat", Movement),
+        ],
+    ],
     others: Others::Host,
     one_scale_weights: &[],
     fixed_outputs: &[],

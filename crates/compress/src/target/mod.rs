@@ -122,6 +122,20 @@ pub struct Target {
 /// Ops with the parts that they take.
 pub type Roles = &'static [(&'static str, OpRole)];
 
+/// What most runtimes move in codes as they are, and the activations that they fuse into the product before.
+const MOVES: Roles = &[
+    ("MaxPool", OpRole::Movement),
+    ("Reshape", OpRole::Movement),
+    ("Flatten", OpRole::Movement),
+    ("Transpose", OpRole::Movement),
+    ("Squeeze", OpRole::Movement),
+    ("Unsqueeze", OpRole::Movement),
+    ("Slice", OpRole::Movement),
+    ("Pad", OpRole::Movement),
+    ("Relu", OpRole::Activation),
+    ("Clip", OpRole::Activation),
+];
+
 /// Every target.
 pub static TARGETS: &[&Target] = &[
     &onnxruntime::ONNXRUNTIME,

@@ -1,7 +1,7 @@
 //! ONNX Runtime on x86-64 CPUs.
 
-use super::OpRole::{Activation, Arithmetic, Join, Movement, Product};
-use super::{BiasForm, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
+use super::OpRole::{Arithmetic, Join, Movement, Product};
+use super::{BiasForm, MOVES, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
 
 /// What to know about activations in 8-bit floats.
 const FLOATS: &str = "they are computed with these in float, and drops a Relu before them unless the session is opened with basic optimizations (ORT_ENABLE_BASIC): this is for runtimes with kernels for them, such as TensorRT";
@@ -65,31 +65,24 @@ pub(super) static ONNXRUNTIME: Target = Target {
     requantizes: true,
     bias: BiasForm::Int32,
     residual_add: ResidualAdd::BothInputs,
-    roles: &[&[
-        ("Conv", Product { output: true }),
-        ("Gemm", Product { output: false }),
-        ("MatMul", Product { output: false }),
-        ("Add", Arithmetic),
-        ("Mul", Arithmetic),
-        ("AveragePool", Arithmetic),
-        ("GlobalAveragePool", Arithmetic),
-        ("Sigmoid", Arithmetic),
-        ("LeakyRelu", Arithmetic),
-        ("Concat", Join),
-        ("MaxPool", Movement),
-        ("Reshape", Movement),
-        ("Flatten", Movement),
-        ("Transpose", Movement),
-        ("Squeeze", Movement),
-        ("Unsqueeze", Movement),
-        ("Slice", Movement),
-        ("Split", Movement),
-        ("Pad", Movement),
-        ("Expand", Movement),
-        ("Tile", Movement),
-        ("Relu", Activation),
-        ("Clip", Activation),
-    ]],
+    roles: &[
+        MOVES,
+        &[
+            ("Conv", Product { output: true }),
+            ("Gemm", Product { output: false }),
+            ("MatMul", Product { output: false }),
+            ("Add", Arithmetic),
+            ("Mul", Arithmetic),
+            ("AveragePool", Arithmetic),
+            ("GlobalAveragePool", Arithmetic),
+            ("Sigmoid", Arithmetic),
+            ("LeakyRelu", Arithmetic),
+            ("Concat", Join),
+            ("Split", Movement),
+            ("Expand", Movement),
+            ("Tile", Movement),
+        ],
+    ],
     others: Others::Float,
     one_scale_weights: &[],
     fixed_outputs: &[],

@@ -1,7 +1,7 @@
 //! OpenVINO on x86-64 CPUs.
 
-use super::OpRole::{Activation, Arithmetic, Movement, Product};
-use super::{BiasForm, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
+use super::OpRole::{Arithmetic, Movement, Product};
+use super::{BiasForm, MOVES, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
 
 const SIGNED: &str = "convolutions of concatenated signed activations came out wrong in OpenVINO 2026.4; prefer `--activations uint8`";
 const ZERO_POINTS: &str =
@@ -36,30 +36,23 @@ pub(super) static OPENVINO: Target = Target {
     requantizes: false,
     bias: BiasForm::Float,
     residual_add: ResidualAdd::FusedIntoProduct,
-    roles: &[&[
-        ("Conv", Product { output: false }),
-        ("ConvTranspose", Product { output: false }),
-        ("Gemm", Product { output: false }),
-        ("MatMul", Product { output: false }),
-        ("Add", Arithmetic),
-        ("Mul", Arithmetic),
-        ("AveragePool", Arithmetic),
-        ("GlobalAveragePool", Arithmetic),
-        ("Concat", Movement),
-        ("MaxPool", Movement),
-        ("Reshape", Movement),
-        ("Flatten", Movement),
-        ("Transpose", Movement),
-        ("Squeeze", Movement),
-        ("Unsqueeze", Movement),
-        ("Slice", Movement),
-        ("Split", Movement),
-        ("Pad", Movement),
-        ("DepthToSpace", Movement),
-        ("SpaceToDepth", Movement),
-        ("Relu", Activation),
-        ("Clip", Activation),
-    ]],
+    roles: &[
+        MOVES,
+        &[
+            ("Conv", Product { output: false }),
+            ("ConvTranspose", Product { output: false }),
+            ("Gemm", Product { output: false }),
+            ("MatMul", Product { output: false }),
+            ("Add", Arithmetic),
+            ("Mul", Arithmetic),
+            ("AveragePool", Arithmetic),
+            ("GlobalAveragePool", Arithmetic),
+            ("Concat", Movement),
+            ("Split", Movement),
+            ("DepthToSpace", Movement),
+            ("SpaceToDepth", Movement),
+        ],
+    ],
     others: Others::Float,
     one_scale_weights: &[],
     fixed_outputs: &[],

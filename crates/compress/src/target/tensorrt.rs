@@ -1,8 +1,8 @@
 //! NVIDIA TensorRT, explicit quantization.
 
-use super::OpRole::{Activation, Arithmetic, Movement, Product};
+use super::OpRole::{Arithmetic, Movement, Product};
 use super::cost::Rates;
-use super::{BiasForm, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
+use super::{BiasForm, MOVES, Memory, Others, Preference, ResidualAdd, ScaleForm, Target};
 
 static H100: Rates = Rates {
     machine: "NVIDIA H100 SXM",
@@ -35,26 +35,19 @@ pub(super) static TENSORRT: Target = Target {
     requantizes: false,
     bias: BiasForm::Float,
     residual_add: ResidualAdd::FusedIntoProduct,
-    roles: &[&[
-        ("Conv", Product { output: false }),
-        ("ConvTranspose", Product { output: false }),
-        ("Gemm", Product { output: false }),
-        ("MatMul", Product { output: false }),
-        ("Add", Arithmetic),
-        ("AveragePool", Arithmetic),
-        ("GlobalAveragePool", Arithmetic),
-        ("Concat", Movement),
-        ("MaxPool", Movement),
-        ("Reshape", Movement),
-        ("Flatten", Movement),
-        ("Transpose", Movement),
-        ("Squeeze", Movement),
-        ("Unsqueeze", Movement),
-        ("Slice", Movement),
-        ("Pad", Movement),
-        ("Relu", Activation),
-        ("Clip", Activation),
-    ]],
+    roles: &[
+        MOVES,
+        &[
+            ("Conv", Product { output: false }),
+            ("ConvTranspose", Product { output: false }),
+            ("Gemm", Product { output: false }),
+            ("MatMul", Product { output: false }),
+            ("Add", Arithmetic),
+            ("AveragePool", Arithmetic),
+            ("GlobalAveragePool", Arithmetic),
+            ("Concat", Movement),
+        ],
+    ],
     others: Others::Float,
     one_scale_weights: &[],
     fixed_outputs: &[],
