@@ -245,7 +245,8 @@ fn make_plan(
 fn missing_data(method: &str) -> Error {
     Error::Usage {
         message: format!("the method {method} needs data to calibrate on"),
-        hint: "give --data FILE, or use --dynamic, which needs none".to_owned(),
+        hint: "give --data FILE, or use --dynamic, --float bf16 or --float f16-weights, which need none"
+            .to_owned(),
     }
 }
 

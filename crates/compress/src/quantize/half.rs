@@ -12,7 +12,7 @@ use crate::stats::{Observed, Request, Stat, Stats};
 /// 16-bit floats for weights, and for what nodes compute with them; inputs and outputs of the network keep their type.
 ///
 /// Nodes stay in float32 where a value that they read or give comes near the largest float16 (65504) on the calibration data, where a constant does not
-/// fit, and where the standard has no such form of the op.
+/// fit, where numbers come from positions alone, and where the standard has no such form of the op.
 pub(super) struct Half {
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
@@ -65,9 +65,17 @@ impl Method for Half {
 
     fn plan(&self, graph: &Graph, stats: &Stats, settings: &QuantizeSettings) -> Result<Plan, QuantizeError> {
         let kept = settings.kept_by_user(graph)?;
+        let counted = counted(graph);
+        let is_counted = |node: &Node| {
+            node.outputs
+                .iter()
+                .flatten()
+                .any(|output| counted.contains(output))
+        };
         let mut decisions = Vec::new();
         let mut stored = HashSet::new();
         for (node, kept) in graph.nodes.iter().zip(kept) {
+            let kept = kept.or_else(|| is_counted(node).then_some(COUNTED));
             let kept = kept.map(str::to_owned);
             match self.weights_only {
                 true => decisions.extend(self.constants(graph, node, kept, &mut stored)?),
@@ -194,6 +202,42 @@ impl Half {
         }
         Ok(decisions)
     }
+}
+
+/// Why numbers that come from integers stay.
+const COUNTED: &str =
+    "positions and the like need all their digits: angles of rotary embeddings are products of them";
+
+/// Float values that come from integers (positions, masks) and constants alone, before they meet what the network reads or weighs.
+fn counted(graph: &Graph) -> HashSet<ValueId> {
+    let mut counted = HashSet::new();
+    for node in &graph.nodes {
+        let starts = match &node.op {
+            Op::Cast(_) => node.input(0).is_some_and(|input| {
+                let dtype = graph.value(input).ty.dtype();
+                dtype.is_some_and(|dtype| !dtype.is_float())
+            }),
+            Op::Range(_) => true,
+            _ => false,
+        };
+        let floats: Vec<ValueId> = (node.inputs.iter().flatten().copied())
+            .filter(|input| is_float(graph, *input))
+            .collect();
+        let is_plain = |value: &ValueId| {
+            graph
+                .constant(*value)
+                .is_some_and(|constant| !is_weight(constant))
+        };
+        let goes_on = floats.iter().any(|value| counted.contains(value))
+            && floats
+                .iter()
+                .all(|value| counted.contains(value) || is_plain(value));
+        if starts || goes_on {
+            let outputs = node.outputs.iter().flatten().copied();
+            counted.extend(outputs.filter(|output| is_float(graph, *output)));
+        }
+    }
+    counted
 }
 
 fn is_float(graph: &Graph, value: ValueId) -> bool {

@@ -40,6 +40,8 @@ pub(super) fn convert(graph: &mut Graph, plan: &Plan) -> Result<(), RewriteError
         let mut converter = Converter {
             graph,
             nodes: &nodes,
+            producers: graph.producers(),
+            consumers: graph.consumers(),
             patch: Patch::new(graph),
             made: HashMap::new(),
         };
@@ -57,6 +59,8 @@ pub(super) fn convert(graph: &mut Graph, plan: &Plan) -> Result<(), RewriteError
 struct Converter<'a> {
     graph: &'a Graph,
     nodes: &'a BTreeMap<NodeId, DType>,
+    producers: Vec<Option<NodeId>>,
+    consumers: Vec<Vec<(NodeId, usize)>>,
     patch: Patch,
     /// Values in another type.
     made: HashMap<(ValueId, DType), ValueId>,
@@ -123,12 +127,9 @@ impl Converter<'_> {
                 .add_constant(&format!("{}_{dtype}", self.graph.value(value).name), tensor),
             None => {
                 let made = self.typed(value, dtype);
-                let producer = self
-                    .graph
-                    .node_ids()
-                    .find(|(_, node)| node.outputs.contains(&Some(value)));
+                let producer = self.producers[value.index()];
                 // A node of the same type gives it as it is; see `node`.
-                if producer.is_none_or(|(id, _)| self.nodes.get(&id) != Some(&dtype)) {
+                if producer.is_none_or(|id| self.nodes.get(&id) != Some(&dtype)) {
                     let name = self.graph.value(value).name.clone();
                     self.cast(value, made, &name, dtype);
                 }
@@ -152,15 +153,13 @@ impl Converter<'_> {
             if !self.is_float(wide) {
                 continue;
             }
-            let readers = self
-                .graph
-                .node_ids()
-                .filter(|(_, node)| node.inputs.contains(&Some(wide)));
-            let others = readers
-                .filter(|(id, _)| self.nodes.get(id) != Some(&dtype))
-                .count();
+            // Graphs inside nodes keep their types.
+            let stays = |(id, position): &(NodeId, usize)| {
+                *position == Graph::CAPTURED || self.nodes.get(id) != Some(&dtype)
+            };
+            let is_read = self.consumers[wide.index()].iter().any(stays);
             *output = self.input(wide, dtype)?;
-            if others > 0 || self.graph.outputs.contains(&wide) || self.is_read_inside(wide) {
+            if is_read || self.graph.outputs.contains(&wide) {
                 let name = self.graph.value(wide).name.clone();
                 self.cast(*output, wide, &name, DType::F32);
             }
@@ -173,15 +172,5 @@ impl Converter<'_> {
         self.patch.remove_node(id);
         self.patch.add_node(node);
         Ok(())
-    }
-
-    /// Whether a graph inside a node reads a value.
-    fn is_read_inside(&self, value: ValueId) -> bool {
-        let name = &self.graph.value(value).name;
-        let reads = |graph: &Graph| graph.values.iter().any(|inner| inner.name == *name);
-        self.graph
-            .nodes
-            .iter()
-            .any(|node| node.op.subgraphs().into_iter().any(reads))
     }
 }

@@ -20,11 +20,13 @@ pub fn dequantize(graph: &Graph) -> Result<Graph, RewriteError> {
     let mut float = graph.clone();
     bantam_exec::fold_dequantized(&mut float);
     let mut patch = Patch::new(&float);
+    let producers = float.producers();
+    let producer = |value: ValueId| producers[value.index()].map(|id| float.node(id));
     for (id, node) in float.node_ids() {
-        let (Some(output), Some(from)) = (node.output(0), rounded(&float, node)) else {
+        let (Some(output), Some(from)) = (node.output(0), rounded(&producer, node)) else {
             continue;
         };
-        let from = above_zero(&float, node, from, &mut patch);
+        let from = above_zero(&float, node, (from, producer(from)), &mut patch);
         patch.replace_uses(output, from);
         patch.remove_node(id);
     }
@@ -47,26 +49,26 @@ fn computes_with_codes(op: &Op) -> bool {
         )
 }
 
-fn producer(graph: &Graph, value: ValueId) -> Option<&Node> {
-    let makes = |node: &&Node| node.outputs.contains(&Some(value));
-    graph.nodes.iter().find(makes)
-}
-
-/// What a node rounds together with the node before it, and those before these: a pair of quantization and dequantization.
-fn rounded(graph: &Graph, node: &Node) -> Option<ValueId> {
-    if !matches!(node.op, Op::DequantizeLinear(_) | Op::MsDequantizeLinear(_)) {
-        return None;
-    }
-    let first = producer(graph, node.input(0)?)?;
-    let quantizes = matches!(first.op, Op::QuantizeLinear(_) | Op::MsQuantizeLinear(_));
-    let from = first.input(0).filter(|_| quantizes)?;
-    let before = producer(graph, from).and_then(|node| rounded(graph, node));
-    Some(before.unwrap_or(from))
+/// What a node rounds together with the node before it, and those before these: pairs of quantization and dequantization.
+fn rounded<'g>(producer: &impl Fn(ValueId) -> Option<&'g Node>, node: &Node) -> Option<ValueId> {
+    let pair = |node: &Node| {
+        let dequantizes = matches!(node.op, Op::DequantizeLinear(_) | Op::MsDequantizeLinear(_));
+        let first = producer(node.input(0).filter(|_| dequantizes)?)?;
+        let quantizes = matches!(first.op, Op::QuantizeLinear(_) | Op::MsQuantizeLinear(_));
+        first.input(0).filter(|_| quantizes)
+    };
+    let before = |from: &ValueId| producer(*from).and_then(pair);
+    std::iter::successors(pair(node), before).last()
 }
 
 /// The value, behind a Relu where there are no codes for numbers below zero and it may have some.
-fn above_zero(graph: &Graph, node: &Node, from: ValueId, patch: &mut Patch) -> ValueId {
-    let cut = producer(graph, from).is_some_and(|node| {
+fn above_zero(
+    graph: &Graph,
+    node: &Node,
+    (from, maker): (ValueId, Option<&Node>),
+    patch: &mut Patch,
+) -> ValueId {
+    let cut = maker.is_some_and(|node| {
         let op = &node.op;
         matches!(
             op,

@@ -96,7 +96,7 @@ pub enum RewriteError {
     )]
     Layer { name: String },
     #[error(
-        "node `{node}` computes with codes instead of the numbers that they stand for\nhint: files with QuantizeLinear and DequantizeLinear (the usual form) have a way back"
+        "node {node} computes with codes instead of the numbers that they stand for\nhint: files with QuantizeLinear and DequantizeLinear (the usual form) have a way back"
     )]
     ComputesWithCodes { node: String },
     #[error("the model has no codes\nhint: it is in float already")]

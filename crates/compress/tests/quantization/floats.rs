@@ -5,7 +5,7 @@ use bantam_compress::quantize::QuantizeError;
 use bantam_compress::range::range_by_name;
 use bantam_compress::target::target_by_name;
 use bantam_graph::Op;
-use bantam_graph::ops::Binary;
+use bantam_graph::ops::{Binary, Cast, Unary};
 use bantam_tensor::{DType, Tensor, format_by_name};
 
 use super::support::{agreement, constant, convolution, finish, input, quantized};
@@ -73,6 +73,34 @@ fn what_overflows_stays_in_float32() {
             .iter()
             .all(|decision| decision.action != Action::Keep)
     );
+}
+
+/// Angles of rotary embeddings: a bfloat16 holds no whole number above 256 exactly.
+#[test]
+fn positions_keep_their_digits() {
+    let mut graph = bantam_graph::Graph::default();
+    let x = input(&mut graph, &[512]);
+    let positions: Vec<i64> = (0..512).collect();
+    let positions = graph.add_constant("positions", Tensor::from_vec1(&positions));
+    let cast = Cast {
+        saturate: true,
+        to: DType::F32,
+        round_mode: "up".to_owned(),
+    };
+    let numbers = graph.add_node("numbers", cast, &[positions]);
+    let frequency = graph.add_constant("frequency", Tensor::scalar(0.37f32));
+    let angles = graph.add_node("angles", Binary::Mul, &[numbers, frequency]);
+    let cosines = graph.add_node("cosines", Unary::Cos, &[angles]);
+    let turned = graph.add_node("turned", Binary::Mul, &[x, cosines]);
+    let graph = finish(graph, &[turned]);
+    let (plan, result) = quantized(&graph, "bf16", target_by_name("onnxruntime").unwrap(), |_| ()).unwrap();
+    let kept = plan
+        .decisions
+        .iter()
+        .filter(|decision| decision.action == Action::Keep);
+    assert_eq!(kept.count(), 3, "{:?}", plan.decisions);
+    let db = agreement(&graph, &result);
+    assert!(db > 40.0, "{db:.1} dB");
 }
 
 #[test]
