@@ -41,7 +41,37 @@ pub struct MeasuredLatency {
     pub tried: usize,
 }
 
+impl MeasuredLatency {
+    /// What the result takes of the time of the whole network.
+    fn share(&self) -> f64 {
+        self.after_ms / self.before_ms.max(f64::MIN_POSITIVE)
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "{:.1}% of the MACs: {:.3} -> {:.3} ms, {:.1}%",
+            self.macs_left * 100.0,
+            self.before_ms,
+            self.after_ms,
+            self.share() * 100.0
+        )
+    }
+}
+
 impl LatencyTarget {
+    /// That none of the networks was fast enough.
+    fn missed(&self, tried: usize, fastest: f64) -> Error {
+        Error::Usage {
+            message: format!(
+                "none of the {tried} networks that were timed takes {:.1}% of the time; the fastest takes {:.1}%",
+                self.left * 100.0,
+                fastest * 100.0
+            ),
+            hint: "a higher --target-latency, a lower --least, --multiple 8, or a larger --runtime-batch"
+                .to_owned(),
+        }
+    }
+
     /// What makes no sense, before any work.
     pub(super) fn check(&self, pruning: &Pruning) -> Result<(), Error> {
         let wrong = |message: String, hint: &str| Error::Usage {
@@ -110,41 +140,26 @@ pub(super) fn fast_enough(
         };
         let file = folder.path().join("candidate.onnx");
         pipeline::export(&pipeline::rewrite(model, &plan)?, &file, &job.save)?;
-        let [before, after] = beside(&bench, &file, progress)?.map(|taken| taken.milliseconds);
+        let [before_ms, after_ms] = beside(&bench, &file, progress)?.map(|taken| taken.milliseconds);
         tried += 1;
-        let share = after / before.max(f64::MIN_POSITIVE);
-        fastest = fastest.min(share);
-        progress.say(&format!(
-            "{:.1}% of the MACs: {before:.3} -> {after:.3} ms, {:.1}%",
-            left * 100.0,
-            share * 100.0
-        ));
-        match share <= target.left {
-            true => {
-                low = left;
-                best = Some(MeasuredLatency {
-                    runtime: target.runtime.name().to_owned(),
-                    batch: target.batch,
-                    threads: target.threads,
-                    before_ms: before,
-                    after_ms: after,
-                    macs_left: left,
-                    tried,
-                });
-            }
+        let measured = MeasuredLatency {
+            runtime: target.runtime.name().to_owned(),
+            batch: target.batch,
+            threads: target.threads,
+            before_ms,
+            after_ms,
+            macs_left: left,
+            tried,
+        };
+        progress.say(&measured.line());
+        fastest = fastest.min(measured.share());
+        match measured.share() <= target.left {
+            true => (low, best) = (left, Some(measured)),
             false => high = left,
         }
         left = f64::midpoint(low, high);
     }
-    let found = best.ok_or_else(|| Error::Usage {
-        message: format!(
-            "none of the {tried} networks that were timed takes {:.1}% of the time; the fastest takes {:.1}%",
-            target.left * 100.0,
-            fastest * 100.0
-        ),
-        hint: "a higher --target-latency, a lower --least, --multiple 8, or a larger --runtime-batch"
-            .to_owned(),
-    })?;
+    let found = best.ok_or_else(|| target.missed(tried, fastest))?;
     Ok((
         job.pruning.with_left(found.macs_left),
         MeasuredLatency { tried, ..found },
