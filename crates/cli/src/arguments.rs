@@ -15,7 +15,7 @@ pub(crate) use lottery::Lottery;
 pub(crate) use new::New;
 pub(crate) use prune::Prune;
 pub(crate) use train::bytes as byte_count;
-pub(crate) use train::{Quantization, Sparsity, Train, Training, Zeros};
+pub(crate) use train::{Penalties, Quantization, Sparsity, Train, Training, Zeros};
 
 use std::path::PathBuf;
 

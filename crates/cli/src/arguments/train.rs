@@ -13,6 +13,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   bantam train pruned.onnx --data data.toml --sparsity keep -o tuned.onnx
   bantam train model.onnx --data data.toml --teacher model.onnx --sparsity 90% -o sparse.onnx
   bantam train fresh.onnx --data data.toml --sparsity 90% --sparse-method rigl -o sparse.onnx
+  bantam train fresh.onnx --data data.toml --epochs 20 --regularization group-lasso -o prunable.onnx
   bantam train model.onnx --data data.toml --epochs 50 --resume -o tuned.onnx";
 
 #[derive(Args)]
@@ -28,6 +29,8 @@ pub(crate) struct Train {
     pub(crate) teacher: Teacher,
     #[command(flatten)]
     pub(crate) sparsity: Sparsity,
+    #[command(flatten)]
+    pub(crate) regularization: Penalties,
     #[command(flatten)]
     pub(crate) quantization: Quantization,
     #[command(flatten)]
@@ -165,6 +168,20 @@ pub(crate) struct Sparsity {
 pub(crate) enum Zeros {
     Keep,
     Amount(Amount),
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Channels that vanish")]
+pub(crate) struct Penalties {
+    /// Penalty on channels that can be removed afterwards: group-lasso or batch-normalization
+    #[arg(long)]
+    pub(crate) regularization: Option<String>,
+    /// Its factor in the loss
+    #[arg(long, default_value_t = 1e-4, requires = "regularization")]
+    pub(crate) regularization_strength: f32,
+    /// Share of the steps in which the factor grows from 0
+    #[arg(long, default_value_t = 0.5, requires = "regularization")]
+    pub(crate) regularization_growth: f32,
 }
 
 #[derive(Args)]

@@ -8,13 +8,15 @@ use bantam::compress::quantize::aware::{
 use bantam::compress::train::sparse::{
     Criterion, LayerSparsity, Scope, SparseMethod, SparsitySchedule, SparsitySettings,
 };
-use bantam::compress::train::{Distillation, Loss, Optimizer, Precision, Schedule, TrainSettings};
+use bantam::compress::train::{
+    Distillation, Loss, Optimizer, Penalty, Precision, Regularization, Schedule, TrainSettings,
+};
 use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::jobs::{self, TrainJob, TrainReport};
 use bantam::tensor::Granularity;
 
 use super::quantize::{granularity, range, selectors, target};
-use crate::arguments::{Quantization, Sparsity, Train, Training, Zeros};
+use crate::arguments::{Penalties, Quantization, Sparsity, Train, Training, Zeros};
 use crate::progress::Bars;
 use crate::{commands, output};
 
@@ -172,8 +174,20 @@ fn settings(arguments: &Train) -> Result<TrainSettings, Error> {
     Ok(TrainSettings {
         distillation,
         sparsity: sparsity(&arguments.sparsity)?,
+        regularization: regularization(&arguments.regularization)?,
         ..training(&arguments.training)?
     })
+}
+
+fn regularization(arguments: &Penalties) -> Result<Option<Regularization>, Error> {
+    let Some(name) = &arguments.regularization else {
+        return Ok(None);
+    };
+    Ok(Some(Regularization {
+        penalty: by_name("penalty", name, Penalty::ALL)?,
+        strength: arguments.regularization_strength,
+        growth: arguments.regularization_growth,
+    }))
 }
 
 fn sparsity(arguments: &Sparsity) -> Result<Option<SparsitySettings>, Error> {

@@ -34,6 +34,11 @@ pub enum TrainError {
     )]
     NoWeights,
     #[error(
+        "{penalty} finds no channels that can be removed and that training moves\nhint: `bantam inspect --coupling` says what stays and why; \
+         check what is frozen"
+    )]
+    NoUnits { penalty: &'static str },
+    #[error(
         "no trained weight has a zero to keep\nhint: prune the model first, or give a share: `sparsity` 90%"
     )]
     NoZeros,

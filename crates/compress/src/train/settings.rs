@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::regularization::Regularization;
 use super::sparse::SparsitySettings;
 use super::{Loss, Optimizer, Precision, Schedule};
 
@@ -45,6 +46,8 @@ pub struct TrainSettings {
     pub distillation: Option<Distillation>,
     /// Zeros in trained weights.
     pub sparsity: Option<SparsitySettings>,
+    /// What makes whole channels small, so that they can be removed afterwards.
+    pub regularization: Option<Regularization>,
     /// Steps that count as made before training begins: order of samples, rate and masks go on behind them. The
     /// weights that the graph has are those after them (rewinding, Frankle et al. 2020).
     pub first_step: u64,
@@ -91,6 +94,7 @@ impl Default for TrainSettings {
             patience: None,
             distillation: None,
             sparsity: None,
+            regularization: None,
             first_step: 0,
             precision: Precision::Float32,
             memory_limit: None,
@@ -152,7 +156,10 @@ impl TrainSettings {
         ];
         let broken = rules.iter().find(|(holds, _)| !holds);
         let of_sparsity = || self.sparsity.as_ref().and_then(SparsitySettings::problem);
-        broken.map(|(_, rule)| (*rule).to_owned()).or_else(of_sparsity)
+        let of_regularization = || self.regularization.and_then(|it| it.problem());
+        (broken.map(|(_, rule)| (*rule).to_owned()))
+            .or_else(of_sparsity)
+            .or_else(of_regularization)
     }
 
     /// Samples of a set of so many that are kept apart.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bantam_graph::{Graph, InferOptions, Op, ValueId, infer_shapes};
 use bantam_tensor::{Batch, Samples, SamplesError, SplitMix64, Tensor};
 
+use super::regularization::Regularizer;
 use super::resume::Progress;
 use super::sparse::Sparse;
 use super::state::State;
@@ -61,6 +62,7 @@ pub(super) struct Trainer<'a> {
     batch: usize,
     pub(super) state: State,
     pub(super) sparse: Option<Sparse>,
+    regularizer: Option<Regularizer>,
     pub(super) best: Option<State>,
     pub(super) progress: Progress,
     steps: HashMap<(usize, Mode), Step>,
@@ -127,6 +129,7 @@ impl<'a> Trainer<'a> {
             validation: order,
             batch,
             sparse: None,
+            regularizer: None,
             best: None,
             progress: Progress::default(),
             steps: HashMap::new(),
@@ -149,6 +152,9 @@ impl<'a> Trainer<'a> {
             let sparse = Sparse::new(&self.graph, &self.parameters, settings, span)?;
             sparse.apply(&mut self.state)?;
             self.sparse = Some(sparse);
+        }
+        if let Some(regularization) = self.settings.regularization {
+            self.regularizer = Some(Regularizer::new(&self.graph, &self.parameters, regularization)?);
         }
         Ok(())
     }
@@ -329,6 +335,10 @@ impl<'a> Trainer<'a> {
             result.gradients,
             settings,
         )?;
+        if let Some(regularizer) = &self.regularizer {
+            let done = (number + 1) as f64 / self.total_steps() as f64;
+            regularizer.shrink(learning_rate, done, &mut self.state.weights)?;
+        }
         let right = right(&result.scores, lesson, settings.loss)?;
         self.progress.step += 1;
         self.progress.epoch_step += 1;

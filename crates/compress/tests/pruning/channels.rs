@@ -175,11 +175,34 @@ fn what_judges_channels_alone_is_refused_elsewhere() {
         }
         count += 1;
     }
-    assert_eq!(count, 4);
+    assert_eq!(count, 5);
     // Nothing in this network is cut at zero where a channel is alone.
     let message = of_units(&graph, &samples, "apoz").unwrap_err().to_string();
     assert!(
         message.contains("no activation of this model gives any"),
         "{message}"
     );
+    let (graph, samples) = chain();
+    let message = of_units(&graph, &samples, "batch-normalization")
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("no channel that can go has one"), "{message}");
+}
+
+#[test]
+fn batch_normalization_is_the_size_of_scales() {
+    let (mut graph, samples) = convolutions();
+    let scales: Vec<f32> = (0..8)
+        .map(|channel| [0.3, -0.2][channel % 2] * (channel + 1) as f32)
+        .collect();
+    let scale = graph.value_by_name("scale").unwrap();
+    graph.values[scale.index()].initializer = Some(bantam_tensor::Tensor::from_vec1(&scales));
+    let place = first(&graph);
+    let found = &of_units(&graph, &samples, "batch-normalization").unwrap()[place];
+    let group = &coupling(&graph).groups[place];
+    let axis = (group.axes.iter()).position(|axis| *axis == (scale, 0)).unwrap();
+    for (found, unit) in found.iter().zip(&group.units) {
+        let expected: f32 = unit.along(axis).map(|position| scales[position].abs()).sum();
+        assert!((found - f64::from(expected)).abs() < 1e-6);
+    }
 }

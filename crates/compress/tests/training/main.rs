@@ -1,5 +1,6 @@
 //! Training of small networks on made-up data.
 
+mod regularization;
 mod sparse;
 mod support;
 

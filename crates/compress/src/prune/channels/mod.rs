@@ -23,6 +23,7 @@ use crate::packed::{Mask, Numbers};
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::select::kept_by_user;
 use units::Units;
+pub(crate) use units::removable;
 
 /// Decides which units of a graph go and what the weights that stay become. The graph keeps its form: BatchNormalization is not
 /// folded, so that the result can be trained.

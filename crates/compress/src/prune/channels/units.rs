@@ -25,21 +25,16 @@ impl<'a> Units<'a> {
         stays: &[ValueId],
         settings: &ChannelSettings,
     ) -> Result<Units<'a>, PruneError> {
-        let (heads, streams) = (read_by_attention(graph), streams(graph));
+        let is_wanted = removable(graph, coupling, (settings.kind, settings.streams));
         let has = |group: &Group, values: &dyn Fn(ValueId) -> bool| {
             group.axes.iter().any(|(value, _)| values(*value))
         };
-        let fits = |group: &Group| {
-            let is_head = has(group, &|value| heads[value.index()]);
+        let fits = |number: &usize| {
+            let group = &coupling.groups[*number];
             let weight = |value: ValueId| weights.iter().any(|weight| weight.value == value);
-            group.units.len() > 1
-                && is_head == (settings.kind == UnitKind::Head)
-                && has(group, &weight)
-                && !has(group, &|value| stays.contains(&value))
-                && (settings.streams || !has(group, &|value| streams[value.index()]))
+            is_wanted[*number] && has(group, &weight) && !has(group, &|value| stays.contains(&value))
         };
-        let numbers = (0..coupling.groups.len()).filter(|number| fits(&coupling.groups[*number]));
-        let groups: Vec<usize> = numbers.collect();
+        let groups: Vec<usize> = (0..coupling.groups.len()).filter(fits).collect();
         let whole = settings.target.measure(sized).max(1) as f64;
         let mut savings = Vec::with_capacity(groups.len());
         for &group in &groups {
@@ -66,6 +61,20 @@ impl<'a> Units<'a> {
         let coupling = self.coupling;
         self.groups.iter().map(move |group| &coupling.groups[*group])
     }
+}
+
+/// By group: whether its units are of this kind and there are several, and whether it is no residual stream, unless streams may go too.
+pub(crate) fn removable(
+    graph: &Graph,
+    coupling: &Coupling,
+    (kind, with_streams): (UnitKind, bool),
+) -> Vec<bool> {
+    let (heads, streams) = (read_by_attention(graph), streams(graph));
+    let of_group = |group: &Group| {
+        let has = |marked: &[bool]| group.axes.iter().any(|(value, _)| marked[value.index()]);
+        group.units.len() > 1 && has(&heads) == (kind == UnitKind::Head) && (with_streams || !has(&streams))
+    };
+    coupling.groups.iter().map(of_group).collect()
 }
 
 /// By value: whether attention mixes it over positions, as one op or as a Softmax.

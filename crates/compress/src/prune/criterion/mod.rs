@@ -4,6 +4,7 @@
 //! which structures is decided elsewhere, once. To add one: a file with an `impl Criterion`, and a line in [`CRITERIA`].
 
 mod apoz;
+mod batch_normalization;
 mod channels;
 mod correlation;
 mod fpgm;
@@ -109,6 +110,7 @@ pub static CRITERIA: &[&dyn Criterion] = &[
     &grasp::Grasp,
     &obd::Obd,
     &fpgm::Fpgm,
+    &batch_normalization::BatchNormalization,
     &apoz::Apoz,
     &thinet::ThiNet,
     &correlation::Correlation,
