@@ -48,6 +48,21 @@ RECIPES = {
         "resnet20.onnx",
         f"--epochs 5 --batch 32 {QAT} --weight-mapping binary --activations float {ADAM} --learning-rate 0.001",
     ),
+    # The other ways to round, two epochs each beside the first row.
+    **{
+        f"short qat {name}": ("cifar10", "resnet20.onnx", f"--epochs 2 {QAT} --learning-rate 0.01 --ema 0.998 {words}")
+        for name, words in {
+            "W4A4": "--weights int4 --activations uint4",
+            "W4A4, fixed scales": "--weights int4 --activations uint4 --scales fixed",
+            "W4A4, LSQ+": "--weights int4 --activations uint4 --scales lsq+",
+            "W4A4, powers of two": "--weights int4 --activations uint4 --scales power-of-two",
+            "W4A4, PACT": "--weights int4 --activations uint4 --activation-mapping pact",
+            "W4A4, DoReFa": "--weights int4 --activations uint4 --weight-mapping dorefa",
+            "ternary weights": "--weight-mapping ternary --activations float",
+            "binary weights": "--weight-mapping binary --activations float",
+            "binary weights and activations": "--weight-mapping binary --activation-mapping binary",
+        }.items()
+    },
     "half-width resnet20 alone": ("cifar10", "new resnet20 --width 0.5", STUDENT),
     "half-width resnet20 taught by resnet56": (
         "cifar10",

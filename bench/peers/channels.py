@@ -1,7 +1,7 @@
 """What removing channels costs on real data: right after, and after training; and what it saves.
 
     cargo build --release
-    bench/peers/.venv/bin/python bench/peers/channels.py --data-dir DATA [--models resnet56] [--criteria taylor,fisher,magnitude,random]
+    bench/peers/.venv/bin/python bench/peers/channels.py --data-dir DATA [--models resnet56] [--criteria lamp,magnitude,thinet,taylor,random]
         [--left 0.495] [--epochs 5] [--batch 64] [--learning-rate 0.005] [--seeds 0] [--multiple 1] [--bench] [--json]
 
 Each figure is top-1 in % of a written file on all test images: `bantam prune --structure channel --target-macs`, from 512 training
@@ -33,7 +33,7 @@ def parse_arguments():
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("BANTAM_DATA"), help="default: $BANTAM_DATA")
     parser.add_argument("--bantam", type=Path, default=REPOSITORY / "target/release/bantam")
     parser.add_argument("--models", default="resnet56")
-    parser.add_argument("--criteria", default="taylor,fisher,magnitude,random")
+    parser.add_argument("--criteria", default="lamp,magnitude,thinet,taylor,random")
     parser.add_argument("--left", type=float, default=0.495, help="share of the MACs that stays")
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--samples", type=int, default=512)

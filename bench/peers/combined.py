@@ -27,7 +27,6 @@ PRUNE = """
 [[step]]
 do = "prune"
 structure = "channel"
-criterion = "taylor"
 target-parameters = "{left}%"
 """
 TRAIN = """

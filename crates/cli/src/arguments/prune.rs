@@ -8,8 +8,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   bantam prune model.onnx --data data.toml --sparsity 80% -o model-sparse.onnx
   bantam prune model.onnx --data data.toml --criterion fisher --sparsity 90% --exclude role:last -o model-sparse.onnx
   bantam prune llama-folder --data tokens.toml --structure 2:4 --criterion wanda -o llama-2of4.onnx
-  bantam prune model.onnx --data data.toml --structure channel --criterion taylor --target-macs 50% -o model-small.onnx
-  bantam prune model.onnx --data data.toml --structure channel --criterion taylor --target-macs 50% --steps 2 --epochs 6 -o model-small.onnx
+  bantam prune model.onnx --data data.toml --structure channel --target-macs 50% -o model-small.onnx
+  bantam prune model.onnx --data data.toml --structure channel --target-macs 50% --steps 2 --epochs 6 -o model-small.onnx
   bantam prune encoder.onnx --data data.toml --structure layer --sparsity 20% -o encoder-short.onnx
   bantam prune model.onnx --sparsity 50% --scope erk --dry-run";
 
@@ -25,7 +25,7 @@ pub(crate) struct Prune {
     #[arg(long, default_value = "unstructured")]
     pub(crate) structure: String,
     /// What says how much weights matter: `bantam list criteria`, of layers `bantam list layer-criteria` [default: magnitude; of
-    /// layers influence]
+    /// channels lamp, of layers influence]
     #[arg(long)]
     pub(crate) criterion: Option<String>,
     /// Share of zeros among the weights afterwards, as 80% or 0.8; N:M says it itself

@@ -117,7 +117,8 @@ pub(crate) struct Teacher {
     /// Share of the teacher in the loss; 1 needs no labels
     #[arg(long, default_value_t = 0.9, requires = "teacher")]
     pub(crate) teacher_weight: f32,
-    /// Values whose difference is added to the loss, STUDENT=TEACHER; repeatable
+    /// Values whose difference is added to the loss, STUDENT=TEACHER, or that of their attention maps where they have other numbers of
+    /// channels; repeatable
     #[arg(long, requires = "teacher")]
     pub(crate) feature: Vec<String>,
     /// Factor of that difference

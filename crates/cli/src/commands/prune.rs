@@ -4,7 +4,7 @@ mod training;
 
 use bantam::Error;
 use bantam::compress::prune::channels::{ChannelScope, ChannelSettings, Target, UnitKind};
-use bantam::compress::prune::criterion::{CRITERIA, Criterion, criterion_by_name};
+use bantam::compress::prune::criterion::{CRITERIA, Criterion, FOR_CHANNELS, criterion_by_name};
 use bantam::compress::prune::layers::{LayerCriterion, LayerSettings};
 use bantam::compress::prune::reconstruct::{RECONSTRUCTIONS, Reconstruction, reconstruction_by_name};
 use bantam::compress::prune::{PruneSettings, Scope, Structure};
@@ -148,7 +148,7 @@ pub(crate) fn job(arguments: &Prune) -> Result<PruneJob, Error> {
 fn settings(arguments: &Prune) -> Result<PruneSettings, Error> {
     let scope = arguments.scope.as_ref();
     Ok(PruneSettings {
-        criterion: criterion(arguments)?,
+        criterion: criterion(arguments, CRITERIA[0])?,
         structure: Structure::parse(&arguments.structure)?,
         sparsity: arguments.sparsity.as_deref().map(share).transpose()?,
         steps: arguments.steps,
@@ -276,7 +276,11 @@ fn latency(arguments: &Prune) -> Result<Option<LatencyTarget>, Error> {
 
 fn channels(arguments: &Prune, kind: UnitKind) -> Result<ChannelSettings, Error> {
     let (options, (target, left)) = (&arguments.removal, target(arguments)?);
-    let criterion = criterion(arguments)?;
+    let unnamed = match kind {
+        UnitKind::Channel => FOR_CHANNELS,
+        _ => CRITERIA[0],
+    };
+    let criterion = criterion(arguments, unnamed)?;
     let scope = match arguments.scope.as_deref() {
         None => criterion.channel_scope(),
         Some("global") => ChannelScope::Global,
@@ -358,10 +362,10 @@ fn layers(arguments: &Prune) -> Result<LayerSettings, Error> {
     })
 }
 
-/// The criterion of weights and channels.
-fn criterion(arguments: &Prune) -> Result<&'static dyn Criterion, Error> {
+/// The criterion of weights and channels, or this one where none is named.
+fn criterion(arguments: &Prune, unnamed: &'static dyn Criterion) -> Result<&'static dyn Criterion, Error> {
     let Some(name) = arguments.criterion.as_deref() else {
-        return Ok(CRITERIA[0]);
+        return Ok(unnamed);
     };
     let unknown = || Error::unknown_name("criterion", name, CRITERIA.iter().map(|it| it.name()));
     criterion_by_name(name).ok_or_else(unknown)

@@ -69,6 +69,14 @@ pub enum TrainError {
     )]
     Feature { feature: String },
     #[error(
+        "the feature {feature:?} has {student} and {teacher}\nhint: both need one shape, or one but for the number of channels (axis 1 of three and more)"
+    )]
+    FeatureShape {
+        feature: String,
+        student: String,
+        teacher: String,
+    },
+    #[error(
         "the teacher gives {teacher:?}, the student {student:?}\nhint: both must score the same classes, for batches of one size"
     )]
     Teacher {

@@ -89,18 +89,6 @@ pub(super) fn append(
     Ok(Losses { loss, scores, labels })
 }
 
-/// Adds `factor * mean((a - b)^2)` to a loss, `b` being a new input called `name` of the shape of `a`.
-pub(super) fn add_feature(graph: &mut Graph, loss: ValueId, a: ValueId, name: &str, factor: f32) -> ValueId {
-    let dims = graph.value(a).ty.shape().unwrap_or_default().to_vec();
-    let mut builder = Builder { graph };
-    let b = builder.graph.add_input(name, DType::F32, dims);
-    let difference = builder.add(Binary::Sub, &[a, b]);
-    let square = builder.add(Binary::Mul, &[difference, difference]);
-    let mean = builder.mean(square);
-    let term = builder.times(mean, factor);
-    builder.add(Binary::Add, &[loss, term])
-}
-
 /// What comes before a Softmax or Sigmoid at the end: losses want scores.
 pub(crate) fn scores(graph: &Graph, output: ValueId, loss: Loss) -> ValueId {
     let producer = graph.nodes.iter().find(|node| node.output(0) == Some(output));
@@ -112,22 +100,23 @@ pub(crate) fn scores(graph: &Graph, output: ValueId, loss: Loss) -> ValueId {
     input.unwrap_or(output)
 }
 
-struct Builder<'g> {
-    graph: &'g mut Graph,
+/// Adds nodes to a graph.
+pub(super) struct Builder<'g> {
+    pub(super) graph: &'g mut Graph,
 }
 
 impl Builder<'_> {
-    fn add(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+    pub(super) fn add(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
         let op = op.into();
         let name = format!("loss_{}", op.name());
         self.graph.add_node(&name, op, inputs)
     }
 
-    fn number(&mut self, value: f32) -> ValueId {
+    pub(super) fn number(&mut self, value: f32) -> ValueId {
         self.graph.add_constant("loss_factor", Tensor::scalar(value))
     }
 
-    fn times(&mut self, value: ValueId, factor: f32) -> ValueId {
+    pub(super) fn times(&mut self, value: ValueId, factor: f32) -> ValueId {
         if factor == 1.0 {
             return value;
         }
@@ -136,7 +125,7 @@ impl Builder<'_> {
     }
 
     /// The mean of all elements.
-    fn mean(&mut self, value: ValueId) -> ValueId {
+    pub(super) fn mean(&mut self, value: ValueId) -> ValueId {
         let op = Reduce {
             kind: ReduceKind::Mean,
             keepdims: false,

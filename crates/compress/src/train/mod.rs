@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 mod error;
+mod feature;
 mod gradients;
 pub mod loss;
 pub mod optimizer;

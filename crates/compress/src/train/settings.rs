@@ -67,7 +67,8 @@ pub struct Distillation {
     pub temperature: f32,
     /// Share of the teacher in the loss; 1 needs no labels.
     pub weight: f32,
-    /// Values of the student and of the teacher whose squared difference is added to the loss, as `student=teacher`.
+    /// Values of the student and of the teacher whose mean squared difference, or where only their numbers of channels differ the squared
+    /// distance of their attention maps, is added to the loss, as `student=teacher`.
     pub features: Vec<String>,
     /// Factor of that difference.
     pub feature_weight: f32,

@@ -7,7 +7,8 @@ use bantam_graph::{
 };
 use bantam_tensor::{Batch, DType, Tensor};
 
-use super::loss::{LABELS, Losses, TEACHER, add_feature, append, with_batch};
+use super::feature::Feature;
+use super::loss::{LABELS, Losses, TEACHER, append, with_batch};
 use super::state::State;
 use super::{Parameter, Precision, TrainError, TrainSettings};
 
@@ -32,7 +33,7 @@ pub(super) struct Plan<'a> {
     /// Running statistics that are inputs of the program.
     pub(super) statistics: &'a [ValueId],
     /// The student's values that are compared with the teacher's.
-    pub(super) features: &'a [ValueId],
+    pub(super) features: &'a [Feature],
     /// What a sample's label has.
     pub(super) label_shape: &'a [usize],
 }
@@ -108,9 +109,9 @@ impl Plan<'_> {
             .distillation
             .as_ref()
             .map_or(0.0, |it| it.feature_weight);
-        for (index, &feature) in self.features.iter().enumerate() {
+        for (index, feature) in self.features.iter().enumerate() {
             let name = format!("bantam:feature{index}");
-            loss = add_feature(&mut graph, loss, feature, &name, factor);
+            loss = feature.add_to(&mut graph, loss, &name, (batch, factor));
             features.push(name);
         }
         infer_shapes(&mut graph, &InferOptions::default())?;

@@ -3,7 +3,7 @@
 use bantam_exec::{CompileOptions, Program, Taps, compile};
 use bantam_graph::ops::Unary;
 use bantam_graph::passes::{PASSES, run_passes};
-use bantam_graph::{Graph, InferOptions, Op, ValueId, infer_shapes};
+use bantam_graph::{Graph, InferOptions, Op, infer_shapes};
 use bantam_tensor::{Batch, Tensor};
 
 use super::{Distillation, TrainError};
@@ -12,32 +12,6 @@ use super::{Distillation, TrainError};
 pub(super) struct Teacher {
     program: Program,
     inputs: Vec<String>,
-}
-
-/// The values of a pair `student=teacher`.
-fn pair<'a>(feature: &'a str, student: &Graph, teacher: &Graph) -> Option<(ValueId, &'a str)> {
-    let (of_student, of_teacher) = feature.split_once('=')?;
-    teacher.value_by_name(of_teacher)?;
-    Some((student.value_by_name(of_student)?, of_teacher))
-}
-
-/// The student's values that features compare.
-///
-/// # Errors
-/// When one is missing in either graph.
-pub(super) fn features(
-    how: &Distillation,
-    student: &Graph,
-    teacher: &Graph,
-) -> Result<Vec<ValueId>, TrainError> {
-    let find = |feature: &String| {
-        pair(feature, student, teacher)
-            .map(|(value, _)| value)
-            .ok_or_else(|| TrainError::Feature {
-                feature: feature.clone(),
-            })
-    };
-    how.features.iter().map(find).collect()
 }
 
 impl Teacher {

@@ -7,12 +7,13 @@ use std::time::Instant;
 use bantam_graph::{Graph, InferOptions, Op, ValueId, infer_shapes};
 use bantam_tensor::{Batch, Samples, SamplesError, SplitMix64, Tensor};
 
+use super::feature::{Feature, features};
 use super::regularization::Regularizer;
 use super::resume::Progress;
 use super::sparse::Sparse;
 use super::state::State;
 use super::step::{Lesson, Mode, Plan, Step};
-use super::teacher::{Teacher, features};
+use super::teacher::Teacher;
 use super::{
     Checkpoint, EpochReport, Loss, Observer, Parameter, ParameterRule, StepReport, TrainError, TrainSettings,
     Trained, parameters,
@@ -54,7 +55,7 @@ pub(super) struct Trainer<'a> {
     pub(super) parameters: Vec<Parameter>,
     /// Running means and variances.
     pub(super) statistics: Vec<ValueId>,
-    features: Vec<ValueId>,
+    features: Vec<Feature>,
     teacher: Option<Teacher>,
     label_shape: Vec<usize>,
     train: Vec<usize>,

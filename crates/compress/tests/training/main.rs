@@ -340,6 +340,18 @@ fn a_student_learns_from_a_teacher_without_labels() {
         learn(&unlabelled, &how(0.5, &[])),
         Err(TrainError::NoLabels)
     ));
+    // Values with other numbers of channels are compared by their attention.
+    let (student, notes) = learn(&samples, &how(0.5, &["relu=relu"])).unwrap();
+    assert!(samples.accuracy(&student.graph) > 0.9);
+    let (_, without) = learn(&samples, &how(0.5, &[])).unwrap();
+    // Two maps of length 1 and without negative values are at most the root of 2 apart.
+    let added = notes.steps[0].loss - without.steps[0].loss;
+    assert!(added > 0.0 && added < 0.1 * 2.0, "{added}");
+    let error = learn(&samples, &how(0.5, &["relu=hidden"]))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("one shape") && error.contains("hint:"), "{error}");
     let mut narrow = teacher.graph.clone();
     narrow.outputs = vec![narrow.value_by_name("hidden").unwrap()];
     let mut notes = Notes::default();

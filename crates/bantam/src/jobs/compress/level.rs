@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bantam_compress::evaluate::Runner;
 use bantam_compress::prune::channels::{ChannelScope, ChannelSettings, Target, UnitKind};
-use bantam_compress::prune::criterion::criterion_by_name;
+use bantam_compress::prune::criterion::FOR_CHANNELS;
 use bantam_compress::prune::prunable;
 use bantam_compress::prune::reconstruct::reconstruction_by_name;
 use bantam_compress::quantize::aware::round_weights;
@@ -183,14 +183,9 @@ pub(super) fn prune_to(
 
 fn prune_job(search: &Search<'_>, left: u32, output: &Path) -> PruneJob {
     let job = search.job;
-    let criterion = if search.has_labels() {
-        "taylor"
-    } else {
-        "magnitude"
-    };
     let settings = ChannelSettings {
         kind: UnitKind::Channel,
-        criterion: criterion_by_name(criterion).expect("listed"),
+        criterion: FOR_CHANNELS,
         target: match job.budget.minimize {
             Minimize::Size | Minimize::Loss => Target::Parameters,
             Minimize::Latency | Minimize::BitOperations | Minimize::Energy => Target::Macs,

@@ -95,7 +95,10 @@ pub trait Criterion: Sync {
     }
 }
 
-/// Every criterion; the first is the one that is used where none is named.
+/// The one that is used for channels where none is named: of those that need no data it loses least (docs/pruning.md).
+pub static FOR_CHANNELS: &dyn Criterion = &lamp::Lamp;
+
+/// Every criterion; the first is the one that is used for weights where none is named.
 pub static CRITERIA: &[&dyn Criterion] = &[
     &magnitude::Magnitude,
     &lamp::Lamp,
