@@ -29,7 +29,8 @@ pub use self::settings::PruneSettings;
 pub use self::structure::{Structure, satisfies};
 pub use self::weights::{Weight, prunable};
 
-use self::criterion::{Judges, Needs};
+use self::criterion::{Criterion, Needs};
+use self::reconstruct::Reconstruction;
 use crate::packed::{Mask, Numbers};
 use crate::plan::{Action, Decision, Plan, Site};
 use crate::select::kept_by_user;
@@ -150,57 +151,11 @@ fn check(
         };
         return Err(PruneError::Nothing { reasons });
     }
-    if settings.steps == 0 {
-        return Err(PruneError::Steps {
-            problem: "at least one step is needed",
-        });
-    }
-    let chooses = settings
-        .reconstruction
-        .is_some_and(|reconstruction| reconstruction.chooses());
-    if settings.steps > 1 && (chooses || settings.structure.implied_sparsity().is_some()) {
-        let problem = "patterns, and reconstructions that choose weights themselves, take one step";
-        return Err(PruneError::Steps { problem });
-    }
-    if settings.permute && settings.structure.implied_sparsity().is_none() {
-        return Err(PruneError::Setting {
-            problem: format!(
-                "channels change places for the sake of patterns, not of {}",
-                settings.structure
-            ),
-            hint: "leave --permute away, or --structure 2:4",
-        });
-    }
-    if settings.criterion.judges() == Judges::Channels {
-        return Err(PruneError::ChannelsAlone {
-            criterion: settings.criterion.name(),
-            other: match settings.structure {
-                Structure::Unstructured => "single weights".to_owned(),
-                structure => format!("weights in the structure {structure}"),
-            },
-        });
-    }
-    let missing = |who: String, instead| Err(PruneError::NoSamples { who, instead });
-    if settings.criterion.needs() != Needs::Nothing && calibration.is_none() {
-        let who = format!("the criterion {}", settings.criterion.name());
-        return missing(
-            who,
-            "--criterion magnitude, lamp, synflow or random, which need none",
-        );
-    }
+    settings.check()?;
+    needs_samples(settings.criterion, settings.reconstruction, calibration)?;
     let Some(reconstruction) = settings.reconstruction else {
         return Ok(());
     };
-    if calibration.is_none() {
-        let who = format!("the reconstruction {}", reconstruction.name());
-        return missing(who, "--reconstruct none");
-    }
-    if reconstruction.chooses() && matches!(settings.structure, Structure::Block { .. }) {
-        return Err(PruneError::Blocks {
-            reconstruction: reconstruction.name(),
-            structure: settings.structure.to_string(),
-        });
-    }
     let most = reconstruction.longest_row();
     match weights.iter().find(|weight| weight.depth > most) {
         Some(weight) => Err(PruneError::Depth {
@@ -211,6 +166,26 @@ fn check(
         }),
         None => Ok(()),
     }
+}
+
+/// Fails where a criterion or a reconstruction looks at samples and there are none.
+fn needs_samples(
+    criterion: &dyn Criterion,
+    reconstruction: Option<&dyn Reconstruction>,
+    calibration: Option<&Calibration<'_>>,
+) -> Result<(), PruneError> {
+    let (who, instead) = match (calibration, reconstruction) {
+        (None, _) if criterion.needs() != Needs::Nothing => (
+            format!("the criterion {}", criterion.name()),
+            "--criterion magnitude, lamp, synflow or random, which need none",
+        ),
+        (None, Some(reconstruction)) => (
+            format!("the reconstruction {}", reconstruction.name()),
+            "--reconstruct none",
+        ),
+        _ => return Ok(()),
+    };
+    Err(PruneError::NoSamples { who, instead })
 }
 
 /// By rows; what is zero already has the least.

@@ -1,6 +1,6 @@
 //! What a user can ask of pruning.
 
-use super::criterion::Criterion;
+use super::criterion::{Criterion, Judges};
 use super::reconstruct::Reconstruction;
 use super::{PruneError, Scope, Structure};
 use crate::select::Selector;
@@ -62,6 +62,44 @@ impl PruneSettings {
                 wrong(share, "is not that of the pattern", hint)
             }
             (_, Some(implied)) => Ok(implied),
+        }
+    }
+
+    /// The first setting that makes no sense beside the others.
+    pub(super) fn check(&self) -> Result<(), PruneError> {
+        let steps = |problem| Err(PruneError::Steps { problem });
+        let is_pattern = self.structure.implied_sparsity().is_some();
+        let choosing = self
+            .reconstruction
+            .filter(|reconstruction| reconstruction.chooses());
+        if self.steps == 0 {
+            return steps("at least one step is needed");
+        }
+        if self.steps > 1 && (choosing.is_some() || is_pattern) {
+            return steps("patterns, and reconstructions that choose weights themselves, take one step");
+        }
+        if self.permute && !is_pattern {
+            let structure = self.structure;
+            return Err(PruneError::Setting {
+                problem: format!("channels change places for the sake of patterns, not of {structure}"),
+                hint: "leave --permute away, or --structure 2:4",
+            });
+        }
+        if self.criterion.judges() == Judges::Channels {
+            return Err(PruneError::ChannelsAlone {
+                criterion: self.criterion.name(),
+                other: match self.structure {
+                    Structure::Unstructured => "single weights".to_owned(),
+                    structure => format!("weights in the structure {structure}"),
+                },
+            });
+        }
+        match (choosing, self.structure) {
+            (Some(reconstruction), Structure::Block { .. }) => Err(PruneError::Blocks {
+                reconstruction: reconstruction.name(),
+                structure: self.structure.to_string(),
+            }),
+            _ => Ok(()),
         }
     }
 

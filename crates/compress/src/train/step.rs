@@ -98,11 +98,7 @@ impl Plan<'_> {
             true => Vec::new(),
             false => [&[batch], self.label_shape].concat(),
         };
-        let Losses {
-            mut loss,
-            scores,
-            labels,
-        } = append(&mut graph, self.settings, &label_shape)?;
+        let mut losses = append(&mut graph, self.settings, &label_shape)?;
         let mut features = Vec::new();
         let factor = self
             .settings
@@ -111,23 +107,15 @@ impl Plan<'_> {
             .map_or(0.0, |it| it.feature_weight);
         for (index, feature) in self.features.iter().enumerate() {
             let name = format!("bantam:feature{index}");
-            loss = feature.add_to(&mut graph, loss, &name, (batch, factor));
+            losses.loss = feature.add_to(&mut graph, losses.loss, &name, (batch, factor));
             features.push(name);
         }
         infer_shapes(&mut graph, &InferOptions::default())?;
         debug_assert!(graph.inputs.len() >= data_inputs);
-        self.finish(graph, mode, loss, scores, labels, features)
+        self.finish(graph, mode, Ends { losses, features })
     }
 
-    fn finish(
-        &self,
-        graph: Graph,
-        mode: Mode,
-        loss: ValueId,
-        scores: ValueId,
-        labels: bool,
-        features: Vec<String>,
-    ) -> Result<Step, TrainError> {
+    fn finish(&self, graph: Graph, mode: Mode, ends: Ends) -> Result<Step, TrainError> {
         let training = match mode {
             Mode::Train => training_mode(&graph),
             Mode::TrainWithRunningStatistics => training_mode_with_running_statistics(&graph),
@@ -138,19 +126,12 @@ impl Plan<'_> {
             },
         };
         let forward = training.graph.nodes.len();
-        let mut step = training.graph;
-        let mut outputs = vec![loss, scores];
-        if mode != Mode::Evaluate {
-            let wrt: Vec<ValueId> = self.parameters.iter().map(|parameter| parameter.value).collect();
-            let differentiated = differentiate(&step, loss, &wrt)?;
-            step = differentiated.graph;
-            for (gradient, parameter) in differentiated.gradients.iter().zip(self.parameters) {
-                let missing = || TrainError::NoGradient {
-                    parameter: parameter.name.clone(),
-                };
-                outputs.push(gradient.ok_or_else(missing)?);
-            }
-        }
+        let mut outputs = vec![ends.losses.loss, ends.losses.scores];
+        let (mut step, gradients) = match mode {
+            Mode::Evaluate => (training.graph, Vec::new()),
+            _ => self.differentiated(&training.graph, ends.losses.loss)?,
+        };
+        outputs.extend(gradients);
         let mut updated = Vec::new();
         for (running, after) in &training.running {
             if let Some(index) = self.statistics.iter().position(|value| value == running) {
@@ -169,26 +150,17 @@ impl Plan<'_> {
             bf16: self.settings.precision == Precision::Bf16 && mode != Mode::Evaluate,
             ..CompileOptions::default()
         };
+        let labels = Some(LABELS).filter(|_| ends.losses.labels);
+        let parameters = self.parameters.iter().map(|parameter| parameter.value);
         Ok(Step {
             program: compile(&step, &options)?,
-            labels: labels
-                .then(|| step.value_by_name(LABELS))
-                .flatten()
-                .and_then(|labels| {
-                    let ty = &step.value(labels).ty;
-                    let sizes: Option<Vec<usize>> = ty.shape()?.iter().map(Dim::known).collect();
-                    Some((ty.dtype()?, sizes?))
-                }),
-            teacher: step.value_by_name(TEACHER).and_then(|teacher| {
-                let dims = step.value(teacher).ty.shape()?;
-                dims.iter().map(Dim::known).collect()
+            labels: labels.and_then(|labels| {
+                let ty = &step.value(step.value_by_name(labels)?).ty;
+                Some((ty.dtype()?, known_shape(&step, labels)?))
             }),
-            features,
-            parameters: self
-                .parameters
-                .iter()
-                .map(|parameter| name(parameter.value))
-                .collect(),
+            teacher: known_shape(&step, TEACHER),
+            features: ends.features,
+            parameters: parameters.map(name).collect(),
             statistics: self.statistics.iter().map(|value| name(*value)).collect(),
             updated,
             number: training.step.map(name),
@@ -196,6 +168,32 @@ impl Plan<'_> {
             graph: step,
         })
     }
+
+    /// The graph with gradients, and these, one for each parameter.
+    fn differentiated(&self, graph: &Graph, loss: ValueId) -> Result<(Graph, Vec<ValueId>), TrainError> {
+        let wrt: Vec<ValueId> = self.parameters.iter().map(|parameter| parameter.value).collect();
+        let differentiated = differentiate(graph, loss, &wrt)?;
+        let pairs = differentiated.gradients.iter().zip(self.parameters);
+        let gradients = pairs.map(|(gradient, parameter)| {
+            gradient.ok_or_else(|| TrainError::NoGradient {
+                parameter: parameter.name.clone(),
+            })
+        });
+        let gradients = gradients.collect::<Result<_, _>>()?;
+        Ok((differentiated.graph, gradients))
+    }
+}
+
+/// What was put behind a model, with the names of the inputs that take features.
+struct Ends {
+    losses: Losses,
+    features: Vec<String>,
+}
+
+/// The sizes of a value by its name, where they are known.
+fn known_shape(graph: &Graph, name: &str) -> Option<Vec<usize>> {
+    let dims = graph.value(graph.value_by_name(name)?).ty.shape()?;
+    dims.iter().map(Dim::known).collect()
 }
 
 /// Tells the inputs how many samples a batch has.

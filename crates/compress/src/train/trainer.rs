@@ -83,17 +83,7 @@ impl<'a> Trainer<'a> {
         infer_shapes(&mut graph, &InferOptions::default())?;
         let parameters = parameters(&graph, rules, &settings.freeze)?;
         let statistics = statistics(&graph, &parameters);
-        let (teacher, features) = match (&settings.distillation, teacher) {
-            (Some(how), Some(teacher)) => {
-                (Some(Teacher::new(teacher, how)?), features(how, &graph, teacher)?)
-            }
-            (Some(_), None) => {
-                return Err(TrainError::Settings(
-                    "learning from a teacher needs one".to_owned(),
-                ));
-            }
-            _ => (None, Vec::new()),
-        };
+        let (teacher, features) = lessons(&graph, settings, teacher)?;
         if settings.needs_labels() && !samples.has_labels() {
             return Err(TrainError::NoLabels);
         }
@@ -106,12 +96,9 @@ impl<'a> Trainer<'a> {
         if batch == 0 {
             return Err(TrainError::TooFew { samples: train.len() });
         }
-        let label_shape = match samples.has_labels() {
-            true => samples
-                .batch(&train[..1])?
-                .labels
-                .map_or(Vec::new(), |labels| labels.shape()[1..].to_vec()),
-            false => Vec::new(),
+        let labels = match samples.has_labels() {
+            true => samples.batch(&train[..1])?.labels,
+            false => None,
         };
         let initial = statistics
             .iter()
@@ -125,7 +112,7 @@ impl<'a> Trainer<'a> {
             statistics,
             features,
             teacher,
-            label_shape,
+            label_shape: labels.map_or(Vec::new(), |labels| labels.shape()[1..].to_vec()),
             train,
             validation: order,
             batch,
@@ -463,6 +450,21 @@ fn statistics(graph: &Graph, parameters: &[Parameter]) -> Vec<ValueId> {
         }
     }
     statistics
+}
+
+/// The teacher that the settings ask for, and what is compared with it.
+fn lessons(
+    graph: &Graph,
+    settings: &TrainSettings,
+    teacher: Option<&Graph>,
+) -> Result<(Option<Teacher>, Vec<Feature>), TrainError> {
+    match (&settings.distillation, teacher) {
+        (Some(how), Some(teacher)) => Ok((Some(Teacher::new(teacher, how)?), features(how, graph, teacher)?)),
+        (Some(_), None) => Err(TrainError::Settings(
+            "learning from a teacher needs one".to_owned(),
+        )),
+        _ => Ok((None, Vec::new())),
+    }
 }
 
 /// How many samples of a batch have their largest score at their label; `None` where that is no question.

@@ -14,10 +14,10 @@ use bantam_graph::{Coupling, Graph, InferOptions, Op, ValueId, coupling, infer_s
 
 pub use settings::{ChannelScope, ChannelSettings, Target, UnitKind};
 
-use super::criterion::{Judges, Needs};
+use super::criterion::Judges;
 use super::{
     Calibration, Evidence, PruneError, PruneSchedule, PruneSettings, Structure, Weight, adapt,
-    changed_constants, prunable, set, values,
+    changed_constants, needs_samples, prunable, set, values,
 };
 use crate::packed::{Mask, Numbers};
 use crate::plan::{Action, Decision, Plan, Site};
@@ -97,20 +97,9 @@ fn check(settings: &ChannelSettings, calibration: Option<&Calibration<'_>>) -> R
             other: format!("{}s", settings.kind.name()),
         });
     }
-    let missing = |who: String, instead| Err(PruneError::NoSamples { who, instead });
-    match (calibration, settings.reconstruction) {
-        (None, _) if settings.criterion.needs() != Needs::Nothing => {
-            let who = format!("the criterion {}", settings.criterion.name());
-            missing(
-                who,
-                "--criterion magnitude, lamp, synflow or random, which need none",
-            )
-        }
-        (None, Some(reconstruction)) => {
-            let who = format!("the reconstruction {}", reconstruction.name());
-            missing(who, "--reconstruct none")
-        }
-        (_, Some(reconstruction)) if reconstruction.chooses() => Err(PruneError::Blocks {
+    needs_samples(settings.criterion, settings.reconstruction, calibration)?;
+    match settings.reconstruction {
+        Some(reconstruction) if reconstruction.chooses() => Err(PruneError::Blocks {
             reconstruction: reconstruction.name(),
             structure: format!("{}s", settings.kind.name()),
         }),
