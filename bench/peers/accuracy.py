@@ -25,7 +25,10 @@ SECOND_OF_T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # quantiles of Student's
 TAUGHT = "--teacher {models}/resnet20.onnx --temperature 4 --teacher-weight 1"
 QAT = f"--quantize {TAUGHT}"
 ADAM = "--optimizer adamw --weight-decay 0.001"
-STUDENT = "--epochs 5 --learning-rate 0.1 --weight-decay 5e-4 --warmup 0.5"
+STUDENT = "--epochs 5 --batch 64 --learning-rate 0.05 --weight-decay 5e-4 --warmup 0.5"
+# The ends of stages of a fresh ResNet-20 and of the ResNet-56 that teaches it.
+STAGES = {"relu_10": "/layer1.8/relu2/out", "relu_27": "/layer2.8/relu2/out", "relu_44": "/layer3.8/relu2/out"}
+ATTENTION = " ".join(f"--feature {student}={teacher}" for student, teacher in STAGES.items())
 # Name: data set, network to start from (a file of DATA/models, or the arguments of `bantam new`), arguments of `bantam train`.
 RECIPES = {
     "qat W8A8": (
@@ -67,7 +70,7 @@ RECIPES = {
     "half-width resnet20 taught by resnet56": (
         "cifar10",
         "new resnet20 --width 0.5",
-        f"{STUDENT} --teacher {{models}}/resnet56.onnx --temperature 4 --teacher-weight 0.9",
+        f"{STUDENT} --teacher {{models}}/resnet56.onnx --teacher-weight 0 {ATTENTION} --feature-weight 10",
     ),
     "lenet5 on Fashion-MNIST": (
         "fashion_mnist",
