@@ -8,7 +8,7 @@ use crate::pool::Pool;
 /// Gives operators memory for their outputs.
 #[derive(Debug, Default)]
 pub struct Context {
-    pool: Pool,
+    pub(crate) pool: Pool,
 }
 
 impl Context {

@@ -42,4 +42,11 @@ impl Pool {
                 .push(buffer);
         }
     }
+
+    /// Bytes that wait for a value.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        let free = self.free.lock().unwrap();
+        free.iter().map(Buffer::capacity).sum()
+    }
 }
