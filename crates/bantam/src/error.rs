@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bantam_compress::RewriteError;
+use bantam_compress::analyze::AnalyzeError;
 use bantam_compress::evaluate::EvaluateError;
 use bantam_compress::prune::PruneError;
 use bantam_compress::quantize::QuantizeError;
@@ -56,6 +57,8 @@ pub enum Error {
     Rewrite(#[from] RewriteError),
     #[error(transparent)]
     Aware(#[from] AwareError),
+    #[error(transparent)]
+    Analyze(#[from] AnalyzeError),
     #[error(transparent)]
     Layerwise(#[from] LayerwiseError),
     #[error(transparent)]
