@@ -58,6 +58,8 @@ pub struct ExportReport {
 pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
     let mut model = pipeline::load(&job.model)?;
     if job.dequantize {
+        // Numbers beside codes are put into weights only where shapes are known.
+        infer_shapes(&mut model.graph, &InferOptions::default())?;
         model.graph = bantam_compress::dequantize(&model.graph)?;
     }
     let folder = huggingface::folder_of(&job.model);

@@ -68,7 +68,7 @@ impl Analysis {
             let Some(change) = remedy.change else { continue };
             let graph = match change {
                 Change::Equalize | Change::Unbound | Change::Smooth => {
-                    self.rescaled(change, stats, &alone, evidence)?
+                    self.rescaled(change, &alone, evidence)?
                 }
                 Change::Algorithm(name) => Some(self.chosen(name, stats, &alone, evidence)?),
                 _ => Some(self.aware(&changed(&alone, change), stats)?.graph),
@@ -85,7 +85,6 @@ impl Analysis {
     fn rescaled(
         &self,
         change: Change,
-        stats: &Stats,
         alone: &AwareSettings,
         evidence: &Evidence<'_>,
     ) -> Result<Option<Graph>, AnalyzeError> {
@@ -96,7 +95,7 @@ impl Analysis {
             moves = true;
         }
         let found = match change {
-            Change::Smooth => self.smoothing(stats, evidence)?,
+            Change::Smooth => self.smoothing(evidence)?,
             _ => equalize(&graph)?,
         };
         moves |= found
@@ -111,12 +110,11 @@ impl Analysis {
         Ok(Some(moved.aware(alone, &stats)?.graph))
     }
 
-    fn smoothing(&self, stats: &Stats, evidence: &Evidence<'_>) -> Result<Vec<Decision>, AnalyzeError> {
+    fn smoothing(&self, evidence: &Evidence<'_>) -> Result<Vec<Decision>, AnalyzeError> {
         let smooth = Smooth {
             alpha: ALPHA,
             products: self.settings.quantize.granularity == bantam_tensor::Granularity::Channel,
         };
-        let _ = stats;
         let requests = smooth.requests(&self.graph);
         let stats = observe(&self.graph, evidence.samples, &requests, &options(evidence))?;
         Ok(smooth.decide(&self.graph, &stats))

@@ -18,7 +18,7 @@ use bantam_tensor::{BatchSize, DType, QParams, Samples, Tensor};
 use crate::support::{Noise, agreement, constant, finish, input, kept};
 
 /// Weights of both layouts, with rows of one whole group and a shorter one.
-fn network() -> Graph {
+pub(crate) fn network() -> Graph {
     let mut graph = Graph::default();
     let x = input(&mut graph, &[24, 16]);
     let product = |graph: &mut Graph, name: &str, x: ValueId, [from, to]: [usize; 2]| {
@@ -42,7 +42,7 @@ fn network() -> Graph {
     finish(graph, &[y])
 }
 
-fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
+pub(crate) fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
     GroupSettings {
         format: IntegerGroups::new(bits, 32, zero_point, false),
         algorithm: group_algorithm_by_name(name).unwrap(),
@@ -53,7 +53,7 @@ fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
     }
 }
 
-fn quantized(graph: &Graph, settings: &GroupSettings) -> Result<(Graph, Plan), GroupError> {
+pub(crate) fn quantized(graph: &Graph, settings: &GroupSettings) -> Result<(Graph, Plan), GroupError> {
     let samples = Noise::for_graph(graph);
     let indices: Vec<usize> = (0..samples.len()).collect();
     let calibration = Calibration {

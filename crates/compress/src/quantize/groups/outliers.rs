@@ -17,6 +17,8 @@ use crate::quantize::layerwise::{Layout, Moments};
 
 /// Share of the mean that is added to the diagonal of a system that values are solved for by.
 const DAMPING: f64 = 1e-4;
+/// The largest float of 16 bits.
+const LARGEST: f32 = 65504.0;
 
 /// Weights that keep 16 bits.
 #[derive(Clone, Debug)]
@@ -79,7 +81,9 @@ impl Outliers {
         let mut elements: Vec<(usize, f32)> =
             sums.map(|(at, value)| (place(at), levels[*at] + value)).collect();
         elements.sort_by_key(|(place, _)| *place);
-        let values: Vec<f32> = elements.iter().map(|(_, value)| *value).collect();
+        let values: Vec<f32> = (elements.iter())
+            .map(|(_, value)| value.clamp(-LARGEST, LARGEST))
+            .collect();
         Decision {
             site: Site::Node(product.to_owned()),
             action: Action::KeepOutliers {
