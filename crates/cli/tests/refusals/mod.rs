@@ -36,7 +36,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("quantize digits.onnx --data digits.toml --outliers 1% -o q.onnx", "--outliers is for weights in groups"),
     ("quantize digits.onnx --data digits.toml --embeddings -o q.onnx", "--embeddings is for weights in groups"),
     ("quantize digits.onnx --data digits.toml --granularity group:32 --outliers 20% -o q.onnx", "no share of outliers"),
-    ("quantize digits.onnx --data digits.toml --granularity group:32 --embeddings f16 -o q.onnx", "did you mean"),
+    ("quantize digits.onnx --data digits.toml --granularity group:32 --embeddings f16 -o q.onnx", "no format of codes"),
     ("train digits.onnx --data digits.toml --optimizer sdg -o t.onnx", "did you mean `sgd`?"),
     ("train digits.onnx --data digits.toml --schedule cosin -o t.onnx", "did you mean `cosine`?"),
     ("train digits.onnx --data digits.toml --loss hinge -o t.onnx", "known are cross-entropy"),

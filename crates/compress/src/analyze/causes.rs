@@ -34,8 +34,8 @@ pub(super) fn causes(
         stats,
     };
     let of_weight = weight::causes(&subject, ratio);
-    let of_input = input::causes(&subject);
     let is_weight = weight_loss > loss / 2.0;
+    let of_input = input::causes(&subject, is_weight);
     let (first, second) = if is_weight {
         (of_weight, of_input)
     } else {

@@ -23,6 +23,8 @@ pub(super) enum Change {
     Channels,
     /// Weights of 8 bits.
     Width,
+    /// Activations of 8 bits.
+    Activations,
     /// Scales that move between the weights before and behind each channel.
     Equalize,
     /// That, with bounds of activations removed first.
@@ -45,6 +47,7 @@ impl Change {
             Change::WeightZeroPoint => "--symmetric-weights=false",
             Change::Channels => "--granularity channel",
             Change::Width => "--width",
+            Change::Activations => "--activations of 8 bits",
             Change::Equalize => "--equalize",
             Change::Unbound => "--equalize unbound",
             Change::Smooth => "--smooth 0.5",
@@ -190,6 +193,12 @@ fn changed(settings: &AwareSettings, change: Change) -> AwareSettings {
             quantize.weights = bantam_tensor::format_by_name("int8").expect("listed");
             settings.edges = None;
             settings.widths.clear();
+        }
+        Change::Activations => {
+            let signed = quantize.activations.min_code() < 0;
+            let name = if signed { "int8" } else { "uint8" };
+            quantize.activations = bantam_tensor::format_by_name(name).expect("listed");
+            settings.edges = None;
         }
         Change::Equalize | Change::Unbound | Change::Smooth | Change::Algorithm(_) => (),
     }

@@ -49,6 +49,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
             codes_of: HashMap::new(),
             read: HashMap::new(),
             small: HashMap::new(),
+            outliers: 0,
             seen: BTreeSet::new(),
         };
         for decision in &plan.decisions {
@@ -98,6 +99,8 @@ struct Rewriter<'a> {
     read: HashMap<NodeId, ValueId>,
     /// Small constants, by their names.
     small: HashMap<String, ValueId>,
+    /// Weights with outliers so far.
+    outliers: usize,
     seen: BTreeSet<Site>,
 }
 

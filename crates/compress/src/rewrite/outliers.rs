@@ -31,13 +31,17 @@ impl Rewriter<'_> {
         if places.is_empty() {
             return Ok(());
         }
+        // Long names would take more bytes than the outliers of a small matrix.
+        let stem = format!("o{}", self.outliers);
+        self.outliers += 1;
+        let name = stem.as_str();
         let shape: Vec<i64> = weight.shape().iter().map(|size| *size as i64).collect();
         let index = match i32::try_from(weight.len()) {
             Ok(_) => DType::I32,
             Err(_) => DType::I64,
         };
         let places = self.places(name, places, index)?;
-        let values = self.half(&format!("{name}_outlier_values"), values, &[values.len()])?;
+        let values = self.half(&format!("{name}_values"), values, &[values.len()])?;
         let flat = self.reshaped(&format!("{name}_flat"), dequantized, &[-1])?;
         let scatter = ScatterElements {
             axis: 0,
@@ -63,16 +67,16 @@ impl Rewriter<'_> {
             Err(_) => index,
         };
         let steps = Tensor::from_i64(stored, &[steps.len()], &steps)?;
-        let mut steps = self.patch.add_constant(&format!("{name}_outlier_steps"), steps);
+        let mut steps = self.patch.add_constant(&format!("{name}_steps"), steps);
         if stored != index {
-            steps = self.cast(&format!("{name}_outlier_steps_wide"), steps, index);
+            steps = self.cast(&format!("{name}_wide"), steps, index);
         }
-        let axis = self.small("outlier_axis", Tensor::scalar(0i64));
+        let axis = self.small("axis_0", Tensor::scalar(0i64));
         let sums = CumSum {
             exclusive: false,
             reverse: false,
         };
-        Ok(self.made(&format!("{name}_outlier_places"), sums.into(), &[steps, axis]))
+        Ok(self.made(&format!("{name}_places"), sums.into(), &[steps, axis]))
     }
 
     fn reshaped(&mut self, name: &str, value: ValueId, shape: &[i64]) -> Result<ValueId, RewriteError> {

@@ -64,7 +64,7 @@ pub(super) fn gather_block_quantized(context: &Context<'_>, op: &GatherBlockQuan
     let axis = axis_index(op.gather_axis, data.len())?;
     axis_index(op.quantize_axis, data.len())?;
     let mut data = data.to_vec();
-    let packed = usize::try_from(8 / positive("bits", op.bits)?.max(1)).unwrap_or(1);
+    let packed = (8 / positive("bits", op.bits)?).max(1);
     if let Some(last) = data.last_mut().filter(|_| context.dtype(0) == Some(DType::U8)) {
         *last = match &*last {
             Dim::Known(size) => Dim::Known(size.saturating_mul(packed)),

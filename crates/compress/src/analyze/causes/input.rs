@@ -12,8 +12,9 @@ const STRETCHED: f64 = 4.0;
 /// A bound that such a share of the values above zero lie at is one that many want to pass.
 const SATURATED: f64 = 0.01;
 
-pub(super) fn causes(subject: &Subject<'_>) -> Vec<Cause> {
+pub(super) fn causes(subject: &Subject<'_>, is_weight: bool) -> Vec<Cause> {
     let found = [
+        few_codes(subject).filter(|_| !is_weight),
         outliers(subject),
         stretched(subject),
         one_sided(subject),
@@ -21,6 +22,20 @@ pub(super) fn causes(subject: &Subject<'_>) -> Vec<Cause> {
         dead_channels(subject),
     ];
     found.into_iter().flatten().collect()
+}
+
+/// Activations of few bits.
+fn few_codes(subject: &Subject<'_>) -> Option<Cause> {
+    let settings = &subject.analysis.settings;
+    let format = settings.quantize.activations;
+    (format.bits() < 8 && !settings.float_activations).then(|| Cause {
+        fact: format!(
+            "what it reads and gives has the {} codes of {} only",
+            1u64 << format.bits(),
+            format.name()
+        ),
+        remedies: vec![by_flags(Change::Range), by_flags(Change::Activations)],
+    })
 }
 
 /// How far each channel of the input reaches from zero.
