@@ -58,7 +58,7 @@ pub enum Error {
     #[error(transparent)]
     Aware(#[from] AwareError),
     #[error(transparent)]
-    Analyze(#[from] AnalyzeError),
+    Analyze(#[from] Box<AnalyzeError>),
     #[error(transparent)]
     Layerwise(#[from] LayerwiseError),
     #[error(transparent)]
@@ -148,6 +148,12 @@ impl Error {
             name: name.to_owned(),
             hint: format!("{guess}known are {}", known.join(", ")),
         }
+    }
+}
+
+impl From<AnalyzeError> for Error {
+    fn from(error: AnalyzeError) -> Error {
+        Error::Analyze(Box::new(error))
     }
 }
 

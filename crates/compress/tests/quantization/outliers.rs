@@ -95,10 +95,8 @@ fn outliers_are_put_in_by_plain_ops_and_come_back() {
     let held: Vec<Vec<f32>> = float
         .nodes
         .iter()
-        .filter_map(|node| {
-            matches!(node.op, Op::MatMul(_) | Op::Gemm(_))
-                .then(|| float.constant_input(node, 1).unwrap().to_f32().unwrap())
-        })
+        .filter(|node| matches!(node.op, Op::MatMul(_) | Op::Gemm(_)))
+        .map(|node| float.constant_input(node, 1).unwrap().to_f32().unwrap())
         .collect();
     for ((places, values), weight) in kept(&plan).into_iter().zip(&held) {
         let there: Vec<f32> = places.iter().map(|place| weight[*place as usize]).collect();
