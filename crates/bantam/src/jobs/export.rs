@@ -57,6 +57,22 @@ pub struct ExportReport {
 
 /// Reads a model and writes it in the format that the output's name says.
 pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
+    let is = |wanted: &str| {
+        job.output
+            .extension()
+            .is_some_and(|extension| extension == wanted)
+    };
+    for (given, flag) in [
+        (job.join_groups, "--matmulnbits"),
+        (job.dequantize, "--dequantize"),
+    ] {
+        if given && !is("onnx") {
+            return Err(Error::Usage {
+                message: format!("{flag} is for ONNX files"),
+                hint: "leave it out, or give an output that ends in .onnx".to_owned(),
+            });
+        }
+    }
     let mut model = pipeline::load(&job.model)?;
     if job.dequantize {
         // Numbers beside codes are put into weights only where shapes are known.
@@ -65,17 +81,6 @@ pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
     }
     let folder = huggingface::folder_of(&job.model);
     let beside = folder.clone().or_else(|| job.model.parent().map(Path::to_owned));
-    let is = |wanted: &str| {
-        job.output
-            .extension()
-            .is_some_and(|extension| extension == wanted)
-    };
-    if job.join_groups && !is("onnx") {
-        return Err(Error::Usage {
-            message: "--matmulnbits is for ONNX files".to_owned(),
-            hint: "leave it out, or give an output that ends in .onnx".to_owned(),
-        });
-    }
     if let Some(flag) = beside_codes(&model.graph).filter(|_| !is("onnx")) {
         return Err(Error::Usage {
             message: format!("what {flag} puts beside codes has a form in ONNX files alone"),

@@ -33,6 +33,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("new resnet20 --init xavir -o n.onnx", "did you mean `xavier`?"),
     ("new resnet20 -o absent/n.onnx", "absent/n.onnx"),
     ("new --reinit cut.onnx -o n.onnx", "cut.onnx"),
+    ("export digits.onnx --dequantize -o x.gguf", "--dequantize is for ONNX files"),
     ("quantize digits.onnx --data digits.toml --outliers 1% -o q.onnx", "--outliers is for weights in groups"),
     ("quantize digits.onnx --data digits.toml --embeddings -o q.onnx", "--embeddings is for weights in groups"),
     ("quantize digits.onnx --data digits.toml --granularity group:32 --outliers 20% -o q.onnx", "no share of outliers"),
