@@ -2,10 +2,11 @@
 
     cargo build --release
     bench/peers/.venv/bin/python bench/peers/groups.py --data-dir DATA [--weights int4,uint4] [--groups 32,64]
-        [--algorithms nearest,awq,awq+gptq] [--limit 60] [--check] [--json]
+        [--algorithms nearest,awq,awq+gptq] [--embeddings int4] [--matmulnbits] [--limit 60] [--check] [--json]
 
 Each figure is that of the written file on rows 100 to 752 of the story model's tokens, by a command `bantam quantize --granularity group:N`
-that looks at rows 0 to 99; `awq+gptq` is `--smooth awq --algorithm gptq`, `rotate+gptq` is `--rotate`, `rank4+gptq` is `--low-rank 4`. With
+that looks at rows 0 to 99; `awq+gptq` is `--smooth awq --algorithm gptq`, `rotate+gptq` is `--rotate`, `rank4+gptq` is `--low-rank 4`,
+`outliers1+gptq` is `--outliers 1%`. With
 `--limit`, so many rows from row 100 on are scored. DATA holds stories260k, as docs/data.md says.
 """
 
@@ -36,6 +37,8 @@ def parse_arguments():
     parser.add_argument("--weights", default="int4,uint4,uint3,uint2")
     parser.add_argument("--groups", default="32,64")
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS))
+    parser.add_argument("--embeddings", help="format of the embedding, which stays in float where absent")
+    parser.add_argument("--matmulnbits", action="store_true", help="score the files that `bantam export --matmulnbits` makes")
     parser.add_argument("--limit", type=int, help="rows that are scored; all where absent")
     parser.add_argument("--check", action="store_true", help="score the files in ONNX Runtime too")
     parser.add_argument("--json", action="store_true")
@@ -62,9 +65,17 @@ def quantize(options, manifest, weights, group, algorithm):
         words += ["--rotate"]
     elif first.startswith("rank"):
         words += ["--low-rank", first.removeprefix("rank")]
+    elif first.startswith("outliers"):
+        words += ["--outliers", first.removeprefix("outliers") + "%"]
     elif first:
         words += ["--smooth", first]
+    if options.embeddings:
+        words += ["--embeddings", options.embeddings]
     report = run_json(options, *words)
+    if options.matmulnbits:
+        joined = manifest.parent / "joined.onnx"
+        report["bytes_after"] = run_json(options, "export", str(output), "--matmulnbits", "-o", str(joined))["bytes_after"]
+        output = joined
     runtimes = ["bantam", "onnxruntime"] if options.check else ["bantam"]
     found = {runtime: perplexity(options, output, manifest, runtime) for runtime in runtimes}
     facts = {"weights": weights, "group": group, "algorithm": algorithm, "perplexity": found}

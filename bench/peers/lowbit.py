@@ -2,10 +2,11 @@
 
     cargo build --release
     bench/peers/.venv/bin/python bench/peers/lowbit.py --data-dir DATA [--models resnet20,resnet56] [--algorithms none,gptq]
-        [--widths W4A4,W2A8] [--seeds 0,1,2] [--json]
+        [--widths W4A4,W2A8] [--granularity tensor] [--edges none] [--seeds 0,1,2] [--json]
 
 Each figure is top-1 in % of the written file on all test images, by a command `bantam quantize` with weights and activations of these
-widths, 8 bits in the first and last layer. DATA holds cifar10 and models, as docs/data.md says.
+widths, 8 bits in the first and last layer. `--models` also takes ONNX files. `equalize+none` is `--equalize`, `unbound+gptq` is `--equalize unbound --algorithm
+gptq`. DATA holds cifar10 and models, as docs/data.md says.
 """
 
 import argparse
@@ -30,6 +31,8 @@ def parse_arguments():
     parser.add_argument("--models", default="resnet20")
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS))
     parser.add_argument("--widths", default=",".join(WIDTHS))
+    parser.add_argument("--granularity", default="channel")
+    parser.add_argument("--edges", default="int8")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--samples", type=int, default=1024)
     parser.add_argument("--json", action="store_true")
@@ -43,11 +46,15 @@ def quantize(options, model, algorithm, width, seed, folder):
     """Top-1 and the time of one run."""
     weights, activations = width[1:].split("A")
     data = Path(options.data_dir)
-    words = ["quantize", str(data / "models" / f"{model}.onnx"), "--data", str(data / "cifar10/cifar10.toml")]
-    words += ["--weights", f"int{weights}", "--activations", f"uint{activations}", "--edges", "int8"]
+    file = model if model.endswith(".onnx") else str(data / "models" / f"{model}.onnx")
+    words = ["quantize", file, "--data", str(data / "cifar10/cifar10.toml"), "--granularity", options.granularity]
+    words += ["--weights", f"int{weights}", "--activations", f"uint{activations}", "--edges", options.edges]
     words += ["--samples", str(options.samples), "--seed", str(seed), "-o", str(Path(folder) / "model.onnx")]
-    if algorithm != "none":
-        words += ["--algorithm", algorithm]
+    moved, _, chosen = algorithm.rpartition("+")
+    if moved:
+        words += ["--equalize", "unbound" if moved == "unbound" else "exact"]
+    if chosen != "none":
+        words += ["--algorithm", chosen]
     report = run_json(options, *words)
     top1 = 100 * report["scores"]["second"]["metrics"]["top1"]["value"]
     return {"model": model, "algorithm": algorithm, "width": width, "seed": seed, "top1": top1, "seconds": report["seconds"]}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bantam_compress::RewriteError;
+use bantam_compress::analyze::AnalyzeError;
 use bantam_compress::evaluate::EvaluateError;
 use bantam_compress::prune::PruneError;
 use bantam_compress::quantize::QuantizeError;
@@ -56,6 +57,8 @@ pub enum Error {
     Rewrite(#[from] RewriteError),
     #[error(transparent)]
     Aware(#[from] AwareError),
+    #[error(transparent)]
+    Analyze(#[from] Box<AnalyzeError>),
     #[error(transparent)]
     Layerwise(#[from] LayerwiseError),
     #[error(transparent)]
@@ -145,6 +148,12 @@ impl Error {
             name: name.to_owned(),
             hint: format!("{guess}known are {}", known.join(", ")),
         }
+    }
+}
+
+impl From<AnalyzeError> for Error {
+    fn from(error: AnalyzeError) -> Error {
+        Error::Analyze(Box::new(error))
     }
 }
 

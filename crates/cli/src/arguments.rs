@@ -165,7 +165,7 @@ pub(crate) struct Quantize {
     /// Number format of activations, or float [default: the target's]
     #[arg(long)]
     pub(crate) activations: Option<String>,
-    /// How codes of weights are chosen: gptq, obq, adaround, signround, least-squares or distill, in this order; repeatable. For
+    /// How codes of weights are chosen: stochastic, gptq, obq, adaround, signround, least-squares or distill, in this order; repeatable. For
     /// groups one of nearest, search, hqq, awq, signround, gptq and least-squares
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["dynamic", "plan"])]
     pub(crate) algorithm: Vec<String>,
@@ -182,6 +182,13 @@ pub(crate) struct Quantize {
     /// Add a product of this rank, of 16 bits, to each product with weights in groups, which takes back what rounding loses
     #[arg(long, default_value_t = 0, value_name = "RANK", conflicts_with = "plan")]
     pub(crate) low_rank: usize,
+    /// Share of the weights in groups that keep 16 bits beside the codes of the others, as 1%: those without which their groups lose
+    /// much less (SpQR)
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["plan", "low_rank"])]
+    pub(crate) outliers: Option<String>,
+    /// Embeddings get codes in groups too, in this format [default: that of the weights]; one that is the head as well shares them with it
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "FORMAT", conflicts_with = "plan")]
+    pub(crate) embeddings: Option<String>,
     /// Turn the residual streams of a transformer with RMSNorm first, so that none of their channels is larger than others (QuaRot)
     #[arg(long, conflicts_with = "plan")]
     pub(crate) rotate: bool,

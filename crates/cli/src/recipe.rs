@@ -20,6 +20,8 @@ pub(crate) static PRESETS: &[(&str, &str)] = &[
     ("int8", include_str!("../recipes/int8.toml")),
     ("int8-qat", include_str!("../recipes/int8-qat.toml")),
     ("w4", include_str!("../recipes/w4.toml")),
+    ("w3a8", include_str!("../recipes/w3a8.toml")),
+    ("w2a8", include_str!("../recipes/w2a8.toml")),
     ("w4a4", include_str!("../recipes/w4a4.toml")),
     ("w4a16-g128", include_str!("../recipes/w4a16-g128.toml")),
     ("f16", include_str!("../recipes/f16.toml")),

@@ -1,20 +1,26 @@
 //! Why layers lose accuracy when they are quantized, and what would help.
 
 mod causes;
+mod ranges;
+mod trial;
 
 use bantam_exec::{CompileOptions, Taps, compile};
 use bantam_graph::{Graph, Op};
-use bantam_tensor::{Batch, Tensor};
+use bantam_tensor::{Batch, BatchSize, Samples, Tensor, TensorError};
 use serde::Serialize;
 
+pub use self::ranges::Ranges;
+use self::trial::Change;
 use crate::prune::{Weight, prunable};
 use crate::quantize::aware::{
     Aware, AwareError, AwareSettings, Preparation, make_aware, prepare, round_weights,
 };
+use crate::quantize::layerwise::LayerwiseError;
 use crate::quantizer::sqnr_db;
+use crate::rewrite::RewriteError;
 use crate::search::divergence;
 use crate::select::Selector;
-use crate::stats::{Request, Stat, Stats};
+use crate::stats::{ObserveError, Request, Stat, Stats};
 
 /// What was found about one layer.
 #[derive(Clone, Debug, Serialize)]
@@ -31,8 +37,13 @@ pub struct Diagnosis {
     pub loss: f64,
     /// The same when only its weight is.
     pub weight_loss: f64,
+    /// By how much the cross-entropy with the labels grows when this layer alone is quantized, in nats, where samples have labels of
+    /// classes.
+    pub task_loss: Option<f64>,
     /// What is wrong with it, the likeliest first.
     pub causes: Vec<Cause>,
+    /// The ranges of its channels.
+    pub ranges: Ranges,
 }
 
 /// What is wrong with a layer.
@@ -40,25 +51,50 @@ pub struct Diagnosis {
 pub struct Cause {
     /// The fact.
     pub fact: String,
-    /// What would help, as flags of `bantam quantize`.
-    pub remedy: String,
+    /// What would help.
+    pub remedies: Vec<Remedy>,
+}
+
+/// What would help a layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Remedy {
+    /// In words, as flags of `bantam quantize` where it has some.
+    pub words: String,
     /// The divergence with this remedy, where it was tried.
     pub tried: Option<f64>,
     #[serde(skip)]
     change: Option<Change>,
 }
 
-/// A remedy that settings can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    /// Ranges of least squared error.
-    Range,
-    /// Zero points of activations.
-    ZeroPoint,
-    /// Scales for each channel of weights.
-    Channels,
-    /// Weights of 8 bits.
-    Width,
+/// Why a network could not be analyzed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum AnalyzeError {
+    #[error(transparent)]
+    Aware(#[from] AwareError),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    #[error(transparent)]
+    Layer(#[from] LayerwiseError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// The samples that a network is diagnosed on.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The split.
+    pub samples: &'a dyn Samples,
+    /// Samples that ranges come from.
+    pub indices: &'a [usize],
+    /// Those of them that answers are compared on.
+    pub compared: &'a [usize],
+    /// Samples that run at once.
+    pub batch_size: BatchSize,
+    /// Chooses at random where a remedy does.
+    pub seed: u64,
 }
 
 /// A network that is to be diagnosed.
@@ -67,6 +103,13 @@ pub struct Analysis {
     settings: AwareSettings,
     graph: Graph,
     weights: Vec<Weight>,
+}
+
+/// What the network in float says.
+struct Expected {
+    batches: Vec<Batch>,
+    outputs: Vec<Tensor>,
+    task_loss: Option<f64>,
 }
 
 impl Analysis {
@@ -122,33 +165,43 @@ impl Analysis {
     /// Diagnoses every layer, those that move the answers most first. The remedies of the first `tries` are tried.
     ///
     /// # Errors
-    /// When the network cannot be run.
+    /// When samples cannot be read, or the network cannot be run.
     pub fn diagnose(
         &self,
         stats: &Stats,
-        batches: &[Batch],
+        evidence: &Evidence<'_>,
         tries: usize,
         progress: &dyn Fn(usize, usize),
-    ) -> Result<Vec<Diagnosis>, AwareError> {
-        let expected = outputs(self.observed(), batches)?;
+    ) -> Result<Vec<Diagnosis>, AnalyzeError> {
+        let expected = self.expected(evidence)?;
+        let steps = self.weights.len() + tries.min(self.weights.len());
         let mut found = Vec::new();
         for (index, weight) in self.weights.iter().enumerate() {
-            progress(index, self.weights.len());
-            found.extend(self.layer(weight, stats, (batches, &expected))?);
+            progress(index, steps);
+            found.extend(self.layer(weight, stats, &expected)?);
         }
         found.sort_by(|a, b| b.loss.total_cmp(&a.loss));
-        for diagnosis in found.iter_mut().take(tries) {
-            let layer = diagnosis.layer.clone();
-            for cause in &mut diagnosis.causes {
-                if let Some(change) = cause.change {
-                    let settings = changed(&self.alone(&layer)?, change);
-                    let aware = self.aware(&settings, stats)?;
-                    cause.tried = Some(distance(&aware.graph, batches, &expected)?);
-                }
-            }
+        for (index, diagnosis) in found.iter_mut().take(tries).enumerate() {
+            progress(self.weights.len() + index, steps);
+            self.try_remedies(diagnosis, stats, evidence, &expected)?;
         }
-        progress(self.weights.len(), self.weights.len());
+        progress(steps, steps);
         Ok(found)
+    }
+
+    fn expected(&self, evidence: &Evidence<'_>) -> Result<Expected, AnalyzeError> {
+        let cut = evidence.batch_size.cut(evidence.compared);
+        let batches = cut.map(|(indices, _)| evidence.samples.batch(&indices));
+        let batches: Vec<Batch> = batches.collect::<Result<_, _>>().map_err(ObserveError::from)?;
+        if batches.is_empty() {
+            return Err(ObserveError::Empty.into());
+        }
+        let outputs = outputs(self.observed(), &batches)?;
+        Ok(Expected {
+            task_loss: task_loss(&batches, &outputs)?,
+            batches,
+            outputs,
+        })
     }
 
     /// The settings that quantize one layer alone.
@@ -168,8 +221,8 @@ impl Analysis {
         &self,
         weight: &Weight,
         stats: &Stats,
-        (batches, expected): (&[Batch], &[Tensor]),
-    ) -> Result<Option<Diagnosis>, AwareError> {
+        expected: &Expected,
+    ) -> Result<Option<Diagnosis>, AnalyzeError> {
         let graph = self.observed();
         let node = graph.node(weight.node);
         let Some(output) = node.output(0) else {
@@ -187,17 +240,35 @@ impl Analysis {
             (Some(before), Some(after)) => decibels(&before.to_f32()?, &after.to_f32()?),
             _ => None,
         };
-        let loss = distance(&aware.graph, batches, expected)?;
-        let weight_loss = distance(&rounded, batches, expected)?;
+        let (loss, task_loss) = expected.judge(&aware.graph)?;
+        let (weight_loss, _) = expected.judge(&rounded)?;
         Ok(Some(Diagnosis {
             causes: causes::causes(self, weight, stats, (ratio, loss, weight_loss)),
+            ranges: Ranges::of(self, weight, stats),
             layer: name,
             op: node.op.name().to_owned(),
             elements: weight.len(),
             weight_sqnr_db: ratio,
             loss,
             weight_loss,
+            task_loss,
         }))
+    }
+}
+
+impl Expected {
+    /// How far the answers of a graph are away, and by how much its cross-entropy with labels is larger.
+    fn judge(&self, graph: &Graph) -> Result<(f64, Option<f64>), AwareError> {
+        let got = outputs(graph, &self.batches)?;
+        let mut sum = 0.0;
+        for (expected, got) in self.outputs.iter().zip(&got) {
+            sum += divergence(expected, got)?;
+        }
+        let more = task_loss(&self.batches, &got)?.zip(self.task_loss);
+        Ok((
+            sum / self.outputs.len().max(1) as f64,
+            more.map(|(after, before)| after - before),
+        ))
     }
 }
 
@@ -207,23 +278,6 @@ fn decibels(before: &[f32], after: &[f32]) -> Option<f64> {
     let signal = before.iter().map(|x| square(*x)).sum();
     let noise = before.iter().zip(after).map(|(a, b)| square(a - b)).sum();
     Some(sqnr_db(signal, noise)).filter(|db| db.is_finite())
-}
-
-fn changed(settings: &AwareSettings, change: Change) -> AwareSettings {
-    let mut settings = settings.clone();
-    match change {
-        Change::Range => {
-            settings.quantize.range = crate::range::range_by_name("mse").expect("listed");
-        }
-        Change::ZeroPoint => settings.quantize.symmetric_activations = false,
-        Change::Channels => settings.quantize.granularity = bantam_tensor::Granularity::Channel,
-        Change::Width => {
-            settings.quantize.weights = bantam_tensor::format_by_name("int8").expect("listed");
-            settings.edges = None;
-            settings.widths.clear();
-        }
-    }
-    settings
 }
 
 /// The first output for each batch.
@@ -241,11 +295,52 @@ fn outputs(graph: &Graph, batches: &[Batch]) -> Result<Vec<Tensor>, AwareError> 
     Ok(outputs)
 }
 
-fn distance(graph: &Graph, batches: &[Batch], expected: &[Tensor]) -> Result<f64, AwareError> {
-    let got = outputs(graph, batches)?;
-    let mut sum = 0.0;
-    for (expected, got) in expected.iter().zip(&got) {
-        sum += divergence(expected, got)?;
+/// The mean cross-entropy of outputs `[n, ..., classes]` with the integer labels `[n, ...]`, in nats; `None` without such labels.
+fn task_loss(batches: &[Batch], outputs: &[Tensor]) -> Result<Option<f64>, TensorError> {
+    let (mut sum, mut count) = (0.0, 0);
+    for (batch, output) in batches.iter().zip(outputs) {
+        let Some(labels) = batch.labels.as_ref().filter(|labels| labels.dtype().is_integer()) else {
+            return Ok(None);
+        };
+        let classes = output.shape().last().copied().unwrap_or(0);
+        let (labels, scores) = (labels.to_i64()?, output.to_f32()?);
+        if classes < 2 || labels.len() * classes != scores.len() {
+            return Ok(None);
+        }
+        for (label, scores) in labels.iter().zip(scores.chunks_exact(classes)) {
+            let Some(score) = usize::try_from(*label).ok().and_then(|label| scores.get(label)) else {
+                return Ok(None);
+            };
+            let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let total: f64 = scores.iter().map(|x| f64::from(x - largest).exp()).sum();
+            sum += total.ln() - f64::from(score - largest);
+            count += 1;
+        }
     }
-    Ok(sum / expected.len().max(1) as f64)
+    Ok((count > 0).then(|| sum / f64::from(count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cross_entropy_needs_labels_of_classes() {
+        let batch = |labels| Batch {
+            inputs: Vec::new(),
+            labels,
+        };
+        let outputs = [Tensor::from_slice(&[2, 2], &[0.0f32, 0.0, 0.0, 3f32.ln()]).unwrap()];
+        let labels = |numbers: &[i64]| Some(Tensor::from_vec1(numbers));
+        let of = |labels| task_loss(&[batch(labels)], &outputs).unwrap();
+        let found = of(labels(&[0, 1])).unwrap();
+        assert!(
+            (found - (2f64.ln() + (4.0f64 / 3.0).ln()) / 2.0).abs() < 1e-6,
+            "{found}"
+        );
+        for wrong in [None, labels(&[0]), labels(&[0, 2]), labels(&[0, -1])] {
+            assert_eq!(of(wrong), None);
+        }
+        assert_eq!(of(Some(Tensor::from_vec1(&[0.0f32, 1.0]))), None);
+    }
 }

@@ -155,6 +155,13 @@ pub enum Action {
         /// Of the shape `[rank, outputs]`.
         up: Numbers,
     },
+    /// Elements of the node's weight, which is in codes, have these values of 16 bits instead.
+    KeepOutliers {
+        /// Their places in the tensor, ascending.
+        places: Vec<u64>,
+        /// As many.
+        values: Numbers,
+    },
     /// Nothing: the channels that the node makes keep their scale.
     KeepScale,
     /// The node, a clamp between zero and a bound, becomes Relu.
@@ -236,6 +243,7 @@ impl Action {
             Action::Rotate { .. } => "turned".to_owned(),
             Action::RotateBack { .. } => "turned back".to_owned(),
             Action::AddLowRank { rank, .. } => format!("a product of rank {rank} added"),
+            Action::KeepOutliers { places, .. } => format!("{} elements keep 16 bits", places.len()),
             Action::KeepScale => "scale kept".to_owned(),
             Action::Unbound => "bound removed".to_owned(),
             Action::Keep => "kept in float".to_owned(),

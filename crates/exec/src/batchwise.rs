@@ -204,6 +204,7 @@ impl Samples<'_> {
                     inner(0) && inner(pads.len() / 2)
                 })
             }
+            Op::GatherBlockQuantized(op) => !self.is_batched(0) && self.is_batched(1) && op.gather_axis == 0,
             Op::Gather(op) => {
                 let by_sample = !self.is_batched(0) && self.is_batched(1) && op.axis == 0;
                 by_sample || (self.only_first() && self.is_inner(op.axis))

@@ -53,10 +53,19 @@ pub(crate) fn fold(graph: &mut Graph, wanted: impl Fn(&Op) -> bool) {
     });
 }
 
-/// Replaces DequantizeLinear of constants by the numbers that these codes stand for.
+/// Replaces DequantizeLinear of constants by the numbers that these codes stand for, and puts those numbers into them that were kept beside the
+/// codes.
 pub fn fold_dequantized(graph: &mut Graph) {
     fold(graph, |op| {
-        matches!(op, Op::DequantizeLinear(_) | Op::MsDequantizeLinear(_))
+        matches!(
+            op,
+            Op::DequantizeLinear(_)
+                | Op::MsDequantizeLinear(_)
+                | Op::ScatterElements(_)
+                | Op::Reshape(_)
+                | Op::Cast(_)
+                | Op::CumSum(_)
+        )
     });
 }
 

@@ -85,7 +85,7 @@ impl Op {
             Op::ScatterElements(_) | Op::ScatterNd(_) | Op::Range(_) | Op::OneHot(_) | Op::Col2Im(_) => {
                 one_output(3, 3)
             }
-            Op::RotaryEmbedding(_) => one_output(3, 4),
+            Op::RotaryEmbedding(_) | Op::GatherBlockQuantized(_) => one_output(3, 4),
             Op::DeformConv(_) | Op::Slice(_) | Op::DynamicQuantizeMatMul(_) => one_output(3, 5),
             Op::MatMulNBits(_) => one_output(3, 6),
             Op::MatMulIntegerToFloat(_) => one_output(4, 7),

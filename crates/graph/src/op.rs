@@ -159,6 +159,7 @@ ops! {
     QLinearLeakyRelu = "com.microsoft" "QLinearLeakyRelu", QLinearSoftmax = "com.microsoft" "QLinearSoftmax",
     QLinearGlobalAveragePool = "com.microsoft" "QLinearGlobalAveragePool", QLinearAveragePool = "com.microsoft" "QLinearAveragePool",
     QLinearConcat = "com.microsoft" "QLinearConcat", QGemm = "com.microsoft" "QGemm", MatMulNBits = "com.microsoft" "MatMulNBits",
+    GatherBlockQuantized = "com.microsoft" "GatherBlockQuantized",
     MatMulIntegerToFloat = "com.microsoft" "MatMulIntegerToFloat", DynamicQuantizeMatMul = "com.microsoft" "DynamicQuantizeMatMul",
     FusedMatMul = "com.microsoft" "FusedMatMul", FusedConv = "com.microsoft" "FusedConv" boxed, FusedGemm = "com.microsoft" "FusedGemm",
     MsGelu = "com.microsoft" "Gelu", BiasGelu = "com.microsoft" "BiasGelu", FastGelu = "com.microsoft" "FastGelu",

@@ -1,16 +1,15 @@
 //! Why a model loses accuracy when it is quantized.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bantam_compress::analyze::{Analysis, Diagnosis};
+use bantam_compress::analyze::{Analysis, Diagnosis, Evidence};
 use bantam_compress::quantize::aware::AwareSettings;
-use bantam_compress::stats::ObserveError;
 use bantam_formats::data::sample_indices;
-use bantam_tensor::{Batch, Samples};
+use bantam_tensor::Samples;
 use serde::Serialize;
 
-use crate::{Error, Progress, pipeline};
+use crate::{Error, Progress, pipeline, report};
 
 /// What to analyze, for which formats.
 #[derive(Clone)]
@@ -29,6 +28,8 @@ pub struct AnalyzeJob {
     pub tries: usize,
     /// Chooses the samples.
     pub seed: u64,
+    /// A folder for a picture of the ranges of each layer's channels.
+    pub plots: Option<PathBuf>,
 }
 
 /// What was found.
@@ -56,6 +57,9 @@ pub struct AnalyzeReport {
 /// When settings, model and data do not fit together.
 pub fn analyze(job: &AnalyzeJob, progress: &dyn Progress) -> Result<AnalyzeReport, Error> {
     let start = Instant::now();
+    if let Some(folder) = &job.plots {
+        std::fs::create_dir_all(folder).map_err(|source| cannot(folder, source))?;
+    }
     let model = pipeline::prepare(&pipeline::load(&job.model)?)?;
     let split = pipeline::open_split(&job.data, "train", &model.graph)?;
     let indices = sample_indices(split.len(), job.samples, job.seed);
@@ -68,20 +72,24 @@ pub fn analyze(job: &AnalyzeJob, progress: &dyn Progress) -> Result<AnalyzeRepor
         progress,
     )?;
     let compared = &indices[..indices.len().min(job.compared)];
-    let cut = pipeline::batch_size(&model.graph, pipeline::BATCH).cut(compared);
-    let batches: Result<Vec<Batch>, _> = cut.map(|(indices, _)| split.batch(&indices)).collect();
-    let batches = batches.map_err(ObserveError::from)?;
-    if batches.is_empty() {
-        return Err(ObserveError::Empty.into());
-    }
+    let evidence = Evidence {
+        samples: &split,
+        indices: &indices,
+        compared,
+        batch_size: pipeline::batch_size(&model.graph, pipeline::BATCH),
+        seed: job.seed,
+    };
     let report = |done: usize, all: usize| {
         if done == 0 {
             progress.start("layers", all);
         }
         progress.at(done);
     };
-    let layers = analysis.diagnose(&stats, &batches, job.tries, &report)?;
+    let layers = analysis.diagnose(&stats, &evidence, job.tries, &report)?;
     progress.finish();
+    if let Some(folder) = &job.plots {
+        plot(folder, &layers)?;
+    }
     let settings = &job.settings;
     Ok(AnalyzeReport {
         model: job.model.clone(),
@@ -95,4 +103,22 @@ pub fn analyze(job: &AnalyzeJob, progress: &dyn Progress) -> Result<AnalyzeRepor
         seconds: start.elapsed().as_secs_f64(),
         layers,
     })
+}
+
+/// A picture of each layer, in the order of the report.
+fn plot(folder: &Path, layers: &[Diagnosis]) -> Result<(), Error> {
+    for (place, layer) in layers.iter().enumerate() {
+        let path = folder.join(report::file_name(place, &layer.layer));
+        crate::write_whole(&path, report::picture(layer).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn cannot(path: &Path, source: std::io::Error) -> Error {
+    Error::File {
+        path: path.to_owned(),
+        action: "cannot be made",
+        source,
+        hint: "give --plots a folder that can be written to",
+    }
 }

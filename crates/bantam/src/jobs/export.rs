@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use bantam_formats::gguf::{self, GgufError};
 use bantam_formats::huggingface;
 use bantam_formats::onnx::SaveOptions;
+use bantam_graph::ops::Binary;
 use bantam_graph::passes::{ELIMINATE_DEAD_NODES, JOIN_GROUPS, run_passes};
-use bantam_graph::{InferOptions, Model, infer_shapes};
+use bantam_graph::{Graph, InferOptions, Model, Node, Op, infer_shapes};
 use bantam_kernels::blocks::{BlockSizeError, Source, encode_rows};
 use bantam_tensor::{BlockFormat, DType, Tensor};
 use half::{bf16, f16};
@@ -56,21 +57,34 @@ pub struct ExportReport {
 
 /// Reads a model and writes it in the format that the output's name says.
 pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
-    let mut model = pipeline::load(&job.model)?;
-    if job.dequantize {
-        model.graph = bantam_compress::dequantize(&model.graph)?;
-    }
-    let folder = huggingface::folder_of(&job.model);
-    let beside = folder.clone().or_else(|| job.model.parent().map(Path::to_owned));
     let is = |wanted: &str| {
         job.output
             .extension()
             .is_some_and(|extension| extension == wanted)
     };
-    if job.join_groups && !is("onnx") {
+    for (given, flag) in [
+        (job.join_groups, "--matmulnbits"),
+        (job.dequantize, "--dequantize"),
+    ] {
+        if given && !is("onnx") {
+            return Err(Error::Usage {
+                message: format!("{flag} is for ONNX files"),
+                hint: "leave it out, or give an output that ends in .onnx".to_owned(),
+            });
+        }
+    }
+    let mut model = pipeline::load(&job.model)?;
+    if job.dequantize {
+        // Numbers beside codes are put into weights only where shapes are known.
+        infer_shapes(&mut model.graph, &InferOptions::default())?;
+        model.graph = bantam_compress::dequantize(&model.graph)?;
+    }
+    let folder = huggingface::folder_of(&job.model);
+    let beside = folder.clone().or_else(|| job.model.parent().map(Path::to_owned));
+    if let Some(flag) = beside_codes(&model.graph).filter(|_| !is("onnx")) {
         return Err(Error::Usage {
-            message: "--matmulnbits is for ONNX files".to_owned(),
-            hint: "leave it out, or give an output that ends in .onnx".to_owned(),
+            message: format!("what {flag} puts beside codes has a form in ONNX files alone"),
+            hint: "give an output that ends in .onnx, or quantize without it".to_owned(),
         });
     }
     let mut replaced = Vec::new();
@@ -101,6 +115,29 @@ pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
         bytes_before: super::model_bytes(&job.model),
         bytes_after: super::model_bytes(&job.output),
         replaced,
+    })
+}
+
+/// The flag of `bantam quantize` that put something beside the codes of a product, if one did.
+fn beside_codes(graph: &Graph) -> Option<&'static str> {
+    let producers = graph.producers();
+    let made_by = |node: &Node, position: usize| Some(graph.node(producers[node.input(position)?.index()]?));
+    let is_dequantized = |node: &Node| matches!(node.op, Op::DequantizeLinear(_));
+    graph.nodes.iter().find_map(|node| match &node.op {
+        Op::ScatterElements(_) => {
+            let dequantized = made_by(node, 0).and_then(|flat| made_by(flat, 0));
+            dequantized.is_some_and(is_dequantized).then_some("--outliers")
+        }
+        Op::Binary(Binary::Add) => {
+            let [codes, wide] = [0, 1].map(|position| made_by(node, position));
+            let coded = codes
+                .and_then(|product| made_by(product, 1))
+                .is_some_and(is_dequantized);
+            let factor = wide.and_then(|product| made_by(product, 1));
+            let stored = factor.is_some_and(|cast| matches!(cast.op, Op::Cast(_)));
+            (coded && stored).then_some("--low-rank")
+        }
+        _ => None,
     })
 }
 

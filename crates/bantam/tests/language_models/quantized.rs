@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bantam::compress::plan::Action;
-use bantam::compress::quantize::groups::{GroupSettings, group_algorithm_by_name, quantize_groups};
+use bantam::compress::quantize::groups::{Addition, GroupSettings, group_algorithm_by_name, quantize_groups};
 use bantam::compress::quantize::{QuantizeSettings, method_by_name};
 use bantam::compress::stats::Stats;
 use bantam::compress::target::target_by_name;
@@ -223,7 +223,8 @@ fn codes_in_groups_become_blocks_unchanged() {
             format: IntegerGroups::new(bits, group, zero_point, false),
             algorithm: group_algorithm_by_name("hqq").unwrap(),
             smooth: false,
-            low_rank: 0,
+            addition: Addition::None,
+            tables: None,
             quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
         };
         let (graph, _) = quantize_groups(&model.graph, &settings, None, &|_, _| ()).unwrap();

@@ -10,6 +10,7 @@ constant `expected/NAME` holds what ONNX Runtime gave for output NAME.
 import os
 import zlib
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -186,6 +187,33 @@ def few_bits():
         run(f"{name}_groups", "MatMulNBits", [a, codes, scales.reshape(-1), None, groups], **sizes)
 
 
+def tables():
+    """Rows of tables of codes in groups, with a last group that is shorter."""
+    rows, depth, block = 9, 40, 16
+    groups = -(-depth // block)
+    for bits in [4, 8]:
+        name = f"GatherBlockQuantized_{bits}"
+        random = Random(name)
+        codes = random.codes(np.uint8, rows, depth * bits // 8)
+        scales = (np.abs(random.reals(rows, groups)) * 0.1).astype(np.float32)
+        indices = random.generator.integers(-rows, rows, (2, 3))
+        sizes = dict(bits=bits, block_size=block)
+        run(name, "GatherBlockQuantized", [codes, indices, scales], **sizes)
+        if bits == 8:
+            zeros = random.codes(np.uint8, rows, groups)
+            run(f"{name}_zeros", "GatherBlockQuantized", [codes, indices, scales, zeros], **sizes)
+    for dtype in [ml_dtypes.int4, ml_dtypes.uint4]:
+        name = f"GatherBlockQuantized_{np.dtype(dtype).name}"
+        random = Random(name)
+        low = -8 if dtype == ml_dtypes.int4 else 0
+        narrow = lambda *shape: random.generator.integers(low, low + 16, shape).astype(dtype)
+        codes, zeros = narrow(rows, depth), narrow(rows, groups)
+        scales = (np.abs(random.reals(rows, groups)) * 0.1).astype(np.float32)
+        indices = random.generator.integers(0, rows, 5).astype(np.int32)
+        run(name, "GatherBlockQuantized", [codes, indices, scales], block_size=block)
+        run(f"{name}_zeros", "GatherBlockQuantized", [codes, indices, scales, zeros], block_size=block)
+
+
 def network():
     """A small network with QuantizeLinear and DequantizeLinear around float operators, as ONNX Runtime runs it in integers."""
     random = Random("network")
@@ -249,6 +277,6 @@ def with_input(model, name):
 
 if __name__ == "__main__":
     os.makedirs(FOLDER, exist_ok=True)
-    for part in [linear, elementwise, pools, convolutions, products, few_bits, network]:
+    for part in [linear, elementwise, pools, convolutions, products, few_bits, tables, network]:
         part()
     print(len(os.listdir(FOLDER)), "cases from onnxruntime", onnxruntime.__version__)

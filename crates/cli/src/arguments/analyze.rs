@@ -6,14 +6,14 @@ use clap::Args;
 
 pub(super) const EXAMPLES: &str = "Examples:
   bantam analyze model.onnx --data data.toml
-  bantam analyze model.onnx --data data.toml --weights int4 --try 5
+  bantam analyze model.onnx --data data.toml --weights int4 --try 5 --plots ranges
   bantam analyze model.onnx --data data.toml --range minmax --granularity tensor --json";
 
 #[derive(Args)]
 pub(crate) struct Analyze {
     /// Model: an ONNX file
     pub(crate) model: PathBuf,
-    /// Data set: a TOML manifest, or an array file or image folder; labels are not needed
+    /// Data set: a TOML manifest, or an array file or image folder; labels are not needed (with classes, the loss of the task is said too)
     #[arg(long)]
     pub(crate) data: PathBuf,
     /// Number format of weights [default: the target's]
@@ -43,6 +43,9 @@ pub(crate) struct Analyze {
     /// Try what would help, for so many of the worst layers
     #[arg(long = "try", default_value_t = 0, value_name = "LAYERS")]
     pub(crate) tries: usize,
+    /// Folder for a picture of each layer: the ranges of its channels, outliers marked (SVG)
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) plots: Option<PathBuf>,
     /// Number of calibration samples
     #[arg(long, default_value_t = 512)]
     pub(crate) samples: usize,

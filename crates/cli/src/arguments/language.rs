@@ -24,7 +24,8 @@ pub(crate) struct Export {
     /// Type of the matrices with such names in the file, as blk.*.ffn_down=q6_k; the first that matches counts; repeatable
     #[arg(long, value_name = "GLOB=TYPE")]
     pub(crate) tensor_type: Vec<String>,
-    /// Write products with weights in groups as MatMulNBits, into an ONNX file that is for ONNX Runtime alone
+    /// Write products with weights in groups as MatMulNBits, and lookups in such tables as GatherBlockQuantized, into an ONNX file that is for
+    /// ONNX Runtime alone
     #[arg(long)]
     pub(crate) matmulnbits: bool,
     /// Write the numbers that codes stand for, in float, so that the model can be pruned, trained or quantized in another way

@@ -51,6 +51,7 @@ fn job(arguments: &Analyze) -> Result<AnalyzeJob, Error> {
         compared: arguments.compared,
         tries: arguments.tries,
         seed: arguments.seed,
+        plots: arguments.plots.clone(),
     })
 }
 
@@ -69,40 +70,50 @@ fn print(report: &AnalyzeReport) -> Result<(), Error> {
         "weight dB",
         "nats",
         "by its weight",
+        "task",
         "cause",
         "remedy",
+        "with it",
     ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     report.layers.iter().for_each(|layer| rows.extend(lines(layer)));
     output::data(&output::table(&rows))
 }
 
-/// A line for each cause, or one.
+/// A line for each remedy of each cause, or one.
 fn lines(layer: &Diagnosis) -> Vec<Vec<String>> {
+    let decibels = layer
+        .weight_sqnr_db
+        .map_or(String::new(), |db| format!("{db:.1}"));
+    let task = layer
+        .task_loss
+        .map_or(String::new(), |nats| format!("{nats:+.6}"));
     let own = vec![
         layer.layer.clone(),
         layer.op.clone(),
-        layer
-            .weight_sqnr_db
-            .map_or(String::new(), |db| format!("{db:.1}")),
+        decibels,
         format!("{:.6}", layer.loss),
         format!("{:.6}", layer.weight_loss),
+        task,
     ];
-    let causes = layer.causes.iter().map(|cause| {
-        let tried = cause
-            .tried
-            .map_or(String::new(), |nats| format!(" (tried: {nats:.6} nats)"));
-        vec![cause.fact.clone(), cause.remedy.clone() + &tried]
+    let remedies = layer.causes.iter().flat_map(|cause| {
+        let lines = cause.remedies.iter().enumerate();
+        lines.map(|(index, remedy)| {
+            let fact = if index == 0 {
+                cause.fact.clone()
+            } else {
+                String::new()
+            };
+            let tried = remedy.tried.map_or(String::new(), |nats| format!("{nats:.6}"));
+            vec![fact, remedy.words.clone(), tried]
+        })
     });
-    let causes: Vec<Vec<String>> = causes.collect();
-    match causes.split_first() {
+    let remedies: Vec<Vec<String>> = remedies.collect();
+    let empty = vec![String::new(); own.len()];
+    match remedies.split_first() {
         None => vec![own],
-        Some((first, rest)) => {
-            let empty = vec![String::new(); own.len()];
-            let rest = rest.iter().map(|cause| [empty.clone(), cause.clone()].concat());
-            std::iter::once([own, first.clone()].concat())
-                .chain(rest)
-                .collect()
-        }
+        Some((first, rest)) => std::iter::once([own, first.clone()].concat())
+            .chain(rest.iter().map(|line| [empty.clone(), line.clone()].concat()))
+            .collect(),
     }
 }

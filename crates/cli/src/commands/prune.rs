@@ -388,7 +388,7 @@ fn reconstruction(arguments: &Prune) -> Result<Option<&'static dyn Reconstructio
 }
 
 /// A share of 1, also in percent.
-pub(super) fn share(text: &str) -> Result<f64, Error> {
+pub(crate) fn share(text: &str) -> Result<f64, Error> {
     let number = |text: &str| {
         text.trim()
             .parse::<f64>()

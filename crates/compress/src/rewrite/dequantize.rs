@@ -45,7 +45,11 @@ fn computes_with_codes(op: &Op) -> bool {
         || name.contains("Integer")
         || matches!(
             name,
-            "QGemm" | "MatMulNBits" | "DynamicQuantizeLinear" | "DynamicQuantizeMatMul"
+            "QGemm"
+                | "MatMulNBits"
+                | "GatherBlockQuantized"
+                | "DynamicQuantizeLinear"
+                | "DynamicQuantizeMatMul"
         )
 }
 

@@ -57,6 +57,10 @@ pub enum RewriteError {
     )]
     LowRank { node: String, rank: usize },
     #[error(
+        "the plan keeps elements of the weight of `{node}` that it does not have, or whose weight is not in codes\nhint: a plan fits the model that it was made for"
+    )]
+    Outliers { node: String },
+    #[error(
         "the plan multiplies `{name}` of shape {expected:?} by factors of shape {got:?}, which do not fit\nhint: a plan fits the model that it was made for"
     )]
     Factors {

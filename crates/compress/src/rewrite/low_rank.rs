@@ -1,8 +1,7 @@
 //! Products of low rank beside a product.
 
-use bantam_graph::ops::{Binary, Cast, MatMul};
-use bantam_graph::{Node, Op, ValueId, ValueType};
-use bantam_tensor::{DType, Tensor};
+use bantam_graph::Op;
+use bantam_graph::ops::{Binary, MatMul};
 
 use super::{RewriteError, Rewriter};
 
@@ -31,35 +30,12 @@ impl Rewriter<'_> {
         if !fits || (shape != sizes && shape != [sizes[1], sizes[0]]) {
             return Err(wrong());
         }
-        let down = self.half(&format!("{name}_down"), down, [sizes[0], rank])?;
-        let up = self.half(&format!("{name}_up"), up, [rank, sizes[1]])?;
-        let narrow = self.made(&format!("{name}_narrow"), MatMul {}.into(), [x, down]);
-        let wide = self.made(&format!("{name}_wide"), MatMul {}.into(), [narrow, up]);
-        let sum = self.made(&format!("{name}_sum"), Op::Binary(Binary::Add), [output, wide]);
+        let down = self.half(&format!("{name}_down"), down, &[sizes[0], rank])?;
+        let up = self.half(&format!("{name}_up"), up, &[rank, sizes[1]])?;
+        let narrow = self.made(&format!("{name}_narrow"), MatMul {}.into(), &[x, down]);
+        let wide = self.made(&format!("{name}_wide"), MatMul {}.into(), &[narrow, up]);
+        let sum = self.made(&format!("{name}_sum"), Op::Binary(Binary::Add), &[output, wide]);
         self.patch.replace_uses(output, sum);
         Ok(())
-    }
-
-    /// A matrix of 16 bits, as floats of 32.
-    fn half(&mut self, name: &str, values: &[f32], shape: [usize; 2]) -> Result<ValueId, RewriteError> {
-        let wide: Vec<f64> = values.iter().copied().map(f64::from).collect();
-        let stored = Tensor::from_f64(DType::F16, &shape, &wide)?;
-        let stored = self.patch.add_constant(&format!("{name}_half"), stored);
-        let cast = Cast {
-            saturate: true,
-            to: DType::F32,
-            round_mode: "up".to_owned(),
-        };
-        let value = self.add_value(name, ValueType::Unknown);
-        self.patch
-            .add_node(Node::new(name.to_owned(), cast.into(), &[stored], &[value]));
-        Ok(value)
-    }
-
-    fn made(&mut self, name: &str, op: Op, inputs: [ValueId; 2]) -> ValueId {
-        let value = self.add_value(name, ValueType::Unknown);
-        self.patch
-            .add_node(Node::new(name.to_owned(), op, &inputs, &[value]));
-        value
     }
 }

@@ -5,6 +5,7 @@ mod dequantize;
 mod dynamic;
 mod error;
 mod low_rank;
+mod outliers;
 mod permute;
 mod remove;
 mod rotate;
@@ -46,6 +47,9 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
             patch: Patch::new(&shifted),
             shared: HashMap::new(),
             codes_of: HashMap::new(),
+            read: HashMap::new(),
+            small: HashMap::new(),
+            outliers: 0,
             seen: BTreeSet::new(),
         };
         for decision in &plan.decisions {
@@ -91,6 +95,12 @@ struct Rewriter<'a> {
     shared: HashMap<(String, String), ValueId>,
     /// Codes of the activations that have passed so far.
     codes_of: HashMap<String, ValueId>,
+    /// Dequantized weights, by the product that reads them.
+    read: HashMap<NodeId, ValueId>,
+    /// Small constants, by their names.
+    small: HashMap<String, ValueId>,
+    /// Weights with outliers so far.
+    outliers: usize,
     seen: BTreeSet<Site>,
 }
 
@@ -144,6 +154,9 @@ impl Rewriter<'_> {
             }
             (Action::AddLowRank { rank, down, up }, Site::Node(node)) => {
                 self.low_rank(node, *rank, (&down.0, &up.0))
+            }
+            (Action::KeepOutliers { places, values }, Site::Node(node)) => {
+                self.outliers(node, places, &values.0)
             }
             (Action::QuantizeDynamically { format, params }, Site::Node(node)) => {
                 self.dynamic(node, format, params)
@@ -294,6 +307,9 @@ impl Rewriter<'_> {
             }
         };
         self.patch.set_input(reader, input, Some(reals));
+        if input == 1 {
+            self.read.insert(reader, reals);
+        }
         Ok(())
     }
 

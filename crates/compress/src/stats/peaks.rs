@@ -1,11 +1,11 @@
-//! Largest magnitudes along an axis.
+//! Smallest and largest elements along an axis.
 
-/// The largest magnitude for each index of one axis.
+/// The smallest and the largest element for each index of one axis.
 #[derive(Clone, Debug)]
 pub struct Peaks {
     /// `None` is the last.
     axis: Option<usize>,
-    peaks: Vec<f32>,
+    bounds: Vec<[f32; 2]>,
     /// True when an element was infinite or no number.
     pub(super) non_finite: bool,
 }
@@ -15,7 +15,7 @@ impl Peaks {
     pub fn of_axis(axis: Option<usize>) -> Peaks {
         Peaks {
             axis,
-            peaks: Vec::new(),
+            bounds: Vec::new(),
             non_finite: false,
         }
     }
@@ -37,14 +37,14 @@ impl Peaks {
             return;
         };
         let (channels, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
-        if channels == 0 || inner == 0 || (!self.peaks.is_empty() && self.peaks.len() != channels) {
+        if channels == 0 || inner == 0 || (!self.bounds.is_empty() && self.bounds.len() != channels) {
             return;
         }
-        self.peaks.resize(channels, 0.0);
+        self.bounds.resize(channels, NOTHING);
         for block in values.chunks_exact(channels * inner) {
-            for (peak, run) in self.peaks.iter_mut().zip(block.chunks_exact(inner)) {
+            for ([low, high], run) in self.bounds.iter_mut().zip(block.chunks_exact(inner)) {
                 for x in run {
-                    *peak = peak.max(x.abs());
+                    (*low, *high) = (low.min(*x), high.max(*x));
                     self.non_finite |= !x.is_finite();
                 }
             }
@@ -53,17 +53,27 @@ impl Peaks {
 
     /// Adds what another one saw.
     pub fn merge(&mut self, other: &Peaks) {
-        self.peaks.resize(self.peaks.len().max(other.peaks.len()), 0.0);
-        let pairs = self.peaks.iter_mut().zip(&other.peaks);
-        pairs.for_each(|(peak, other)| *peak = peak.max(*other));
+        let most = self.bounds.len().max(other.bounds.len());
+        self.bounds.resize(most, NOTHING);
+        let pairs = self.bounds.iter_mut().zip(&other.bounds);
+        pairs.for_each(|([low, high], other)| (*low, *high) = (low.min(other[0]), high.max(other[1])));
         self.non_finite |= other.non_finite;
     }
 
+    /// Smallest and largest elements; empty when nothing was seen.
+    pub fn bounds(&self) -> &[[f32; 2]] {
+        &self.bounds
+    }
+
     /// The largest magnitudes; empty when nothing was seen.
-    pub fn peaks(&self) -> &[f32] {
-        &self.peaks
+    pub fn peaks(&self) -> Vec<f32> {
+        let peak = |[low, high]: &[f32; 2]| high.max(-low).max(0.0);
+        self.bounds.iter().map(peak).collect()
     }
 }
+
+/// The bounds of no elements.
+const NOTHING: [f32; 2] = [f32::INFINITY, f32::NEG_INFINITY];
 
 #[cfg(test)]
 mod tests {
@@ -75,6 +85,7 @@ mod tests {
         let mut channels = Peaks::of_axis(Some(1));
         channels.add(&values, &[2, 2, 2]);
         assert_eq!(channels.peaks(), [4.0, 3.0]);
+        assert_eq!(channels.bounds(), [[-4.0, 1.0], [0.0, 3.0]]);
         let mut last = Peaks::of_axis(Some(1));
         last.add_channels_last(&values, &[2, 2, 2]);
         let mut features = Peaks::of_axis(None);

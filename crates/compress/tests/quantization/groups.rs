@@ -3,7 +3,7 @@
 use bantam_compress::plan::{Action, Plan, Site};
 use bantam_compress::quantize::QuantizeSettings;
 use bantam_compress::quantize::groups::{
-    GROUP_ALGORITHMS, GroupError, GroupSettings, group_algorithm_by_name, quantize_groups,
+    Addition, GROUP_ALGORITHMS, GroupError, GroupSettings, group_algorithm_by_name, quantize_groups,
 };
 use bantam_compress::quantize::layerwise::Calibration;
 use bantam_compress::rewrite;
@@ -18,7 +18,7 @@ use bantam_tensor::{BatchSize, DType, QParams, Samples, Tensor};
 use crate::support::{Noise, agreement, constant, finish, input, kept};
 
 /// Weights of both layouts, with rows of one whole group and a shorter one.
-fn network() -> Graph {
+pub(crate) fn network() -> Graph {
     let mut graph = Graph::default();
     let x = input(&mut graph, &[24, 16]);
     let product = |graph: &mut Graph, name: &str, x: ValueId, [from, to]: [usize; 2]| {
@@ -42,17 +42,18 @@ fn network() -> Graph {
     finish(graph, &[y])
 }
 
-fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
+pub(crate) fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
     GroupSettings {
         format: IntegerGroups::new(bits, 32, zero_point, false),
         algorithm: group_algorithm_by_name(name).unwrap(),
         smooth: false,
-        low_rank: 0,
+        addition: Addition::None,
+        tables: None,
         quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
     }
 }
 
-fn quantized(graph: &Graph, settings: &GroupSettings) -> Result<(Graph, Plan), GroupError> {
+pub(crate) fn quantized(graph: &Graph, settings: &GroupSettings) -> Result<(Graph, Plan), GroupError> {
     let samples = Noise::for_graph(graph);
     let indices: Vec<usize> = (0..samples.len()).collect();
     let calibration = Calibration {
@@ -276,13 +277,16 @@ fn products_of_low_rank_take_back_what_rounding_loses() {
     for algorithm in GROUP_ALGORITHMS {
         let with_rank = |low_rank: usize| {
             let settings = GroupSettings {
-                low_rank,
+                addition: Addition::LowRank(low_rank),
                 ..settings(algorithm.name(), 3, true)
             };
             quantized(&graph, &settings).unwrap()
         };
-        let quality = |rank| agreement(&graph, &with_rank(rank).0);
-        let [none, some] = [0, 4].map(quality);
+        let none = agreement(
+            &graph,
+            &quantized(&graph, &settings(algorithm.name(), 3, true)).unwrap().0,
+        );
+        let some = agreement(&graph, &with_rank(4).0);
         let name = algorithm.name();
         assert!(some > none + 1.0, "{name}: {some:.2} dB, {none:.2} dB without");
     }
@@ -292,7 +296,7 @@ fn products_of_low_rank_take_back_what_rounding_loses() {
 fn added_products_are_plain_ops_of_16_bits() {
     let graph = network();
     let settings = GroupSettings {
-        low_rank: 3,
+        addition: Addition::LowRank(3),
         ..settings("nearest", 4, false)
     };
     let (result, plan) = quantized(&graph, &settings).unwrap();

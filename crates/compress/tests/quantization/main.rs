@@ -3,10 +3,12 @@
 mod dynamic;
 mod floats;
 mod groups;
+mod outliers;
 mod rescale;
 mod rotate;
 mod scales;
 mod support;
+mod tables;
 
 use bantam_compress::RewriteError;
 use bantam_compress::plan::Action;

@@ -2,7 +2,7 @@
 
 use bantam_compress::plan::{Action, Decision, Plan};
 use bantam_compress::quantize::QuantizeSettings;
-use bantam_compress::quantize::groups::{GroupSettings, group_algorithm_by_name, quantize_groups};
+use bantam_compress::quantize::groups::{Addition, GroupSettings, group_algorithm_by_name, quantize_groups};
 use bantam_compress::quantize::layerwise::Calibration;
 use bantam_compress::quantize::rescale::{Smooth, equalize, unbound};
 use bantam_compress::rewrite;
@@ -245,7 +245,8 @@ fn groups(graph: &Graph, algorithm: &str, smooth: bool) -> (Graph, Plan) {
         format: IntegerGroups::new(3, 16, false, false),
         algorithm: group_algorithm_by_name(algorithm).unwrap(),
         smooth,
-        low_rank: 0,
+        addition: Addition::None,
+        tables: None,
         quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
     };
     let calibration = Calibration {

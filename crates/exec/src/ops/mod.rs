@@ -229,6 +229,7 @@ pub(crate) fn evaluate(
         Op::QLinearGlobalAveragePool(op) => one(quantization::global_average_pool(op, inputs, context)),
         Op::QLinearAveragePool(op) => one(quantization::average_pool(op, inputs, context)),
         Op::MatMulNBits(op) => one(quantization::matmul_nbits(op, inputs, context)),
+        Op::GatherBlockQuantized(op) => one(quantization::gather(op, inputs, context)),
         Op::QLinearSoftmax(op) => one(quantization::softmax(op, inputs, context)),
         Op::QLinearConcat(op) => one(quantization::concat(op, inputs, context)),
         Op::Conv(op) => one(convolution::conv(op, inputs, context)),

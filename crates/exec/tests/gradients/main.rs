@@ -83,6 +83,7 @@ const MISSING: &[(&str, &[&str])] = &[
             "QLinearConcat",
             "QGemm",
             "MatMulNBits",
+            "GatherBlockQuantized",
             "MatMulIntegerToFloat",
             "DynamicQuantizeMatMul",
             "ConvInteger",

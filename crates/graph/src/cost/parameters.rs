@@ -20,6 +20,12 @@ pub(super) fn of_input(graph: &Graph, node: &Node, position: usize) -> u64 {
             let unpacked = op.K.checked_mul(op.N).and_then(|codes| u64::try_from(codes).ok());
             unpacked.unwrap_or(stored)
         }
+        Op::GatherBlockQuantized(op) if tensor.dtype() == DType::U8 => {
+            let packed = u64::try_from(op.bits)
+                .ok()
+                .and_then(|bits| 8u64.checked_div(bits));
+            stored.saturating_mul(packed.unwrap_or(1))
+        }
         _ => stored,
     }
 }
@@ -43,6 +49,7 @@ fn is_parameter(op: &Op, position: usize) -> bool {
         Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => position == 0,
         Op::MsQuantizeLinear(_) | Op::MsDequantizeLinear(_) => position == 0,
         Op::QLinearSigmoid(_) | Op::QLinearLeakyRelu(_) | Op::QLinearSoftmax(_) => position == 0,
+        Op::GatherBlockQuantized(_) => position == 0,
         Op::QLinearAveragePool(_) | Op::QLinearGlobalAveragePool(_) => position == 0,
         Op::Slice(_) | Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::Reshape(_) => {
             position == 0

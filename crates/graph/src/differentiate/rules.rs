@@ -149,6 +149,7 @@ pub(super) fn rule(op: &Op) -> Rule<'_> {
         Op::QLinearSigmoid(_) | Op::QLinearLeakyRelu(_) | Op::QLinearSoftmax(_) => Rule::Missing(QUANTIZED),
         Op::QLinearGlobalAveragePool(_) | Op::QLinearAveragePool(_) | Op::QLinearConcat(_) => Rule::Missing(QUANTIZED),
         Op::QGemm(_) | Op::MatMulNBits(_) | Op::MatMulIntegerToFloat(_) | Op::DynamicQuantizeMatMul(_) => Rule::Missing(QUANTIZED),
+        Op::GatherBlockQuantized(_) => Rule::Missing(QUANTIZED),
         Op::ConvInteger(_) | Op::QLinearConv(_) | Op::MatMulInteger(_) | Op::QLinearMatMul(_) => Rule::Missing(QUANTIZED),
 
         Op::DeformConv(_) | Op::Det(_) | Op::MaxUnpool(_) | Op::MaxRoiPool(_) | Op::RoiAlign(_) => Rule::Missing(RARE),

@@ -142,6 +142,7 @@ pub(super) fn infer_node(context: &Context<'_>) -> Outputs {
         Op::QLinearConcat(op) => microsoft::qlinear_concat(context, op),
         Op::QGemm(op) => microsoft::qgemm(context, op),
         Op::MatMulNBits(op) => microsoft::matmul_nbits(context, op),
+        Op::GatherBlockQuantized(op) => microsoft::gather_block_quantized(context, op),
         Op::MatMulIntegerToFloat(_) => product::matmul(context, context.dtype(2), 0, 1),
         Op::DynamicQuantizeMatMul(_) => product::matmul(context, context.dtype(0), 0, 1),
         Op::MsGelu(_) | Op::BiasGelu(_) | Op::FastGelu(_) | Op::QuickGelu(_) => elementwise::same(context),

@@ -3,13 +3,15 @@
 use bantam_tensor::DType;
 
 use super::context::{Context, Outputs, one};
-use super::dims::{equal, positive};
+use super::dims::{axis_index, equal, positive};
 use super::elementwise::{broadcast_inputs, same_shape};
 use super::movement::concat;
 use super::product::gemm;
 use super::quantization::{check_scale, default_codes};
 use crate::Dim;
-use crate::ops::{MatMulNBits, MsDequantizeLinear, MsQuantizeLinear, QGemm, QLinearConcat};
+use crate::ops::{
+    GatherBlockQuantized, MatMulNBits, MsDequantizeLinear, MsQuantizeLinear, QGemm, QLinearConcat,
+};
 
 pub(super) fn quantize(context: &Context<'_>, op: &MsQuantizeLinear) -> Outputs {
     check_scale(context, op.axis, op.block_size)?;
@@ -51,4 +53,24 @@ pub(super) fn matmul_nbits(context: &Context<'_>, op: &MatMulNBits) -> Outputs {
         _ => None,
     };
     one(context.dtype(0), shape)
+}
+
+/// Codes of fewer than 8 bits lie packed along the last dimension where they are given as bytes.
+pub(super) fn gather_block_quantized(context: &Context<'_>, op: &GatherBlockQuantized) -> Outputs {
+    let dtype = context.dtype(2);
+    let (Some(data), Some(indices)) = (context.shape_of_min_rank(0, 2)?, context.shape(1)) else {
+        return one(dtype, None);
+    };
+    let axis = axis_index(op.gather_axis, data.len())?;
+    axis_index(op.quantize_axis, data.len())?;
+    let mut data = data.to_vec();
+    let packed = (8 / positive("bits", op.bits)?).max(1);
+    if let Some(last) = data.last_mut().filter(|_| context.dtype(0) == Some(DType::U8)) {
+        *last = match &*last {
+            Dim::Known(size) => Dim::Known(size.saturating_mul(packed)),
+            _ if packed == 1 => last.clone(),
+            _ => return one(dtype, None),
+        };
+    }
+    one(dtype, Some([&data[..axis], indices, &data[axis + 1..]].concat()))
 }

@@ -35,6 +35,13 @@ op_attributes! {
         K: i64,
         N: i64,
     }
+    /// codes in groups along `quantize_axis`, indices, scales, zero points; slices of `gather_axis` in float.
+    GatherBlockQuantized {
+        #[doc = "of codes that are packed in bytes"] bits: i64 = 4,
+        block_size: i64 = 128,
+        gather_axis: i64 = 0,
+        quantize_axis: i64 = 1,
+    }
     /// a, b, a scale, b scale, a zero point, b zero point, bias.
     MatMulIntegerToFloat {}
     /// a in float, b, b scale, b zero point, bias.

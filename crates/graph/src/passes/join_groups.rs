@@ -1,18 +1,19 @@
-//! Products with weights in groups as ONNX Runtime's MatMulNBits.
+//! Products with weights in groups as ONNX Runtime's MatMulNBits, and tables as its GatherBlockQuantized.
 
 use bantam_tensor::formats::pack_codes;
 use bantam_tensor::{DType, Tensor};
 
 use super::{NotApplied, Outcome, Reason};
-use crate::ops::{DequantizeLinear, MatMulNBits};
+use crate::ops::{DequantizeLinear, Gather, GatherBlockQuantized, MatMulNBits};
 use crate::{Graph, Node, NodeId, Op, ValueId};
 
-/// Finds the products. ONNX Runtime wants groups of a power of two of at least 16 inputs, with codes of 4 or 8 bits.
+/// Finds the products and tables. ONNX Runtime wants groups of a power of two of at least 16 inputs, with codes of 4 or 8 bits.
 pub fn join_groups(graph: &Graph) -> Outcome {
     let mut outcome = Outcome::new(graph);
     let producers = graph.producers();
     for (id, node) in graph.node_ids() {
-        let dequantize = node.input(1).and_then(|weight| producers[weight.index()]);
+        let position = usize::from(!matches!(node.op, Op::Gather(_)));
+        let dequantize = (node.input(position)).and_then(|weight| producers[weight.index()]);
         let Some(dequantize) = dequantize.map(|id| graph.node(id)) else {
             continue;
         };
@@ -22,11 +23,13 @@ pub fn join_groups(graph: &Graph) -> Outcome {
         if op.block_size == 0 {
             continue;
         }
-        match packed(graph, node, dequantize, op) {
-            Ok(packed) => {
-                replace(graph, id, node, packed, &mut outcome);
-                outcome.applied += 1;
-            }
+        let done = match &node.op {
+            Op::Gather(gather) => table(graph, (id, gather), dequantize, op, &mut outcome),
+            _ => packed(graph, node, dequantize, op)
+                .map(|packed| replace(graph, id, node, packed, &mut outcome)),
+        };
+        match done {
+            Ok(()) => outcome.applied += 1,
             Err(reason) => outcome.not_applied.push(NotApplied {
                 node: graph.describe(node),
                 reason,
@@ -226,4 +229,71 @@ fn replace(graph: &Graph, id: NodeId, node: &Node, packed: Packed, outcome: &mut
         patch.set_input(id, 4, None);
         patch.set_input(id, 5, packed.bias);
     }
+}
+
+/// Lets a lookup read the codes of its table. They stay as they are, but for signed ones of 8 bits, which the op does not have.
+fn table(
+    graph: &Graph,
+    (id, gather): (NodeId, &Gather),
+    dequantize: &Node,
+    op: &DequantizeLinear,
+    outcome: &mut Outcome,
+) -> Result<(), Reason> {
+    let name = |value: ValueId| graph.value(value).name.clone();
+    let unfit = || Reason::Groups {
+        value: dequantize.input(0).map_or_else(String::new, name),
+        group: op.block_size,
+    };
+    let fits = |size: &i64| *size >= 16 && size.count_ones() == 1;
+    let operands = dequantize
+        .input(0)
+        .zip(dequantize.input(1))
+        .zip(graph.node(id).input(1));
+    let ((codes, scales), indices) = operands.ok_or_else(unfit)?;
+    let constant = graph.constant(codes).filter(|_| graph.constant(scales).is_some());
+    let constant =
+        constant.filter(|codes| codes.rank() == 2 && gather.axis == 0 && op.axis.rem_euclid(2) == 1);
+    let constant = constant.filter(|_| fits(&op.block_size)).ok_or_else(unfit)?;
+    let bits = match constant.dtype() {
+        DType::I4 | DType::U4 => 4,
+        DType::I8 | DType::U8 => 8,
+        _ => return Err(unfit()),
+    };
+    let zero_points = dequantize.input(2);
+    let (codes, zero_points) = match constant.dtype() {
+        DType::I8 => {
+            let codes = raised(graph, codes, outcome).ok_or_else(unfit)?;
+            // Without zero points, that of bytes is the middle.
+            let zero_points = zero_points.map(|zeros| raised(graph, zeros, outcome).ok_or_else(unfit));
+            (codes, zero_points.transpose()?)
+        }
+        DType::U8 if zero_points.is_none() => return Err(unfit()),
+        _ => (codes, zero_points),
+    };
+    let patch = &mut outcome.patch;
+    let gather = GatherBlockQuantized {
+        bits,
+        block_size: op.block_size,
+        gather_axis: 0,
+        quantize_axis: 1,
+    };
+    patch.set_op(id, gather.into());
+    patch.set_input(id, 0, Some(codes));
+    patch.set_input(id, 1, Some(indices));
+    patch.set_input(id, 2, Some(scales));
+    if zero_points.is_some() {
+        patch.set_input(id, 3, zero_points);
+    }
+    Ok(())
+}
+
+/// Signed codes of 8 bits as unsigned ones.
+fn raised(graph: &Graph, value: ValueId, outcome: &mut Outcome) -> Option<ValueId> {
+    let codes = graph.constant(value)?;
+    let unsigned: Vec<u8> = (codes.to_i64().ok()?.into_iter())
+        .map(|code| (code + 128) as u8)
+        .collect();
+    let tensor = Tensor::from_slice(codes.shape(), &unsigned).ok()?;
+    let name = format!("{}_unsigned", graph.value(value).name);
+    Some(outcome.patch.add_constant(&name, tensor))
 }

@@ -111,7 +111,7 @@ pub enum Reason {
     #[error("`{value}` is computed elsewhere too, but both are outputs of the graph")]
     BothOutputs { value: String },
     #[error(
-        "MatMulNBits has no groups of {group} along the inputs for codes such as those of `{value}`, or no such product"
+        "ONNX Runtime's ops have no groups of {group} along the inputs for codes such as those of `{value}`, or no such product or table"
     )]
     Groups { value: String, group: i64 },
 }
@@ -166,10 +166,10 @@ pub const ELIMINATE_DEAD_NODES: Pass = Pass {
 };
 
 /// Writes MatMul and Gemm whose weight is read through DequantizeLinear in groups as MatMulNBits, which ONNX Runtime has fast
-/// kernels for. For files that need to run nowhere else; not among [`PASSES`].
+/// kernels for, and lookups in such tables as GatherBlockQuantized, which dequantizes no more than what is looked up. For files that need to run nowhere else; not among [`PASSES`].
 pub const JOIN_GROUPS: Pass = Pass {
     name: "join-groups",
-    summary: "makes MatMulNBits of products with weights in groups",
+    summary: "makes MatMulNBits of products with weights in groups, and GatherBlockQuantized of lookups in such tables",
     find: join_groups,
 };
 

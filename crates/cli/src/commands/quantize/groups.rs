@@ -2,39 +2,38 @@
 
 use bantam::Error;
 use bantam::compress::quantize::QuantizeSettings;
-use bantam::compress::quantize::groups::{GROUP_ALGORITHMS, GroupSettings, group_algorithm_by_name};
+use bantam::compress::quantize::groups::{
+    Addition, GROUP_ALGORITHMS, GroupSettings, group_algorithm_by_name,
+};
 use bantam::tensor::formats::blocks::IntegerGroups;
-use bantam::tensor::{FormatKind, Granularity};
+use bantam::tensor::{FormatKind, Granularity, NumberFormat};
 
 use super::rescaling::AWQ;
 use super::{format, granularity, settings};
 use crate::arguments::Quantize;
+use crate::commands::prune::share;
 
 /// The format where none is named.
 const FORMAT: &str = "int4";
+/// More than so many would be better off with more bits for all.
+const MOST_OUTLIERS: f64 = 0.1;
 
 /// What is asked of groups, if they are asked for.
 pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Error> {
     let Granularity::Group(len) = granularity(&arguments.granularity)? else {
-        return match arguments.low_rank {
-            0 => Ok(None),
-            _ => Err(usage(
-                "--low-rank is for weights in groups",
-                "--granularity group:32",
-            )),
+        let what = match addition(arguments)? {
+            Addition::None if arguments.embeddings.is_some() => "--embeddings",
+            Addition::None => return Ok(None),
+            Addition::LowRank(_) => "--low-rank",
+            Addition::Outliers(_) => "--outliers",
         };
+        return Err(usage(
+            &format!("{what} is for weights in groups"),
+            "--granularity group:32",
+        ));
     };
     refuse_what_has_no_groups(arguments)?;
-    let format = format(arguments.weights.as_deref().unwrap_or(FORMAT))?;
-    if format.kind() != FormatKind::Integer || !(2..=8).contains(&format.bits()) {
-        return Err(usage(
-            &format!(
-                "groups of weights are integers of 2 to 8 bits, {} are not",
-                format.name()
-            ),
-            "--weights int4 or uint4",
-        ));
-    }
+    let format = groups_of(arguments.weights.as_deref().unwrap_or(FORMAT))?;
     let quantize = QuantizeSettings {
         granularity: Granularity::Group(len),
         ..settings(arguments)?
@@ -44,9 +43,55 @@ pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Erro
         format: IntegerGroups::new(format.bits(), len, zero_point, false),
         algorithm: algorithm(&arguments.algorithm)?,
         smooth: arguments.smooth.as_deref() == Some(AWQ),
-        low_rank: arguments.low_rank,
+        addition: addition(arguments)?,
+        tables: tables(arguments, len, format)?,
         quantize,
     }))
+}
+
+/// A format that groups can have.
+fn groups_of(name: &str) -> Result<&'static dyn NumberFormat, Error> {
+    let format = format(name)?;
+    match format.kind() == FormatKind::Integer && (2..=8).contains(&format.bits()) {
+        true => Ok(format),
+        false => Err(usage(
+            &format!(
+                "groups of weights are integers of 2 to 8 bits, {} are not",
+                format.name()
+            ),
+            "--weights int4 or uint4",
+        )),
+    }
+}
+
+/// The format of tables that rows are looked up in, if they get codes.
+fn tables(
+    arguments: &Quantize,
+    len: usize,
+    weights: &'static dyn NumberFormat,
+) -> Result<Option<IntegerGroups>, Error> {
+    let format = match arguments.embeddings.as_deref() {
+        None => return Ok(None),
+        Some("") => weights,
+        Some(name) => groups_of(name)?,
+    };
+    let zero_point = format.min_code() >= 0;
+    Ok(Some(IntegerGroups::new(format.bits(), len, zero_point, false)))
+}
+
+/// What is added to weights in levels.
+fn addition(arguments: &Quantize) -> Result<Addition, Error> {
+    match (&arguments.outliers, arguments.low_rank) {
+        (Some(text), _) => match share(text)? {
+            share if (0.0..=MOST_OUTLIERS).contains(&share) => Ok(Addition::Outliers(share)),
+            _ => Err(usage(
+                &format!("`{text}` is no share of outliers"),
+                "0% to 10%: each takes 4 bytes",
+            )),
+        },
+        (None, 0) => Ok(Addition::None),
+        (None, rank) => Ok(Addition::LowRank(rank)),
+    }
 }
 
 fn algorithm(

@@ -7,16 +7,10 @@
 use bantam_kernels::matmul::{Onto, Product, multiply_batch};
 use bantam_tensor::{DType, SplitMix64, Tensor};
 
-use super::rounded::{GroupRows, RoundedRow};
-use super::{GroupAlgorithm, Needs};
 use crate::packed::Numbers;
 use crate::plan::{Action, Decision, Site};
 use crate::quantize::layerwise::{Moments, transposed};
 
-/// Turns of rounding what the product leaves and of fitting the product to what rounding leaves (CALDERA, algorithm 1).
-const TURNS: usize = 6;
-/// Share of the mean that is added to the diagonal of second moments where weights make up for earlier products.
-const DAMPING: f64 = 0.01;
 /// More columns than are asked for, so that the power iteration settles.
 const EXTRA: usize = 8;
 /// Power iterations.
@@ -57,12 +51,6 @@ impl LowRank {
         product(&self.up, &self.down, [rows, self.rank, depth], [depth, 1])
     }
 
-    /// The product plus other rows.
-    pub(super) fn onto(&self, rows: &[f32]) -> Vec<f32> {
-        let pairs = rows.iter().zip(self.values());
-        pairs.map(|(row, value)| row + value).collect()
-    }
-
     /// What the plan says of it; the product that it is added to is named by its output.
     pub(super) fn decision(&self, product: &str) -> Decision {
         let rows = self.up.len() / self.rank;
@@ -79,45 +67,8 @@ impl LowRank {
     }
 }
 
-/// Rows in levels, and the product of this rank that makes up for the rest: of several turns, those of least error.
-pub(super) fn rounded(
-    job: &GroupRows<'_>,
-    moments: &Moments,
-    algorithm: &dyn GroupAlgorithm,
-    rank: usize,
-) -> Option<(Vec<RoundedRow>, LowRank)> {
-    let targets = match algorithm.needs() {
-        Needs::FloatInputs => moments.targets(job.rows, DAMPING),
-        _ => job.rows.to_vec(),
-    };
-    // The targets make up for earlier products already.
-    let settled = moments.settled();
-    let mut left = targets.clone();
-    let mut best: Option<(f64, Vec<RoundedRow>, LowRank)> = None;
-    for _ in 0..TURNS {
-        let rows = algorithm.round(&GroupRows {
-            rows: &left,
-            moments: Some(&settled),
-            ..*job
-        })?;
-        let levels = rows.iter().flat_map(|row| row.values(job.format.group_len()));
-        let levels: Vec<f32> = levels.collect();
-        let added = LowRank::of(&difference(&targets, &levels), &settled, rank);
-        left = difference(&targets, &added.values());
-        let error = output_error(&difference(&left, &levels), &settled);
-        if best.as_ref().is_none_or(|(least, ..)| error < *least) {
-            best = Some((error, rows, added));
-        }
-    }
-    best.map(|(_, rows, added)| (rows, added))
-}
-
-fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {
-    a.iter().zip(b).map(|(a, b)| a - b).collect()
-}
-
 /// The numbers as files hold them.
-fn of_16_bits(values: &[f32]) -> Vec<f32> {
+pub(super) fn of_16_bits(values: &[f32]) -> Vec<f32> {
     let wide: Vec<f64> = values.iter().copied().map(f64::from).collect();
     let stored = Tensor::from_f64(DType::F16, &[values.len()], &wide);
     stored
@@ -125,15 +76,8 @@ fn of_16_bits(values: &[f32]) -> Vec<f32> {
         .unwrap_or_else(|_| values.to_vec())
 }
 
-/// The squared error that this error of a weight adds to the outputs, on average.
-fn output_error(error: &[f32], moments: &Moments) -> f64 {
-    let weighted = weighted(error, moments);
-    let pairs = weighted.iter().zip(error);
-    pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-}
-
 /// The error times the second moments.
-fn weighted(error: &[f32], moments: &Moments) -> Vec<f32> {
+pub(super) fn weighted(error: &[f32], moments: &Moments) -> Vec<f32> {
     let depth = moments.depth;
     let second: Vec<f32> = moments.second.iter().map(|x| *x as f32).collect();
     product(error, &second, [error.len() / depth, depth, depth], [depth, 1])

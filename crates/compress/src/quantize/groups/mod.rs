@@ -3,22 +3,27 @@
 //! A [`GroupAlgorithm`] chooses scales and codes of one product at a time, with the inputs that the products before it give once
 //! they are quantized. To add one: a file with an `impl GroupAlgorithm`, and a line in [`GROUP_ALGORITHMS`].
 
+mod added;
 mod awq;
 mod fit;
 mod half_quadratic;
 mod low_rank;
+mod outliers;
 mod products;
 mod rounded;
 mod sign_round;
 mod solve;
+mod tables;
 
 use bantam_graph::{Graph, InferOptions, infer_shapes, verify};
 use bantam_tensor::formats::blocks::IntegerGroups;
 use bantam_tensor::{DType, QParams, Tensor};
 
-use self::low_rank::LowRank;
+use self::added::Added;
+pub use self::added::Addition;
 use self::products::{Product, products};
 pub use self::rounded::{GroupRows, RoundedRow};
+use self::tables::{Table, tables};
 use super::QuantizeSettings;
 use super::layerwise::{Calibration, LayerwiseError, Moments, Walk, moments, transposed};
 use super::layerwise::{Layout, rows_of_matrix};
@@ -81,9 +86,10 @@ pub struct GroupSettings {
     pub algorithm: &'static dyn GroupAlgorithm,
     /// First move factors between constants, so that weights that meet large inputs lose less (AWQ). Looks at samples.
     pub smooth: bool,
-    /// Rank of a product in float, of 16 bits, that is added to each product to take back what rounding loses; 0 for none. Looks at
-    /// samples.
-    pub low_rank: usize,
+    /// What is added to each weight to take back what rounding loses. Looks at samples.
+    pub addition: Addition,
+    /// Tables that rows are looked up in get codes of this format too, without looking at samples; those that are a head as well share them with it.
+    pub tables: Option<IntegerGroups>,
     /// Which nodes are included and excluded.
     pub quantize: QuantizeSettings,
 }
@@ -116,7 +122,7 @@ impl GroupSettings {
     /// What has to be looked at.
     pub fn needs(&self) -> Needs {
         match self.algorithm.needs() {
-            Needs::Nothing if self.smooths() || self.low_rank > 0 => Needs::Inputs,
+            Needs::Nothing if self.smooths() || self.addition != Addition::None => Needs::Inputs,
             needs => needs,
         }
     }
@@ -152,8 +158,14 @@ pub fn quantize_groups(
     calibration: Option<&Calibration<'_>>,
     progress: &dyn Fn(usize, usize),
 ) -> Result<(Graph, Plan), GroupError> {
-    let (products, mut decisions) = products(graph, &settings.quantize.kept_by_user(graph)?);
-    if products.is_empty() {
+    let kept = settings.quantize.kept_by_user(graph)?;
+    let tables = match &settings.tables {
+        Some(_) => tables(graph, &kept),
+        None => Vec::new(),
+    };
+    let (products, mut decisions) = products(graph, &kept);
+    decisions.retain(|decision| !tables.iter().any(|table| table.is_read_by(decision.site.name())));
+    if products.is_empty() && tables.is_empty() {
         return Err(GroupError::Nothing);
     }
     let mut smoothed = graph.clone();
@@ -170,6 +182,9 @@ pub fn quantize_groups(
     });
     let mut walker = Walker::new(&smoothed, settings, calibration.as_ref())?;
     let mut codes = Vec::new();
+    for table in &tables {
+        codes.extend(walker.quantize_table(table, settings)?);
+    }
     for (index, product) in products.iter().enumerate() {
         progress(index, products.len());
         codes.extend(walker.quantize(product, settings)?);
@@ -264,12 +279,64 @@ impl<'a> Walker<'a> {
         let sum = added.as_ref().map(|added| added.onto(&levels));
         self.graph.values[product.weight.index()].initializer =
             Some(as_stored(sum.as_ref().unwrap_or(&levels))?);
-        let mut decisions = vec![decision(product, settings, &rounded)];
+        let site = Site::Input {
+            value: product.weight_name.clone(),
+            node: product.name.clone(),
+            input: 1,
+        };
+        let by = (&settings.format, settings.algorithm.name());
+        let mut decisions = vec![decision(site, (product.layout, depth), by, &rounded)];
         if let Some(added) = added {
             self.levels.push((product.weight, as_stored(&levels)?));
-            decisions.push(added.decision(&product.name));
+            decisions.push(added.decision(&product.name, product.layout, &levels, depth));
         }
         Ok(decisions)
+    }
+
+    /// Puts a table on levels, and says so for each of its readers.
+    fn quantize_table(
+        &mut self,
+        table: &Table,
+        settings: &GroupSettings,
+    ) -> Result<Vec<Decision>, GroupError> {
+        let format = settings.tables.as_ref().unwrap_or(&settings.format);
+        let tensor = &self.graph.values[table.weight.index()].initializer;
+        let tensor = tensor.as_ref().ok_or(GroupError::Nothing)?;
+        let (shape, values) = (
+            tensor.shape().to_vec(),
+            tensor.to_f32().map_err(LayerwiseError::from)?,
+        );
+        let wrong = || GroupError::Weights {
+            node: table.name.clone(),
+        };
+        if !values.iter().all(|value| value.abs() <= format.limit()) {
+            return Err(wrong());
+        }
+        let algorithm = match settings.algorithm.needs() {
+            Needs::Nothing => settings.algorithm,
+            _ => &fit::SEARCH,
+        };
+        let rounded = algorithm.round(&GroupRows {
+            rows: &values,
+            depth: table.depth,
+            format,
+            moments: None,
+        });
+        let rounded = rounded.ok_or_else(wrong)?;
+        let levels: Vec<f32> = (rounded.iter())
+            .flat_map(|row| row.values(format.group_len()))
+            .collect();
+        let levels = Tensor::from_slice(&shape, &levels).map_err(LayerwiseError::from)?;
+        self.graph.values[table.weight.index()].initializer = Some(levels);
+        let decision = |site: &Site| {
+            decision(
+                site.clone(),
+                (Layout::Rows, table.depth),
+                (format, algorithm.name()),
+                &rounded,
+            )
+        };
+        Ok(table.sites.iter().map(decision).collect())
     }
 
     /// The network with weights on their levels, to be turned into codes.
@@ -309,39 +376,40 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// The rows in levels, and what is added to their products.
+/// The rows in levels, and what is added to them.
 fn rounded(
     (rows, depth): (&[f32], usize),
     moments: Option<&Moments>,
     settings: &GroupSettings,
-) -> Option<(Vec<RoundedRow>, Option<LowRank>)> {
+) -> Option<(Vec<RoundedRow>, Option<Added>)> {
     let job = GroupRows {
         rows,
         depth,
         format: &settings.format,
         moments,
     };
-    match (settings.low_rank, moments) {
-        (rank @ 1.., Some(moments)) => {
-            let (rows, added) = low_rank::rounded(&job, moments, settings.algorithm, rank)?;
-            Some((rows, Some(added)))
-        }
-        _ => Some((settings.algorithm.round(&job)?, None)),
+    match moments {
+        Some(moments) => added::rounded(&job, moments, settings.algorithm, settings.addition),
+        None => Some((settings.algorithm.round(&job)?, None)),
     }
 }
 
-/// What the plan says of a product.
-fn decision(product: &Product, settings: &GroupSettings, rows: &[RoundedRow]) -> Decision {
-    let format = &settings.format;
+/// What the plan says of a weight whose rows have so many inputs.
+fn decision(
+    site: Site,
+    (layout, depth): (Layout, usize),
+    (format, algorithm): (&IntegerGroups, &str),
+    rows: &[RoundedRow],
+) -> Decision {
     let (dtype, name) = match (format.bits > 4, format.zero_point) {
         (false, false) => (DType::I4, "int4"),
         (false, true) => (DType::U4, "uint4"),
         (true, false) => (DType::I8, "int8"),
         (true, true) => (DType::U8, "uint8"),
     };
-    let groups = product.depth.div_ceil(format.group_len());
+    let groups = depth.div_ceil(format.group_len());
     // Scales lie as the elements of the weight do.
-    let lie = |numbers: Vec<f32>| match product.layout {
+    let lie = |numbers: Vec<f32>| match layout {
         Layout::Rows => numbers,
         Layout::Columns => transposed(&numbers, rows.len(), groups),
     };
@@ -350,7 +418,7 @@ fn decision(product: &Product, settings: &GroupSettings, rows: &[RoundedRow]) ->
     let scale = |scale: f32| if scale > 0.0 { scale } else { 1.0 };
     let params = QParams {
         dtype,
-        axis: Some(match product.layout {
+        axis: Some(match layout {
             Layout::Rows => 1,
             Layout::Columns => 0,
         }),
@@ -362,20 +430,12 @@ fn decision(product: &Product, settings: &GroupSettings, rows: &[RoundedRow]) ->
             .collect(),
     };
     Decision {
-        site: Site::Input {
-            value: product.weight_name.clone(),
-            node: product.name.clone(),
-            input: 1,
-        },
+        site,
         action: Action::QuantizeConstant {
             format: name.to_owned(),
             params,
         },
-        why: format!(
-            "weights of {} bits, chosen by {}",
-            format.bits,
-            settings.algorithm.name()
-        ),
+        why: format!("weights of {} bits, chosen by {algorithm}", format.bits),
         sqnr_db: None,
     }
 }

@@ -13,6 +13,7 @@ mod moments;
 mod rounding;
 mod sign_round;
 mod solve;
+mod stochastic;
 mod walk;
 
 pub(crate) use layers::{Layout, Mean, layout, mean, rows_of_matrix, transposed};
@@ -42,6 +43,7 @@ pub trait Algorithm: Sync {
 
 /// Every algorithm.
 pub static ALGORITHMS: &[&dyn Algorithm] = &[
+    &stochastic::Stochastic,
     &solve::GPTQ,
     &solve::OBQ,
     &solve::ADAROUND,

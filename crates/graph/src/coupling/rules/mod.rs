@@ -138,6 +138,7 @@ fn rule(site: &mut Site<'_>, op: &Op, shape_only: &[bool]) -> Done {
         Op::QLinearSigmoid(_) | Op::QLinearLeakyRelu(_) | Op::QLinearSoftmax(_) => locked(site, QUANTIZED),
         Op::QLinearGlobalAveragePool(_) | Op::QLinearAveragePool(_) | Op::QLinearConcat(_) => locked(site, QUANTIZED),
         Op::QGemm(_) | Op::MatMulNBits(_) | Op::MatMulIntegerToFloat(_) => locked(site, QUANTIZED),
+        Op::GatherBlockQuantized(_) => locked(site, QUANTIZED),
         Op::DynamicQuantizeMatMul(_) | Op::ConvInteger(_) | Op::QLinearConv(_) => locked(site, QUANTIZED),
         Op::MatMulInteger(_) | Op::QLinearMatMul(_) => locked(site, QUANTIZED),
 
