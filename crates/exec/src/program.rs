@@ -375,7 +375,7 @@ mod tests {
             program.split(&inputs).is_some(),
             "the batch is too small for parts"
         );
-        let mut run = || {
+        let run = || {
             program.run(&inputs, &mut Taps::none()).unwrap();
             program.context.pool.bytes()
         };
