@@ -4,6 +4,7 @@
 //! they are quantized. To add one: a file with an `impl GroupAlgorithm`, and a line in [`GROUP_ALGORITHMS`].
 
 mod awq;
+mod deferred;
 mod fit;
 mod half_quadratic;
 mod low_rank;
@@ -16,6 +17,7 @@ use bantam_graph::{Graph, InferOptions, infer_shapes, verify};
 use bantam_tensor::formats::blocks::IntegerGroups;
 use bantam_tensor::{DType, QParams, Tensor};
 
+pub use self::deferred::{DeferredGroups, DeferredWeight, deferred_groups};
 use self::low_rank::LowRank;
 use self::products::{Product, products};
 pub use self::rounded::{GroupRows, RoundedRow};
@@ -47,6 +49,10 @@ pub trait GroupAlgorithm: Sync {
     fn needs(&self) -> Needs;
     /// Whether [`GroupSettings::smooth`] is a part of it.
     fn smooths(&self) -> bool {
+        false
+    }
+    /// Whether the codes of a group are what the format's own encoder makes of it, so that groups need not know of each other.
+    fn is_plain(&self) -> bool {
         false
     }
     /// The rows of a weight in levels; `None` where the inputs are no finite numbers.
@@ -119,6 +125,11 @@ impl GroupSettings {
             Needs::Nothing if self.smooths() || self.low_rank > 0 => Needs::Inputs,
             needs => needs,
         }
+    }
+
+    /// Whether codes are what the format's own encoder makes of each group.
+    pub fn is_plain(&self) -> bool {
+        self.algorithm.is_plain() && !self.smooths() && self.low_rank == 0
     }
 
     fn smooths(&self) -> bool {
@@ -333,12 +344,7 @@ fn rounded(
 /// What the plan says of a product.
 fn decision(product: &Product, settings: &GroupSettings, rows: &[RoundedRow]) -> Decision {
     let format = &settings.format;
-    let (dtype, name) = match (format.bits > 4, format.zero_point) {
-        (false, false) => (DType::I4, "int4"),
-        (false, true) => (DType::U4, "uint4"),
-        (true, false) => (DType::I8, "int8"),
-        (true, true) => (DType::U8, "uint8"),
-    };
+    let (dtype, name) = stored_as(format);
     let groups = product.depth.div_ceil(format.group_len());
     // Scales lie as the elements of the weight do.
     let lie = |numbers: Vec<f32>| match product.layout {
@@ -361,6 +367,21 @@ fn decision(product: &Product, settings: &GroupSettings, rows: &[RoundedRow]) ->
             .map(|zero_point| zero_point as i32)
             .collect(),
     };
+    quantized(product, settings, name, params)
+}
+
+/// The type that holds codes, and its name as a format.
+fn stored_as(format: &IntegerGroups) -> (DType, &'static str) {
+    match (format.bits > 4, format.zero_point) {
+        (false, false) => (DType::I4, "int4"),
+        (false, true) => (DType::U4, "uint4"),
+        (true, false) => (DType::I8, "int8"),
+        (true, true) => (DType::U8, "uint8"),
+    }
+}
+
+fn quantized(product: &Product, settings: &GroupSettings, name: &str, params: QParams) -> Decision {
+    let format = &settings.format;
     Decision {
         site: Site::Input {
             value: product.weight_name.clone(),

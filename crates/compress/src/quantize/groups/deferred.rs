@@ -1,0 +1,99 @@
+//! Weights in groups whose codes are made when the file is written, so that no weight has to be in memory as a whole.
+
+use bantam_graph::ops::DequantizeLinear;
+use bantam_graph::{Graph, InferOptions, Patch, infer_shapes, verify};
+use bantam_tensor::{QParams, Tensor};
+
+use super::products::products;
+use super::{GroupError, GroupSettings, quantized, stored_as};
+use crate::plan::Plan;
+use crate::quantize::layerwise::{Layout, LayerwiseError};
+use crate::rewrite::{RewriteError, Stored, dequantized};
+
+/// Tensors of fewer bytes are not deferred; files hold them in other places.
+const SMALLEST: usize = 1024;
+
+/// A weight whose codes are still to be made.
+#[derive(Clone, Debug)]
+pub struct DeferredWeight {
+    /// The product, for messages.
+    pub node: String,
+    /// The weight `[rows, depth]`, a row for each output.
+    pub weight: Tensor,
+    /// In the place of its codes: zeros.
+    pub codes: Tensor,
+    /// In the place of the scales of groups `[rows, groups]`: zeros.
+    pub scale: Tensor,
+    /// In the place of their zero points: zeros.
+    pub zero_point: Tensor,
+}
+
+/// A graph with stand-ins for codes.
+pub struct DeferredGroups {
+    /// The graph.
+    pub graph: Graph,
+    /// What is done, without scales and zero points: these are not known yet.
+    pub plan: Plan,
+    /// What the stand-ins stand for.
+    pub weights: Vec<DeferredWeight>,
+}
+
+/// As [`super::quantize_groups`], without making codes; `None` where weights have to be known for that, or do not lie in rows.
+///
+/// # Errors
+/// When there is nothing to quantize.
+pub fn deferred_groups(graph: &Graph, settings: &GroupSettings) -> Result<Option<DeferredGroups>, GroupError> {
+    if !settings.is_plain() {
+        return Ok(None);
+    }
+    let (products, mut decisions) = products(graph, &settings.quantize.kept_by_user(graph)?);
+    if products.is_empty() {
+        return Err(GroupError::Nothing);
+    }
+    let (dtype, name) = stored_as(&settings.format);
+    let group = settings.format.group_len();
+    let (mut patch, mut weights) = (Patch::new(graph), Vec::new());
+    for product in &products {
+        let groups = product.depth.div_ceil(group);
+        let zeros = |dtype, columns| Tensor::zeros(dtype, &[product.rows, columns]).map_err(LayerwiseError::from);
+        let found = graph.constant(product.weight).cloned();
+        let weight = DeferredWeight {
+            node: product.name.clone(),
+            weight: found.ok_or(GroupError::Nothing)?,
+            codes: zeros(dtype, product.depth)?,
+            scale: zeros(bantam_tensor::DType::F32, groups)?,
+            zero_point: zeros(dtype, groups)?,
+        };
+        if product.layout != Layout::Rows || weight.zero_point.as_bytes().len() < SMALLEST {
+            return Ok(None);
+        }
+        let op = DequantizeLinear {
+            axis: 1,
+            block_size: group as i64,
+            output_dtype: None,
+        };
+        let stored = Stored {
+            codes: weight.codes.clone(),
+            scale: weight.scale.clone(),
+            zero_point: weight.zero_point.clone(),
+        };
+        let reals = dequantized(&mut patch, &product.weight_name, stored, op);
+        patch.set_input(product.node, 1, Some(reals));
+        let params = QParams {
+            dtype,
+            axis: Some(1),
+            group: Some(group),
+            scale: Vec::new(),
+            zero_point: Vec::new(),
+        };
+        decisions.push(quantized(product, settings, name, params));
+        weights.push(weight);
+    }
+    let mut graph = graph.clone();
+    patch.apply(&mut graph).map_err(RewriteError::from)?;
+    let wrong = |error: &dyn std::fmt::Display| GroupError::Graph(error.to_string());
+    infer_shapes(&mut graph, &InferOptions::default()).map_err(|error| wrong(&error))?;
+    verify(&graph).map_err(|error| wrong(&error))?;
+    let plan = settings.plan(decisions);
+    Ok(Some(DeferredGroups { graph, plan, weights }))
+}
