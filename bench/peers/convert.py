@@ -80,7 +80,7 @@ def measure(arguments, folder, source):
             except process.ProcessFailed as error:
                 print(f"{name}: {error}", file=sys.stderr)
                 continue
-            found.setdefault(name, []).append((measured.seconds, measured.peak_megabytes, size(output)))
+            found.setdefault(name, []).append((measured.seconds, measured.peak_megabytes, size(output), measured.processor_seconds))
             remove(output)
     return found
 
@@ -93,6 +93,7 @@ def table(found, gigabytes):
         lines.append({
             "row": name,
             "whole process s": f"{seconds[name]:.2f}",
+            "processor s": f"{statistics.median(run[3] for run in runs):.2f}",
             "input GB/s": f"{gigabytes / seconds[name]:.3f}",
             "peak MB": f"{max(run[1] for run in runs):.0f}",
             "file MB": f"{runs[0][2] / 1e6:.0f}",

@@ -43,6 +43,8 @@ pub fn importance(graph: &Graph, stats: &Stats) -> BTreeMap<String, Vec<f32>> {
         Observed::Means(means) => means.means().into_iter().map(|square| square as f32).collect(),
         _ => Vec::new(),
     };
-    let named = found.into_iter().map(|(name, observed)| (name.to_owned(), columns(observed)));
+    let named = found
+        .into_iter()
+        .map(|(name, observed)| (name.to_owned(), columns(observed)));
     named.collect()
 }

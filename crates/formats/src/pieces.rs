@@ -181,7 +181,12 @@ impl Partial {
             source,
         };
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
         let file = file.map_err(write)?;
         if file.try_lock().is_err() {
             return Err(write(io::Error::other("another process is writing it")));
@@ -215,7 +220,9 @@ impl Partial {
     ) -> Result<(), E> {
         let (next, failed) = (AtomicUsize::new(lock(&self.done).first), Mutex::new(None));
         let stop = AtomicBool::new(false);
-        let put = |offset: u64, bytes: &[u8]| write_at(&self.file, bytes, offset).inspect_err(|error| self.fail(error));
+        let put = |offset: u64, bytes: &[u8]| {
+            write_at(&self.file, bytes, offset).inspect_err(|error| self.fail(error))
+        };
         let run = |_: rayon::BroadcastContext<'_>| {
             while !stop.load(Ordering::Relaxed) {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -297,7 +304,9 @@ impl Partial {
 
     fn failure(&self) -> Option<io::Error> {
         let failure = lock(&self.failure);
-        failure.as_ref().map(|error| io::Error::new(error.kind(), error.to_string()))
+        failure
+            .as_ref()
+            .map(|error| io::Error::new(error.kind(), error.to_string()))
     }
 }
 
@@ -392,7 +401,11 @@ mod tests {
     const COUNT: usize = 50;
     const SIZE: usize = 100;
 
-    fn write(path: &Path, writing: &Writing<'_>, fails: &(dyn Fn(usize) -> bool + Sync)) -> Result<Vec<usize>, PiecesError> {
+    fn write(
+        path: &Path,
+        writing: &Writing<'_>,
+        fails: &(dyn Fn(usize) -> bool + Sync),
+    ) -> Result<Vec<usize>, PiecesError> {
         let pieces = Pieces {
             path,
             length: (COUNT * SIZE) as u64,
@@ -474,10 +487,18 @@ mod tests {
         for damaged in ["", "{", &journal[..journal.len() / 2], &further] {
             fs::write(&file, damaged).unwrap();
             let error = resume("a");
-            assert!(error.contains("damaged") && error.contains("hint:"), "{damaged}: {error}");
+            assert!(
+                error.contains("damaged") && error.contains("hint:"),
+                "{damaged}: {error}"
+            );
         }
         fs::write(&file, &journal).unwrap();
-        OpenOptions::new().write(true).open(&partial).unwrap().set_len(7).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(&partial)
+            .unwrap()
+            .set_len(7)
+            .unwrap();
         assert!(resume("a").contains("7 bytes"));
         // Without --resume it starts anew.
         assert_eq!(write(&path, &Writing::PLAIN, &|_| false).unwrap().len(), COUNT);
@@ -503,7 +524,9 @@ mod tests {
         assert!(write_pieces(&pieces, &Writing::PLAIN, &refused).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let nowhere = folder.path().join("absent/x.bin");
-        let error = write(&nowhere, &Writing::PLAIN, &|_| false).unwrap_err().to_string();
+        let error = write(&nowhere, &Writing::PLAIN, &|_| false)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("x.bin") && error.contains("hint:"), "{error}");
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bantam_formats::gguf::{self, Exporting, GgmlType, Gguf, GgufError};
-use bantam_formats::{Writing, huggingface};
 use bantam_formats::onnx::SaveOptions;
+use bantam_formats::{Writing, huggingface};
 use bantam_graph::passes::{ELIMINATE_DEAD_NODES, JOIN_GROUPS, run_passes};
 use bantam_graph::{InferOptions, Model, infer_shapes};
 use bantam_tensor::{BlockFormat, Tensor};

@@ -11,12 +11,14 @@ use bantam::compress::quantize::{QuantizeSettings, method_by_name};
 use bantam::compress::target::target_by_name;
 use bantam::formats::Writing;
 use bantam::formats::gguf::{
-    self, Exporting, Gguf, GgmlType, GgufError, TensorEntry, TensorRows, Value, read_gguf, write_gguf,
+    self, Exporting, GgmlType, Gguf, GgufError, TensorEntry, TensorRows, Value, read_gguf, write_gguf,
 };
 use bantam::formats::huggingface::{self, Form, read_safetensors, write_safetensors};
 use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::graph::Model;
-use bantam::jobs::{EvalJob, ExportJob, GgufTypes, Importance, QuantizeJob, RuntimeChoice, eval, export, quantize};
+use bantam::jobs::{
+    EvalJob, ExportJob, GgufTypes, Importance, QuantizeJob, RuntimeChoice, eval, export, quantize,
+};
 use bantam::tensor::formats::blocks::IntegerGroups;
 use bantam::tensor::{BlockFormat, DType, Tensor};
 use bantam::{Error, NoProgress, Progress};
@@ -29,7 +31,14 @@ use super::stories;
 fn encode(format: &'static dyn BlockFormat, rows: &Tensor, _: Option<&[f32]>) -> Result<Vec<u8>, GgufError> {
     let row = rows.shape()[1];
     let mut bytes = vec![0; format.row_bytes(row).unwrap() * rows.shape()[0]];
-    encode_rows(format, Source::F32(&rows.to_f32().unwrap()), row, None, &mut bytes).unwrap();
+    encode_rows(
+        format,
+        Source::F32(&rows.to_f32().unwrap()),
+        row,
+        None,
+        &mut bytes,
+    )
+    .unwrap();
     Ok(bytes)
 }
 
@@ -58,13 +67,19 @@ fn bytes_depend_neither_on_pieces_nor_on_threads() {
     write(&model, &path, Writing::PLAIN).unwrap();
     let whole = std::fs::read(&path).unwrap();
     for (piece, threads) in [(1, 1), (1, 2), (3000, 2), (1 << 14, 3)] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         let writing = Writing {
             piece,
             ..Writing::PLAIN
         };
         pool.install(|| write(&model, &path, writing)).unwrap();
-        assert!(std::fs::read(&path).unwrap() == whole, "{piece} elements, {threads} threads");
+        assert!(
+            std::fs::read(&path).unwrap() == whole,
+            "{piece} elements, {threads} threads"
+        );
     }
 }
 
@@ -96,7 +111,10 @@ fn an_interrupted_file_goes_on_with_the_same_bytes() {
         assert!(!path.exists());
     }
     let error = until(usize::MAX, &pieces, "b").unwrap().unwrap_err().to_string();
-    assert!(error.contains("other inputs") && error.contains("--resume"), "{error}");
+    assert!(
+        error.contains("other inputs") && error.contains("--resume"),
+        "{error}"
+    );
     until(usize::MAX, &pieces, "a").unwrap().unwrap();
     assert!(std::fs::read(&path).unwrap() == std::fs::read(&other).unwrap());
 }
@@ -123,10 +141,18 @@ fn files_become_files_as_folders_do() {
     let folder = tempfile::tempdir().unwrap();
     network_of(folder.path(), 96);
     let path = |name: &str| folder.path().join(name);
-    export(&job(folder.path().to_owned(), path("f32.gguf"), "f32"), &NoProgress).unwrap();
+    export(
+        &job(folder.path().to_owned(), path("f32.gguf"), "f32"),
+        &NoProgress,
+    )
+    .unwrap();
     for kind in ["q4_0", "bf16", "q6_k"] {
         let [of_folder, of_file] = ["folder.gguf", "file.gguf"].map(path);
-        export(&job(folder.path().to_owned(), of_folder.clone(), kind), &NoProgress).unwrap();
+        export(
+            &job(folder.path().to_owned(), of_folder.clone(), kind),
+            &NoProgress,
+        )
+        .unwrap();
         let report = export(&job(path("f32.gguf"), of_file.clone(), kind), &NoProgress).unwrap();
         assert_eq!(report.replaced.len(), usize::from(kind == "q6_k"));
         let [a, b] = [of_folder, of_file].map(|path| read_gguf(&path).unwrap());
@@ -145,7 +171,10 @@ fn files_become_files_as_folders_do() {
         ..job(path("again.gguf"), path("same.gguf"), "")
     };
     export(&same, &NoProgress).unwrap();
-    assert_eq!(std::fs::read(path("again.gguf")).unwrap(), std::fs::read(path("same.gguf")).unwrap());
+    assert_eq!(
+        std::fs::read(path("again.gguf")).unwrap(),
+        std::fs::read(path("same.gguf")).unwrap()
+    );
 }
 
 /// Rows of a file of an architecture that there is no graph of.
@@ -153,10 +182,14 @@ struct Strange;
 
 impl TensorRows for Strange {
     fn bytes(&self, tensor: usize, rows: std::ops::Range<usize>) -> Result<bytes::Bytes, GgufError> {
-        let values = rows.flat_map(|row| (0..64).map(move |column| ((row * 64 + column) as f32 * 0.37 + tensor as f32).sin()));
+        let values = rows.flat_map(|row| {
+            (0..64).map(move |column| ((row * 64 + column) as f32 * 0.37 + tensor as f32).sin())
+        });
         Ok(match tensor {
             1 => values.take(64).flat_map(f32::to_le_bytes).collect(),
-            _ => values.flat_map(|x| half::f16::from_f32(x).to_le_bytes()).collect(),
+            _ => values
+                .flat_map(|x| half::f16::from_f32(x).to_le_bytes())
+                .collect(),
         })
     }
 }
@@ -177,25 +210,43 @@ fn any_architecture_can_be_made_narrower() {
         entry("blk.0.ffn_gate_inp.weight", &[8, 64], "f16"),
     ];
     let metadata = [
-        ("general.architecture".to_owned(), Value::String("strange".to_owned())),
+        (
+            "general.architecture".to_owned(),
+            Value::String("strange".to_owned()),
+        ),
         ("general.file_type".to_owned(), Value::U32(1)),
         ("strange.size".to_owned(), Value::F32(0.5)),
     ];
     write_gguf(&before, &metadata, &entries, &Strange, &Writing::PLAIN).unwrap();
     export(&job(before.clone(), after.clone(), "q4_0"), &NoProgress).unwrap();
     let (before, after) = (read_gguf(&before).unwrap(), read_gguf(&after).unwrap());
-    assert_eq!(after.value("general.architecture").and_then(Value::as_str), Some("strange"));
+    assert_eq!(
+        after.value("general.architecture").and_then(Value::as_str),
+        Some("strange")
+    );
     assert_eq!(after.value("general.file_type").and_then(Value::as_u64), Some(2));
     assert_eq!(after.value("strange.size"), before.value("strange.size"));
     assert_eq!(after.tensors[1..], before.tensors[1..]);
     let mixer = &after.tensors[0];
-    assert_eq!((mixer.kind.name, mixer.shape.as_slice()), ("q4_0", &[3, 8, 64][..]));
+    assert_eq!(
+        (mixer.kind.name, mixer.shape.as_slice()),
+        ("q4_0", &[3, 8, 64][..])
+    );
     let rows = Tensor::from_bytes(DType::F16, &[24, 64], before.tensors[0].data.clone()).unwrap();
-    assert_eq!(mixer.data, encode(mixer.kind.block_format().unwrap(), &rows, None).unwrap());
+    assert_eq!(
+        mixer.data,
+        encode(mixer.kind.block_format().unwrap(), &rows, None).unwrap()
+    );
 }
 
 /// Quantizes to groups; without streaming where a plan is asked for too.
-fn grouped(folder: &Path, output: &Path, format: IntegerGroups, plan: bool, save: SaveOptions) -> Result<(), Error> {
+fn grouped(
+    folder: &Path,
+    output: &Path,
+    format: IntegerGroups,
+    plan: bool,
+    save: SaveOptions,
+) -> Result<(), Error> {
     let settings = QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap());
     let job = QuantizeJob {
         model: folder.to_owned(),
@@ -229,14 +280,17 @@ fn grouped(folder: &Path, output: &Path, format: IntegerGroups, plan: bool, save
 /// The folder's weights in 16 bits, with two rows of zeros.
 fn narrow(folder: &Path) {
     let path = folder.join("model.safetensors");
-    let weights = read_safetensors(&path).unwrap().into_iter().map(|(name, tensor)| {
-        let mut values = tensor.to_f32().unwrap();
-        if name.ends_with("up_proj.weight") {
-            values[..2 * 256].fill(0.0);
-        }
-        let values: Vec<half::bf16> = values.into_iter().map(half::bf16::from_f32).collect();
-        (name, Tensor::from_slice(tensor.shape(), &values).unwrap())
-    });
+    let weights = read_safetensors(&path)
+        .unwrap()
+        .into_iter()
+        .map(|(name, tensor)| {
+            let mut values = tensor.to_f32().unwrap();
+            if name.ends_with("up_proj.weight") {
+                values[..2 * 256].fill(0.0);
+            }
+            let values: Vec<half::bf16> = values.into_iter().map(half::bf16::from_f32).collect();
+            (name, Tensor::from_slice(tensor.shape(), &values).unwrap())
+        });
     let weights: BTreeMap<String, Tensor> = weights.collect();
     write_safetensors(&path, &weights).unwrap();
 }
@@ -246,7 +300,9 @@ fn groups_that_are_made_while_writing_are_those_of_memory() {
     let folder = tempfile::tempdir().unwrap();
     network_of(folder.path(), 96);
     let [streamed, in_memory] = ["streamed", "memory"].map(|name| folder.path().join(name));
-    [&streamed, &in_memory].map(|folder| std::fs::create_dir(folder).unwrap());
+    for folder in [&streamed, &in_memory] {
+        std::fs::create_dir(folder).unwrap();
+    }
     for narrowed in [false, true] {
         if narrowed {
             narrow(folder.path());
@@ -259,10 +315,18 @@ fn groups_that_are_made_while_writing_are_those_of_memory() {
                 };
                 let of = |folder: &Path, plan: bool| {
                     let format = IntegerGroups::new(bits, group, zero_point, false);
-                    grouped(folder.parent().unwrap(), &folder.join("q.onnx"), format, plan, save.clone()).unwrap();
+                    grouped(
+                        folder.parent().unwrap(),
+                        &folder.join("q.onnx"),
+                        format,
+                        plan,
+                        save.clone(),
+                    )
+                    .unwrap();
                     ["q.onnx", "q.onnx.data"].map(|name| std::fs::read(folder.join(name)).ok())
                 };
-                let case = format!("{bits} bits, {group}, {zero_point}, {external_data:?}, narrow: {narrowed}");
+                let case =
+                    format!("{bits} bits, {group}, {zero_point}, {external_data:?}, narrow: {narrowed}");
                 assert!(of(&streamed, false) == of(&in_memory, true), "{case}");
             }
         }
@@ -283,7 +347,11 @@ fn numbers_beyond_all_scales_are_refused_and_nothing_is_left() {
     let error = grouped(folder.path(), &output, format, false, SaveOptions::default()).unwrap_err();
     assert!(error.to_string().contains("are no numbers"), "{error}");
     let left = std::fs::read_dir(folder.path()).unwrap();
-    assert!(!left.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("q.onnx")));
+    assert!(
+        !left
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("q.onnx"))
+    );
 }
 
 /// Counts what it hears.
@@ -310,7 +378,7 @@ fn importance_lowers_the_loss() {
             importance: importance.then(|| Importance {
                 data: manifest.clone(),
                 split: "train".to_owned(),
-                samples: 100,
+                samples: 40,
                 seed: 0,
             }),
             ..job(folder.clone(), own.path().join("x.gguf"), kind)
@@ -323,7 +391,7 @@ fn importance_lowers_the_loss() {
             split: "test".to_owned(),
             runtime: RuntimeChoice::Bantam,
             metrics: vec!["nll".to_owned()],
-            limit: 200,
+            limit: 50,
             batch: None,
             threads: 0,
         };

@@ -17,7 +17,7 @@ use super::stories;
 const FOLDERS: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 
 /// Writes a file whose matrices are of these types; blocks are not encoded.
-fn write(model: &Model, path: &Path, types: &dyn Fn(&str) -> &'static str) -> Result<(), GgufError> {
+fn write(model: &Model, path: &Path, types: &(dyn Fn(&str) -> &'static str + Sync)) -> Result<(), GgufError> {
     let choose = |name: &str| GgmlType::by_name(types(name)).unwrap();
     let exporting = Exporting {
         choose: &choose,

@@ -363,7 +363,12 @@ pub(crate) fn dequantized(patch: &mut Patch, name: &str, stored: Stored, op: Deq
     let scale = patch.add_constant(&format!("{name}_scale"), stored.scale);
     let zero_point = patch.add_constant(&format!("{name}_zero_point"), stored.zero_point);
     let inputs = [codes, scale, zero_point];
-    patch.add_node(Node::new(format!("{name}_dequantize"), op.into(), &inputs, &[reals]));
+    patch.add_node(Node::new(
+        format!("{name}_dequantize"),
+        op.into(),
+        &inputs,
+        &[reals],
+    ));
     reals
 }
 

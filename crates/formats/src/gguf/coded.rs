@@ -33,7 +33,11 @@ fn some_rows(tensor: &Tensor, rows: &Range<usize>) -> Result<Tensor, GgufError> 
     }
     // Rows that share a byte with their neighbours.
     let codes = tensor.to_i64()?;
-    Ok(Tensor::from_i64(dtype, &shape, &codes[rows.start * row..rows.end * row])?)
+    Ok(Tensor::from_i64(
+        dtype,
+        &shape,
+        &codes[rows.start * row..rows.end * row],
+    )?)
 }
 
 /// Every weight whose codes are read through DequantizeLinear in groups along its rows, by the name of the weight.

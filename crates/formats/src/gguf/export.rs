@@ -26,7 +26,7 @@ pub(super) const VECTORS: &GgmlType = &GGML_TYPES[0];
 /// How a file is made of a model or of another file.
 pub struct Exporting<'a> {
     /// The type of the matrix with a name (in the file); vectors are always `f32`, as llama.cpp wants them.
-    pub choose: &'a dyn Fn(&str) -> &'static GgmlType,
+    pub choose: &'a (dyn Fn(&str) -> &'static GgmlType + Sync),
     /// Makes the bytes of blocks.
     pub encode: BlockEncoder<'a>,
     /// How much each column of matrices counts, by their names in the file; all alike where there is nothing.

@@ -63,27 +63,27 @@ pub struct GgufTensor {
 }
 
 impl GgufTensor {
-/// The elements: a slice of the file, or decoded blocks.
-///
-/// # Errors
-/// When its blocks are of a type that is not decoded.
-pub(crate) fn values(&self) -> Result<Tensor, GgufError> {
-    let kind = self.kind;
-    if let Some(dtype) = kind.dtype {
-        return Ok(Tensor::from_bytes(dtype, &self.shape, self.data.clone())?);
+    /// The elements: a slice of the file, or decoded blocks.
+    ///
+    /// # Errors
+    /// When its blocks are of a type that is not decoded.
+    pub(crate) fn values(&self) -> Result<Tensor, GgufError> {
+        let kind = self.kind;
+        if let Some(dtype) = kind.dtype {
+            return Ok(Tensor::from_bytes(dtype, &self.shape, self.data.clone())?);
+        }
+        let format = kind.block_format().ok_or_else(|| GgufError::Blocked {
+            name: self.name.clone(),
+            kind: kind.name,
+        })?;
+        // No larger than the file allows: the shape was compared with its bytes.
+        let mut decoded = Tensor::zeros(DType::F32, &self.shape)?;
+        let values = decoded.values_mut::<f32>()?.par_chunks_exact_mut(kind.block);
+        values
+            .zip(self.data.par_chunks_exact(kind.bytes))
+            .for_each(|(values, bytes)| format.decode_block(bytes, values));
+        Ok(decoded)
     }
-    let format = kind.block_format().ok_or_else(|| GgufError::Blocked {
-        name: self.name.clone(),
-        kind: kind.name,
-    })?;
-    // No larger than the file allows: the shape was compared with its bytes.
-    let mut decoded = Tensor::zeros(DType::F32, &self.shape)?;
-    let values = decoded.values_mut::<f32>()?.par_chunks_exact_mut(kind.block);
-    values
-        .zip(self.data.par_chunks_exact(kind.bytes))
-        .for_each(|(values, bytes)| format.decode_block(bytes, values));
-    Ok(decoded)
-}
 }
 
 impl Gguf {

@@ -61,7 +61,8 @@ fn is_matrix(tensor: &GgufTensor) -> bool {
     let dims = tensor.shape.iter().filter(|size| **size != 1).count();
     let kept = KEPT.iter().any(|part| tensor.name.contains(part));
     // Types that are not decoded can only be passed on.
-    let readable = tensor.kind.dtype.is_some_and(|dtype| dtype.is_float()) || tensor.kind.block_format().is_some();
+    let readable =
+        tensor.kind.dtype.is_some_and(|dtype| dtype.is_float()) || tensor.kind.block_format().is_some();
     tensor.name.ends_with("weight") && dims >= 2 && !kept && readable
 }
 
@@ -70,7 +71,11 @@ fn is_matrix(tensor: &GgufTensor) -> bool {
 /// # Errors
 /// When the file is a part of a model, a matrix does not fit the blocks chosen for it, or the file cannot be written.
 pub fn requantize(file: &Gguf, path: &Path, exporting: &Exporting<'_>) -> Result<(), GgufError> {
-    if let Some(parts) = file.value("split.count").and_then(Value::as_u64).filter(|parts| *parts > 1) {
+    if let Some(parts) = file
+        .value("split.count")
+        .and_then(Value::as_u64)
+        .filter(|parts| *parts > 1)
+    {
         return Err(GgufError::Unsayable {
             fact: format!("the file is one of {parts} parts of a model"),
             hint: "put them together first (llama-gguf-split --merge)",

@@ -67,9 +67,14 @@ impl TensorRows for Weights<'_> {
         let (entry, weight) = (&self.entries[index], self.weights[index]);
         let importance = self.exporting.importance.get(&entry.name);
         // What does not fit is of another matrix.
-        let importance = importance.map(Vec::as_slice).filter(|columns| columns.len() == entry.row());
-        let encode =
-            |tensor: &Tensor| encoded(tensor, entry.kind, |format| (self.exporting.encode)(format, tensor, importance));
+        let importance = importance
+            .map(Vec::as_slice)
+            .filter(|columns| columns.len() == entry.row());
+        let encode = |tensor: &Tensor| {
+            encoded(tensor, entry.kind, |format| {
+                (self.exporting.encode)(format, tensor, importance)
+            })
+        };
         let heads = self.heads[index].map(|all| all * rows.len() / entry.rows().max(1));
         let name = &entry.name;
         match weight {
@@ -149,8 +154,12 @@ fn encoded(
     let values = values.iter();
     let bytes: Vec<u8> = match kind.dtype {
         Some(DType::F32) => values.flat_map(|value| value.to_le_bytes()).collect(),
-        Some(DType::F16) => values.flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-        Some(DType::BF16) => values.flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
+        Some(DType::F16) => values
+            .flat_map(|value| f16::from_f32(*value).to_le_bytes())
+            .collect(),
+        Some(DType::BF16) => values
+            .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
+            .collect(),
         _ => {
             return Err(GgufError::Unsayable {
                 fact: format!("elements of type {}", kind.name),

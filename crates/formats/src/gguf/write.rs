@@ -88,7 +88,10 @@ pub fn write_gguf(
         count: pieces.len() + 1,
     };
     let key = format!("{} {:08x}", writing.key, sum.sum());
-    let writing = Writing { key: &key, ..*writing };
+    let writing = Writing {
+        key: &key,
+        ..*writing
+    };
     let put = |put: &Put<'_>, offset: u64, bytes: &[u8]| {
         put(offset, bytes).map_err(|source| {
             let path = path.to_owned();

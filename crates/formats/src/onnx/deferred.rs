@@ -60,7 +60,9 @@ pub fn save_deferred<E: Send + From<OnnxError>>(
     // Both files are complete before the model gets its name, as it refers to the data.
     let file = write_temporary(path, |out| encoded.write_to(out)).map_err(|error| at(failed(error)))?;
     let tensors = data.tensors().iter();
-    let parts: Vec<(u64, &[u8])> = tensors.map(|(offset, tensor)| (*offset, tensor.as_bytes())).collect();
+    let parts: Vec<(u64, &[u8])> = tensors
+        .map(|(offset, tensor)| (*offset, tensor.as_bytes()))
+        .collect();
     write_deferred(&data_path(path), data.len(), &parts, deferred, writing)?;
     file.persist(path).map_err(|error| at(failed(error.error)))?;
     Ok(())
@@ -75,7 +77,10 @@ fn write_deferred<E: Send + From<OnnxError>>(
     writing: &Writing<'_>,
 ) -> Result<(), E> {
     let place = |bytes: &[u8]| (bytes.as_ptr().addr(), bytes.len());
-    let places: HashMap<(usize, usize), u64> = parts.iter().map(|(offset, bytes)| (place(bytes), *offset)).collect();
+    let places: HashMap<(usize, usize), u64> = parts
+        .iter()
+        .map(|(offset, bytes)| (place(bytes), *offset))
+        .collect();
     let offsets = |deferred: &Deferred<'_, E>| -> Vec<u64> {
         let mut offsets = deferred.stand_ins.iter();
         let found: Option<Vec<u64>> = offsets.try_fold(Vec::new(), |mut all, tensor| {
@@ -114,7 +119,7 @@ fn write_deferred<E: Send + From<OnnxError>>(
             Ok(())
         }
     });
-    result.map_err(|failure| failure.0)
+    result.map_err(|failure: Failure<E>| failure.0)
 }
 
 /// An error of the caller's, or one of writing.
@@ -136,16 +141,25 @@ fn steps<'a, E>(
     let stand_ins = deferred.iter().flat_map(|deferred| &deferred.stand_ins);
     let stand_ins: HashSet<*const u8> = stand_ins.map(|tensor| tensor.as_bytes().as_ptr()).collect();
     let mut steps = Vec::new();
-    for (offset, bytes) in parts.iter().filter(|(_, bytes)| !stand_ins.contains(&bytes.as_ptr())) {
+    for (offset, bytes) in parts
+        .iter()
+        .filter(|(_, bytes)| !stand_ins.contains(&bytes.as_ptr()))
+    {
         let chunks = bytes.chunks(COPIED).enumerate();
         steps.extend(chunks.map(|(index, bytes)| Step::Copy(offset + (index * COPIED) as u64, bytes)));
     }
-    for (index, offsets) in offsets.iter().enumerate().filter(|(_, offsets)| !offsets.is_empty()) {
+    for (index, offsets) in offsets
+        .iter()
+        .enumerate()
+        .filter(|(_, offsets)| !offsets.is_empty())
+    {
         let first = &deferred[index].stand_ins[0];
         let rows = first.shape().first().copied().unwrap_or(0);
         let row = first.len().checked_div(rows).unwrap_or(0).max(1);
         let step = (piece / row).next_multiple_of(2).max(2);
-        let ranges = (0..rows).step_by(step).map(|start| start..(start + step).min(rows));
+        let ranges = (0..rows)
+            .step_by(step)
+            .map(|start| start..(start + step).min(rows));
         steps.extend(ranges.map(|rows| Step::Make(index, rows, offsets)));
     }
     steps

@@ -4,7 +4,9 @@
 use std::ops::Range;
 
 use bantam_compress::plan::Plan;
-use bantam_compress::quantize::groups::{DeferredGroups, DeferredWeight, GroupError, GroupSettings, deferred_groups};
+use bantam_compress::quantize::groups::{
+    DeferredGroups, DeferredWeight, GroupError, GroupSettings, deferred_groups,
+};
 use bantam_formats::Writing;
 use bantam_formats::onnx::{Deferred, save_deferred};
 use bantam_graph::Model;
@@ -41,10 +43,16 @@ pub(super) fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<Opt
     }
     let (model, widened) = with_stand_ins(model)?;
     let model = pipeline::prepare(&model)?;
-    let constants = model.graph.values.iter().filter_map(|value| value.initializer.as_ref());
+    let constants = model
+        .graph
+        .values
+        .iter()
+        .filter_map(|value| value.initializer.as_ref());
     let places: Vec<*const u8> = constants.map(|tensor| tensor.as_bytes().as_ptr()).collect();
     // A pass that computed with a stand-in would have put something else in its place.
-    let all = widened.iter().all(|widened| places.contains(&place(&widened.stand_in)));
+    let all = widened
+        .iter()
+        .all(|widened| places.contains(&place(&widened.stand_in)));
     let found = match all {
         true => deferred_groups(&model.graph, settings)?,
         false => None,
@@ -74,10 +82,13 @@ fn with_stand_ins(mut model: Model) -> Result<(Model, Vec<Widened>), Error> {
         Some(stand_in)
     };
     let outcome = fold_casts_by(&model.graph, &mut widen);
-    outcome.patch.apply(&mut model.graph).map_err(|source| bantam_graph::passes::PassError::After {
-        pass: "fold-casts",
-        source,
-    })?;
+    outcome
+        .patch
+        .apply(&mut model.graph)
+        .map_err(|source| bantam_graph::passes::PassError::After {
+            pass: "fold-casts",
+            source,
+        })?;
     Ok((model, all))
 }
 
@@ -90,13 +101,19 @@ fn write(
     progress: &dyn Progress,
 ) -> Result<Plan, Error> {
     let own = |weight: &DeferredWeight| {
-        let narrow = widened.iter().find(|widened| place(&widened.stand_in) == place(&weight.weight));
+        let narrow = widened
+            .iter()
+            .find(|widened| place(&widened.stand_in) == place(&weight.weight));
         narrow.map_or_else(|| weight.weight.clone(), |widened| widened.narrow.clone())
     };
     let codes = groups.weights.iter().map(|weight| {
         let own = own(weight);
         Deferred {
-            stand_ins: vec![weight.codes.clone(), weight.scale.clone(), weight.zero_point.clone()],
+            stand_ins: vec![
+                weight.codes.clone(),
+                weight.scale.clone(),
+                weight.zero_point.clone(),
+            ],
             make: Box::new(move |rows| {
                 let part = some_rows(&own, &rows)?;
                 check(&part, weight, &settings.format)?;
@@ -122,7 +139,10 @@ fn write(
     };
     let files = bantam_formats::format_of(&job.model).files(&job.model);
     let version = env!("CARGO_PKG_VERSION");
-    let texts = [format!("{version} {:?} {:?}", settings.format, job.save), format!("{:?}", groups.plan)];
+    let texts = [
+        format!("{version} {:?} {:?}", settings.format, job.save),
+        format!("{:?}", groups.plan),
+    ];
     let key = fingerprint(&[&texts[0], &texts[1]], &files)?;
     let started = std::sync::Once::new();
     let report = |done: usize, all: usize| {

@@ -7,7 +7,7 @@ use bantam_tensor::{QParams, Tensor};
 use super::products::products;
 use super::{GroupError, GroupSettings, quantized, stored_as};
 use crate::plan::Plan;
-use crate::quantize::layerwise::{Layout, LayerwiseError};
+use crate::quantize::layerwise::{LayerwiseError, Layout};
 use crate::rewrite::{RewriteError, Stored, dequantized};
 
 /// Tensors of fewer bytes are not deferred; files hold them in other places.
@@ -42,7 +42,10 @@ pub struct DeferredGroups {
 ///
 /// # Errors
 /// When there is nothing to quantize.
-pub fn deferred_groups(graph: &Graph, settings: &GroupSettings) -> Result<Option<DeferredGroups>, GroupError> {
+pub fn deferred_groups(
+    graph: &Graph,
+    settings: &GroupSettings,
+) -> Result<Option<DeferredGroups>, GroupError> {
     if !settings.is_plain() {
         return Ok(None);
     }
@@ -55,7 +58,8 @@ pub fn deferred_groups(graph: &Graph, settings: &GroupSettings) -> Result<Option
     let (mut patch, mut weights) = (Patch::new(graph), Vec::new());
     for product in &products {
         let groups = product.depth.div_ceil(group);
-        let zeros = |dtype, columns| Tensor::zeros(dtype, &[product.rows, columns]).map_err(LayerwiseError::from);
+        let zeros =
+            |dtype, columns| Tensor::zeros(dtype, &[product.rows, columns]).map_err(LayerwiseError::from);
         let found = graph.constant(product.weight).cloned();
         let weight = DeferredWeight {
             node: product.name.clone(),
