@@ -31,7 +31,7 @@ use bantam_graph::{Model, OperatorSet};
 use bantam_tensor::{Tensor, map_file};
 use bytes::Bytes;
 
-pub use deferred::{Deferred, save_deferred};
+pub use deferred::{Deferred, Make, save_deferred};
 pub use error::OnnxError;
 pub use save::{ExternalData, SaveOptions, encode, encode_tensor, save};
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::groups::{
-    DeferredGroups, DeferredWeight, GroupError, GroupSettings, deferred_groups,
+    DeferredGroups, DeferredWeight, GroupError, GroupSettings, deferred_groups, stand_in,
 };
 use bantam_formats::Writing;
 use bantam_formats::onnx::{Deferred, save_deferred};
@@ -74,7 +74,7 @@ fn with_stand_ins(mut model: Model) -> Result<(Model, Vec<Widened>), Error> {
         if narrow.as_bytes().len() < LARGE {
             return Tensor::from_slice(narrow.shape(), &narrow.to_f32().ok()?).ok();
         }
-        let stand_in = Tensor::zeros(DType::F32, narrow.shape()).ok()?;
+        let stand_in = stand_in(DType::F32, narrow.shape()).ok()?;
         all.push(Widened {
             stand_in: stand_in.clone(),
             narrow: narrow.clone(),

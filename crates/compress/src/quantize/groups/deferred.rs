@@ -2,7 +2,8 @@
 
 use bantam_graph::ops::DequantizeLinear;
 use bantam_graph::{Graph, InferOptions, Patch, infer_shapes, verify};
-use bantam_tensor::{QParams, Tensor};
+use bantam_tensor::{DType, QParams, Tensor, TensorError};
+use bytes::Bytes;
 
 use super::products::products;
 use super::{GroupError, GroupSettings, quantized, stored_as};
@@ -38,6 +39,20 @@ pub struct DeferredGroups {
     pub weights: Vec<DeferredWeight>,
 }
 
+/// A tensor of zeros that takes no memory as long as nobody looks at it: the system gives pages when they are touched, which buffers of
+/// aligned memory are when they are made.
+///
+/// # Errors
+/// When it is too large to address.
+pub fn stand_in(dtype: DType, shape: &[usize]) -> Result<Tensor, TensorError> {
+    let elements = shape.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
+    let bytes = elements.and_then(|elements| dtype.bytes_for(elements));
+    let bytes = bytes.ok_or_else(|| TensorError::TooLarge {
+        shape: shape.to_vec(),
+    })?;
+    Tensor::from_bytes(dtype, shape, Bytes::from(vec![0; bytes]))
+}
+
 /// As [`super::quantize_groups`], without making codes; `None` where weights have to be known for that, or do not lie in rows.
 ///
 /// # Errors
@@ -65,7 +80,7 @@ pub fn deferred_groups(
             node: product.name.clone(),
             weight: found.ok_or(GroupError::Nothing)?,
             codes: zeros(dtype, product.depth)?,
-            scale: zeros(bantam_tensor::DType::F32, groups)?,
+            scale: zeros(DType::F32, groups)?,
             zero_point: zeros(dtype, groups)?,
         };
         if product.layout != Layout::Rows || weight.zero_point.as_bytes().len() < SMALLEST {
