@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::groups::{
-    DeferredGroups, DeferredWeight, GroupError, GroupSettings, deferred_groups, stand_in,
+    DeferredGroups, DeferredWeight, GroupError, GroupSettings, StandIns, deferred_groups,
 };
 use bantam_formats::Writing;
 use bantam_formats::onnx::{Deferred, save_deferred};
@@ -69,12 +69,12 @@ fn place(tensor: &Tensor) -> *const u8 {
 
 /// The model with stand-ins for what large weights of 16 bits are in 32.
 fn with_stand_ins(mut model: Model) -> Result<(Model, Vec<Widened>), Error> {
-    let mut all = Vec::new();
+    let (mut all, mut stand_ins) = (Vec::new(), StandIns::default());
     let mut widen = |narrow: &Tensor| {
         if narrow.as_bytes().len() < LARGE {
             return Tensor::from_slice(narrow.shape(), &narrow.to_f32().ok()?).ok();
         }
-        let stand_in = stand_in(DType::F32, narrow.shape()).ok()?;
+        let stand_in = stand_ins.tensor(DType::F32, narrow.shape()).ok()?;
         all.push(Widened {
             stand_in: stand_in.clone(),
             narrow: narrow.clone(),

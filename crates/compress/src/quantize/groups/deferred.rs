@@ -39,18 +39,39 @@ pub struct DeferredGroups {
     pub weights: Vec<DeferredWeight>,
 }
 
-/// A tensor of zeros that takes no memory as long as nobody looks at it: the system gives pages when they are touched, which buffers of
-/// aligned memory are when they are made.
-///
-/// # Errors
-/// When it is too large to address.
-pub fn stand_in(dtype: DType, shape: &[usize]) -> Result<Tensor, TensorError> {
-    let elements = shape.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
-    let bytes = elements.and_then(|elements| dtype.bytes_for(elements));
-    let bytes = bytes.ok_or_else(|| TensorError::TooLarge {
-        shape: shape.to_vec(),
-    })?;
-    Tensor::from_bytes(dtype, shape, Bytes::from(vec![0; bytes]))
+/// Makes tensors of zeros that take no memory as long as nobody looks at them: the system gives pages when they are touched.
+#[derive(Debug, Default)]
+pub struct StandIns {
+    /// Zeros that no tensor has yet.
+    room: Bytes,
+}
+
+/// Least bytes that are asked for at once. Allocators give such runs untouched from the system; smaller ones they may have to clear.
+const ROOM: usize = 64 << 20;
+/// Tensors begin at multiples of this.
+const LINE: usize = 64;
+
+impl StandIns {
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// When it is too large to address.
+    pub fn tensor(&mut self, dtype: DType, shape: &[usize]) -> Result<Tensor, TensorError> {
+        let elements = shape.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
+        let bytes = elements.and_then(|elements| dtype.bytes_for(elements));
+        let rounded = bytes.and_then(|bytes| bytes.checked_next_multiple_of(LINE));
+        let (Some(bytes), Some(rounded)) =
+            (bytes, rounded.filter(|rounded| isize::try_from(*rounded).is_ok()))
+        else {
+            return Err(TensorError::TooLarge {
+                shape: shape.to_vec(),
+            });
+        };
+        if self.room.len() < rounded {
+            self.room = Bytes::from(vec![0; rounded.max(ROOM)]);
+        }
+        Tensor::from_bytes(dtype, shape, self.room.split_to(rounded).slice(..bytes))
+    }
 }
 
 /// As [`super::quantize_groups`], without making codes; `None` where weights have to be known for that, or do not lie in rows.
@@ -71,6 +92,7 @@ pub fn deferred_groups(
     let (dtype, name) = stored_as(&settings.format);
     let group = settings.format.group_len();
     let (mut patch, mut weights) = (Patch::new(graph), Vec::new());
+    let mut stand_ins = StandIns::default();
     for product in &products {
         let groups = product.depth.div_ceil(group);
         let zeros =

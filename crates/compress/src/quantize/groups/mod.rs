@@ -17,7 +17,7 @@ use bantam_graph::{Graph, InferOptions, infer_shapes, verify};
 use bantam_tensor::formats::blocks::IntegerGroups;
 use bantam_tensor::{DType, QParams, Tensor};
 
-pub use self::deferred::{DeferredGroups, DeferredWeight, deferred_groups, stand_in};
+pub use self::deferred::{DeferredGroups, DeferredWeight, StandIns, deferred_groups};
 use self::low_rank::LowRank;
 use self::products::{Product, products};
 pub use self::rounded::{GroupRows, RoundedRow};
