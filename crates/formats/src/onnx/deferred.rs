@@ -57,13 +57,13 @@ pub fn save_deferred<E: Send + From<OnnxError>>(
         }
         return write_deferred(path, length, &parts, deferred, writing);
     };
-    // Both files are complete before the model gets its name, as it refers to the data.
-    let file = write_temporary(path, |out| encoded.write_to(out)).map_err(|error| at(failed(error)))?;
     let tensors = data.tensors().iter();
     let parts: Vec<(u64, &[u8])> = tensors
         .map(|(offset, tensor)| (*offset, tensor.as_bytes()))
         .collect();
     write_deferred(&data_path(path), data.len(), &parts, deferred, writing)?;
+    // The model comes last, as it refers to the data.
+    let file = write_temporary(path, |out| encoded.write_to(out)).map_err(|error| at(failed(error)))?;
     file.persist(path).map_err(|error| at(failed(error.error)))?;
     Ok(())
 }

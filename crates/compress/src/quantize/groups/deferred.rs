@@ -95,8 +95,10 @@ pub fn deferred_groups(
     let mut stand_ins = StandIns::default();
     for product in &products {
         let groups = product.depth.div_ceil(group);
-        let zeros =
-            |dtype, columns| Tensor::zeros(dtype, &[product.rows, columns]).map_err(LayerwiseError::from);
+        let mut zeros = |dtype, columns| {
+            let made = stand_ins.tensor(dtype, &[product.rows, columns]);
+            made.map_err(LayerwiseError::from)
+        };
         let found = graph.constant(product.weight).cloned();
         let weight = DeferredWeight {
             node: product.name.clone(),
