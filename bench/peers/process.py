@@ -17,6 +17,7 @@ class Measurement:
     seconds: float
     peak_megabytes: float
     work_seconds: float | None  # without imports, where the process reports it
+    processor_seconds: float  # of all threads, in the program and in the system for it
 
 
 class ProcessFailed(Exception):
@@ -38,7 +39,8 @@ def run(command):
         stderr.seek(0)
         if child.returncode != 0:
             raise ProcessFailed(f"exit code {child.returncode}: {stderr.read()[-300:].strip()}")
-        return Measurement(seconds, usage.ru_maxrss * RSS_UNIT / 1e6, work_seconds(stdout.read()))
+        processor = usage.ru_utime + usage.ru_stime
+        return Measurement(seconds, usage.ru_maxrss * RSS_UNIT / 1e6, work_seconds(stdout.read()), processor)
 
 
 def work_seconds(output):

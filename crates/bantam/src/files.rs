@@ -51,6 +51,18 @@ pub(crate) fn digest(texts: &[&str], files: &[PathBuf]) -> Result<String, Error>
     Ok(hex(hash))
 }
 
+/// The SHA-256 of texts and of what the system says of files, their sizes and when they were last written; for files that are too large to
+/// be read for that.
+pub(crate) fn fingerprint(texts: &[&str], files: &[PathBuf]) -> Result<String, Error> {
+    let of_file = |path: &PathBuf| match std::fs::metadata(path) {
+        Ok(metadata) => format!("{} {:?}", metadata.len(), metadata.modified().ok()),
+        Err(_) => "absent".to_owned(),
+    };
+    let files: Vec<String> = files.iter().map(of_file).collect();
+    let files = files.iter().map(String::as_str);
+    digest(&texts.iter().copied().chain(files).collect::<Vec<&str>>(), &[])
+}
+
 /// The SHA-256 of a model: of its file, where it is one, and of all constants, wherever they lie.
 pub(crate) fn model_digest(path: &Path) -> Result<String, Error> {
     let model = pipeline::load(path)?;

@@ -163,6 +163,7 @@ fn job(folder: &Path, method: &str) -> QuantizeJob {
         metrics: Vec::new(),
         limit: usize::MAX,
         output: folder.join("quantized.onnx"),
+        resume: false,
         save: SaveOptions::default(),
     }
 }

@@ -243,6 +243,9 @@ pub(crate) struct Quantize {
     /// Write the plan, with the error of each layer
     #[arg(long)]
     pub(crate) plan_out: Option<PathBuf>,
+    /// Go on with an unfinished result, if there is one, for weights in groups that are rounded to nearest; the bytes are the same
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Do not score the two models
     #[arg(long)]
     pub(crate) no_eval: bool,

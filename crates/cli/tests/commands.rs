@@ -306,6 +306,28 @@ fn language_models_are_looked_into_scored_and_written() {
     let message = String::from_utf8_lossy(&blocks.stderr).into_owned();
     let warning = "warning: rows of 16 are no whole blocks of q8_0";
     assert!(blocks.status.success() && message.contains(warning), "{message}");
+    // Without a journal there is nothing to go on with; one that is damaged is refused.
+    let resume = [
+        "export",
+        "model.gguf",
+        "--type",
+        "bf16",
+        "--resume",
+        "-o",
+        "bf16.gguf",
+    ];
+    demo.succeed(&resume);
+    demo.write("bf16.gguf.partial.json", b"{\"version\": 1}");
+    let refused = demo.run(&resume);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let expected = message.contains("journal is damaged") && message.contains("leave out --resume");
+    assert!(!refused.status.success() && expected, "{message}");
+    let refused = demo.run(&["export", golden, "--resume", "-o", "model.onnx"]);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && message.contains(".gguf"),
+        "{message}"
+    );
     let refused = demo.run(&["generate", "copy"]);
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(

@@ -6,6 +6,7 @@
 pub mod analyze;
 mod erk;
 pub mod evaluate;
+mod importance;
 mod layer_error;
 pub mod packed;
 pub mod plan;
@@ -21,5 +22,6 @@ pub mod stats;
 pub mod target;
 pub mod train;
 
+pub use importance::{importance, importance_requests};
 pub use layer_error::measure_layer_errors;
 pub use rewrite::{RewriteError, dequantize, rewrite};

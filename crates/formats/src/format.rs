@@ -30,8 +30,13 @@ pub trait Format: Sync {
             path: path.to_owned(),
         })
     }
+    /// The files that hold the model.
+    fn files(&self, path: &Path) -> Vec<PathBuf>;
     /// Bytes on disk of all that belongs to the model.
-    fn bytes(&self, path: &Path) -> u64;
+    fn bytes(&self, path: &Path) -> u64 {
+        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        self.files(path).iter().map(size).sum()
+    }
 }
 
 /// Every format, the most specific ones first; the last takes what no other one recognizes.
@@ -88,8 +93,8 @@ impl Format for HuggingFace {
         Ok(huggingface::load(path, Form::Cached)?)
     }
 
-    fn bytes(&self, path: &Path) -> u64 {
-        huggingface::folder_of(path).map_or(0, |folder| huggingface::weight_bytes(&folder))
+    fn files(&self, path: &Path) -> Vec<PathBuf> {
+        huggingface::folder_of(path).map_or_else(Vec::new, |folder| huggingface::weight_files(&folder))
     }
 }
 
@@ -116,8 +121,8 @@ impl Format for Gguf {
         Ok(gguf::load(path, Form::Cached)?)
     }
 
-    fn bytes(&self, path: &Path) -> u64 {
-        std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+    fn files(&self, path: &Path) -> Vec<PathBuf> {
+        vec![path.to_owned()]
     }
 }
 
@@ -140,10 +145,9 @@ impl Format for Onnx {
         Ok(onnx::load(path)?)
     }
 
-    fn bytes(&self, path: &Path) -> u64 {
-        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    fn files(&self, path: &Path) -> Vec<PathBuf> {
         let mut data = path.as_os_str().to_owned();
         data.push(".data");
-        size(path) + size(Path::new(&data))
+        vec![path.to_owned(), data.into()]
     }
 }

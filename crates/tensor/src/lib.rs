@@ -21,7 +21,7 @@ pub use formats::{
     ELEMENT_FORMATS, FORMATS, FormatKind, NARROW_FORMATS, NumberFormat, format_by_name,
     trained_format_by_name,
 };
-pub use mapped::map_file;
+pub use mapped::{map_file, prefetch, release};
 pub use quantization::{Granularity, QParams, QuantSpec, Rounding};
 pub use random::SplitMix64;
 pub use tensor::{Element, Tensor, TensorError};

@@ -95,6 +95,7 @@ fn quantize(network: &Network, float: &Path, images: &Path, output: &Path) -> Re
         metrics: vec![],
         limit: 0,
         output: output.to_owned(),
+        resume: false,
         save: SaveOptions::default(),
     };
     jobs::quantize(&job, &bantam::NoProgress).map(drop)

@@ -1,21 +1,24 @@
 //! Writing a model in another format.
 
+mod importance;
 mod types;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bantam_formats::gguf::{self, GgufError};
-use bantam_formats::huggingface;
+use bantam_formats::gguf::{self, Exporting, GgmlType, Gguf, GgufError};
 use bantam_formats::onnx::SaveOptions;
+use bantam_formats::{Writing, huggingface};
 use bantam_graph::ops::Binary;
 use bantam_graph::passes::{ELIMINATE_DEAD_NODES, JOIN_GROUPS, run_passes};
 use bantam_graph::{Graph, InferOptions, Model, Node, Op, infer_shapes};
-use bantam_kernels::blocks::{BlockSizeError, Source, encode_rows};
-use bantam_tensor::{BlockFormat, DType, Tensor};
-use half::{bf16, f16};
+use bantam_tensor::{BlockFormat, Tensor};
 use serde::Serialize;
 
-use crate::{Error, pipeline};
+use super::blocks;
+use crate::files::fingerprint;
+use crate::{Error, Progress, pipeline};
+pub use importance::Importance;
 use types::Types;
 pub use types::{GgufTypes, Replaced};
 
@@ -30,6 +33,10 @@ pub struct ExportJob {
     pub types: GgufTypes,
     /// The `tokenizer.json`, where it is not beside the model.
     pub tokenizer: Option<PathBuf>,
+    /// Data that say how much the columns of matrices in a GGUF file count.
+    pub importance: Option<Importance>,
+    /// Go on with a GGUF file that is unfinished, if there is one.
+    pub resume: bool,
     /// How an ONNX file is saved.
     pub save: SaveOptions,
     /// Products with weights in groups become ONNX Runtime's MatMulNBits.
@@ -56,56 +63,24 @@ pub struct ExportReport {
 }
 
 /// Reads a model and writes it in the format that the output's name says.
-pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
-    let is = |wanted: &str| {
-        job.output
-            .extension()
-            .is_some_and(|extension| extension == wanted)
-    };
-    for (given, flag) in [
-        (job.join_groups, "--matmulnbits"),
-        (job.dequantize, "--dequantize"),
-    ] {
-        if given && !is("onnx") {
-            return Err(Error::Usage {
-                message: format!("{flag} is for ONNX files"),
-                hint: "leave it out, or give an output that ends in .onnx".to_owned(),
-            });
-        }
-    }
-    let mut model = pipeline::load(&job.model)?;
-    if job.dequantize {
-        // Numbers beside codes are put into weights only where shapes are known.
-        infer_shapes(&mut model.graph, &InferOptions::default())?;
-        model.graph = bantam_compress::dequantize(&model.graph)?;
-    }
-    let folder = huggingface::folder_of(&job.model);
-    let beside = folder.clone().or_else(|| job.model.parent().map(Path::to_owned));
-    if let Some(flag) = beside_codes(&model.graph).filter(|_| !is("onnx")) {
-        return Err(Error::Usage {
-            message: format!("what {flag} puts beside codes has a form in ONNX files alone"),
-            hint: "give an output that ends in .onnx, or quantize without it".to_owned(),
-        });
-    }
+pub fn export(job: &ExportJob, progress: &dyn Progress) -> Result<ExportReport, Error> {
+    let is = |path: &Path, wanted: &str| path.extension().is_some_and(|extension| extension == wanted);
+    let (to_gguf, to_onnx) = (is(&job.output, "gguf"), is(&job.output, "onnx"));
+    check_options(job, to_gguf, to_onnx)?;
     let mut replaced = Vec::new();
-    let format = if is("gguf") {
-        let tokenizer = job
-            .tokenizer
-            .clone()
-            .or_else(|| Some(beside?.join("tokenizer.json")));
-        replaced = to_gguf(job, &model, tokenizer.filter(|path| path.is_file()).as_deref())?;
+    let format = if to_gguf {
+        replaced = match is(&job.model, "gguf") {
+            true => from_file(job, progress)?,
+            false => from_model(job, &without_additions(job)?, progress)?,
+        };
         "gguf"
-    } else if job.types != GgufTypes::default() {
-        return Err(Error::Usage {
-            message: "--type and --tensor-type are for GGUF files".to_owned(),
-            hint: "leave them out; weights keep their type".to_owned(),
-        });
-    } else if is("onnx") {
+    } else if to_onnx {
+        let model = loaded(job)?;
         let model = if job.join_groups { joined(model)? } else { model };
         pipeline::export(&model, &job.output, &job.save)?;
         "onnx"
     } else {
-        huggingface::save(&model, &job.output, beside.as_deref())?;
+        huggingface::save(&without_additions(job)?, &job.output, beside(job).as_deref())?;
         "huggingface"
     };
     Ok(ExportReport {
@@ -116,6 +91,66 @@ pub fn export(job: &ExportJob) -> Result<ExportReport, Error> {
         bytes_after: super::model_bytes(&job.output),
         replaced,
     })
+}
+
+fn check_options(job: &ExportJob, to_gguf: bool, to_onnx: bool) -> Result<(), Error> {
+    let refused = |message: &str, hint: &str| {
+        Err(Error::Usage {
+            message: message.to_owned(),
+            hint: hint.to_owned(),
+        })
+    };
+    for (given, flag) in [
+        (job.join_groups, "--matmulnbits"),
+        (job.dequantize, "--dequantize"),
+    ] {
+        if given && !to_onnx {
+            return refused(
+                &format!("{flag} is for ONNX files"),
+                "leave it out, or give an output that ends in .onnx",
+            );
+        }
+    }
+    if job.types != GgufTypes::default() && !to_gguf {
+        return refused(
+            "--type and --tensor-type are for GGUF files",
+            "leave them out; weights keep their type",
+        );
+    }
+    if (job.resume || job.importance.is_some()) && !to_gguf {
+        return refused(
+            "--importance and --resume are for GGUF files",
+            "leave them out, or give an output that ends in .gguf",
+        );
+    }
+    Ok(())
+}
+
+fn loaded(job: &ExportJob) -> Result<Model, Error> {
+    let mut model = pipeline::load(&job.model)?;
+    if job.dequantize {
+        // Numbers beside codes are put into weights only where shapes are known.
+        infer_shapes(&mut model.graph, &InferOptions::default())?;
+        model.graph = bantam_compress::dequantize(&model.graph)?;
+    }
+    Ok(model)
+}
+
+/// The model, for formats that have no form for what lies beside codes.
+fn without_additions(job: &ExportJob) -> Result<Model, Error> {
+    let model = loaded(job)?;
+    match beside_codes(&model.graph) {
+        None => Ok(model),
+        Some(flag) => Err(Error::Usage {
+            message: format!("what {flag} puts beside codes has a form in ONNX files alone"),
+            hint: "give an output that ends in .onnx, or quantize without it".to_owned(),
+        }),
+    }
+}
+
+/// The folder that the model lies in.
+fn beside(job: &ExportJob) -> Option<PathBuf> {
+    huggingface::folder_of(&job.model).or_else(|| job.model.parent().map(Path::to_owned))
 }
 
 /// The flag of `bantam quantize` that put something beside the codes of a product, if one did.
@@ -156,36 +191,73 @@ fn joined(mut model: Model) -> Result<Model, Error> {
     Ok(model)
 }
 
-fn to_gguf(job: &ExportJob, model: &Model, tokenizer: Option<&Path>) -> Result<Vec<Replaced>, Error> {
+fn from_model(job: &ExportJob, model: &Model, progress: &dyn Progress) -> Result<Vec<Replaced>, Error> {
     super::check_writable(&job.output)?;
     let types = Types::choose(&job.types, &gguf::matrices(model)?)?;
-    gguf::export(
-        model,
-        &job.output,
-        tokenizer,
-        &|name| types.of(name),
-        &encode_blocks,
-    )?;
+    let tokenizer = job.tokenizer.clone();
+    let tokenizer = tokenizer.or_else(|| Some(beside(job)?.join("tokenizer.json")));
+    let tokenizer = tokenizer.filter(|path| path.is_file());
+    let importance = importance::columns(job, Some(model), progress)?;
+    write(job, &types, &importance, progress, |exporting| {
+        gguf::export(model, &job.output, tokenizer.as_deref(), exporting)
+    })?;
     Ok(types.replaced)
 }
 
-/// All rows of a matrix as blocks.
-fn encode_blocks(format: &'static dyn BlockFormat, tensor: &Tensor) -> Result<Vec<u8>, GgufError> {
-    let row = tensor.shape().last().copied().unwrap_or(1);
-    let rows = tensor.len().checked_div(row).unwrap_or(0);
-    let bytes = format.row_bytes(row).and_then(|bytes| bytes.checked_mul(rows));
-    let mut bytes = vec![0; bytes.unwrap_or(0)];
-    let mut encode = |values: Source<'_>| encode_rows(format, values, row, None, &mut bytes);
-    let unfit = |error: BlockSizeError| GgufError::Unsayable {
+/// A GGUF file of another one, of any architecture; but for importance the model has to run.
+fn from_file(job: &ExportJob, progress: &dyn Progress) -> Result<Vec<Replaced>, Error> {
+    super::check_writable(&job.output)?;
+    let file: Gguf = gguf::read_gguf(&job.model)?;
+    let types = Types::choose(&job.types, &gguf::matrices_of(&file))?;
+    let importance = importance::columns(job, None, progress)?;
+    write(job, &types, &importance, progress, |exporting| {
+        gguf::requantize(&file, &job.output, exporting)
+    })?;
+    Ok(types.replaced)
+}
+
+/// Has a GGUF file written in these types.
+fn write(
+    job: &ExportJob,
+    types: &Types,
+    importance: &BTreeMap<String, Vec<f32>>,
+    progress: &dyn Progress,
+    write: impl FnOnce(&Exporting<'_>) -> Result<(), GgufError>,
+) -> Result<(), Error> {
+    let files = bantam_formats::format_of(&job.model).files(&job.model);
+    let settings = format!("{} {:?}", env!("CARGO_PKG_VERSION"), job.types);
+    let key = fingerprint(&[&settings, &format!("{importance:?}")], &files)?;
+    let started = std::sync::Once::new();
+    let report = |done: usize, all: usize| {
+        started.call_once(|| progress.start("export", all));
+        progress.at(done);
+    };
+    let choose = |name: &str| -> &'static GgmlType { types.of(name) };
+    let written = write(&Exporting {
+        choose: &choose,
+        encode: &encode_blocks,
+        importance,
+        writing: Writing {
+            key: &key,
+            resume: job.resume,
+            progress: &report,
+            ..Writing::PLAIN
+        },
+    });
+    if started.is_completed() {
+        progress.finish();
+    }
+    Ok(written?)
+}
+
+/// Rows of a matrix as blocks.
+fn encode_blocks(
+    format: &'static dyn BlockFormat,
+    tensor: &Tensor,
+    importance: Option<&[f32]>,
+) -> Result<Vec<u8>, GgufError> {
+    blocks::encode(format, tensor, importance).map_err(|error| GgufError::Unsayable {
         fact: error.to_string(),
         hint: "choose another type",
-    };
-    match tensor.dtype() {
-        DType::F16 => encode(Source::F16(&tensor.values::<f16>()?)),
-        DType::BF16 => encode(Source::BF16(&tensor.values::<bf16>()?)),
-        DType::F32 => encode(Source::F32(&tensor.values::<f32>()?)),
-        _ => encode(Source::F32(&tensor.to_f32()?)),
-    }
-    .map_err(unfit)?;
-    Ok(bytes)
+    })
 }

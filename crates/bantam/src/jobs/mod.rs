@@ -2,6 +2,7 @@
 
 mod analyze;
 mod bench;
+mod blocks;
 mod compare;
 mod compress;
 mod corruptions;
@@ -32,7 +33,7 @@ pub use corruptions::{
 };
 pub use coupling::{AxisReport, CouplingReport, GroupReport, LockedReport, couplings};
 pub use eval::{EvalJob, EvalReport, eval};
-pub use export::{ExportJob, ExportReport, GgufTypes, Replaced, export};
+pub use export::{ExportJob, ExportReport, GgufTypes, Importance, Replaced, export};
 pub use generate::{GenerateJob, GenerateReport, generate};
 pub use inspect::{InspectReport, NodeReport, Port, inspect};
 pub use lottery::{ControlReport, LotteryJob, LotteryReport, RoundReport, lottery};

@@ -1,6 +1,7 @@
 //! Quantizing one model.
 
 mod codes;
+mod deferred;
 mod groups;
 mod rescaling;
 
@@ -59,6 +60,8 @@ pub struct QuantizeJob {
     pub limit: usize,
     /// Where to write the result.
     pub output: PathBuf,
+    /// Go on with an unfinished result, if there is one; for weights in groups that are rounded to nearest.
+    pub resume: bool,
     /// How to write it.
     pub save: SaveOptions,
 }
@@ -115,27 +118,15 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
     check_writable(&job.output)?;
     job.plan_out.as_deref().map(check_writable).transpose()?;
     check_scales(job)?;
-    let model = pipeline::prepare(&pipeline::load(&job.model)?)?;
     let mut told = warnings(job);
-    told.extend(check_target(job, &model.graph, progress)?);
-    let (plan, samples, rewritten) = match &job.plan {
-        Some(path) => {
-            let plan = without_pruning(read_plan(path)?, path)?;
-            let rewritten = pipeline::rewrite(&model, &plan)?;
-            (plan, 0, rewritten)
-        }
+    let (plan, samples) = match deferred::quantize(job, progress)? {
+        Some(plan) => (plan, 0),
         None => {
-            let (model, before) = job.rescaling.apply(job, model, progress)?;
-            let (mut plan, samples, rewritten) = match (&job.groups, &job.codes) {
-                (Some(settings), _) => groups::quantize(job, settings, &model, progress)?,
-                (None, Some(codes)) => codes.choose(job, &model, progress)?,
-                (None, None) => make_plan(job, &model, progress)?,
-            };
-            plan.decisions.splice(0..0, before);
-            (plan, samples, rewritten)
+            let (plan, samples, rewritten) = in_memory(job, &mut told, progress)?;
+            pipeline::export(&rewritten, &job.output, &job.save)?;
+            (plan, samples)
         }
     };
-    pipeline::export(&rewritten, &job.output, &job.save)?;
     if let Some(path) = &job.plan_out {
         write_plan(&plan, path)?;
     }
@@ -171,6 +162,35 @@ pub fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<QuantizeRe
         warnings: told,
         scores,
     })
+}
+
+/// The plan, the number of samples that were looked at, and the quantized model.
+fn in_memory(
+    job: &QuantizeJob,
+    told: &mut Vec<String>,
+    progress: &dyn Progress,
+) -> Result<(Plan, usize, Model), Error> {
+    if job.resume {
+        return Err(Error::Usage {
+            message: "--resume goes on with weights in groups that are rounded to nearest, one for each output in a row".to_owned(),
+            hint: "leave it out".to_owned(),
+        });
+    }
+    let model = pipeline::prepare(&pipeline::load(&job.model)?)?;
+    told.extend(check_target(job, &model.graph, progress)?);
+    if let Some(path) = &job.plan {
+        let plan = without_pruning(read_plan(path)?, path)?;
+        let rewritten = pipeline::rewrite(&model, &plan)?;
+        return Ok((plan, 0, rewritten));
+    }
+    let (model, before) = job.rescaling.apply(job, model, progress)?;
+    let (mut plan, samples, rewritten) = match (&job.groups, &job.codes) {
+        (Some(settings), _) => groups::quantize(job, settings, &model, progress)?,
+        (None, Some(codes)) => codes.choose(job, &model, progress)?,
+        (None, None) => make_plan(job, &model, progress)?,
+    };
+    plan.decisions.splice(0..0, before);
+    Ok((plan, samples, rewritten))
 }
 
 /// What a plan leaves as it is.

@@ -192,11 +192,14 @@ impl Work {
                 .warnings
             }
             Work::Export(job) => {
-                export(&ExportJob {
-                    model,
-                    output,
-                    ..*job.clone()
-                })?;
+                export(
+                    &ExportJob {
+                        model,
+                        output,
+                        ..*job.clone()
+                    },
+                    progress,
+                )?;
                 Vec::new()
             }
             Work::Search(job) => {

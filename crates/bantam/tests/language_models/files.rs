@@ -1,8 +1,11 @@
 //! Models as GGUF files and back.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use bantam::formats::gguf::{self, GgmlType, GgufError, Value, read_gguf};
+use bantam::NoProgress;
+use bantam::formats::Writing;
+use bantam::formats::gguf::{self, Exporting, GgmlType, GgufError, Value, read_gguf};
 use bantam::formats::huggingface::{self, Form};
 use bantam::graph::Model;
 use bantam::jobs::{ExportJob, GgufTypes, export};
@@ -14,9 +17,15 @@ use super::stories;
 const FOLDERS: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 
 /// Writes a file whose matrices are of these types; blocks are not encoded.
-fn write(model: &Model, path: &Path, types: &dyn Fn(&str) -> &'static str) -> Result<(), GgufError> {
+fn write(model: &Model, path: &Path, types: &(dyn Fn(&str) -> &'static str + Sync)) -> Result<(), GgufError> {
     let choose = |name: &str| GgmlType::by_name(types(name)).unwrap();
-    gguf::export(model, path, None, &choose, &|_, _| Ok(Vec::new()))
+    let exporting = Exporting {
+        choose: &choose,
+        encode: &|_, _, _| Ok(Vec::new()),
+        importance: &BTreeMap::new(),
+        writing: Writing::PLAIN,
+    };
+    gguf::export(model, path, None, &exporting)
 }
 
 #[test]
@@ -72,11 +81,13 @@ fn a_story_file_keeps_weights_and_tokenizer() {
         output: temporary.path().join("stories.gguf"),
         types: GgufTypes::default(),
         tokenizer: None,
+        importance: None,
+        resume: false,
         save: Default::default(),
         join_groups: false,
         dequantize: false,
     };
-    export(&job).unwrap();
+    export(&job, &NoProgress).unwrap();
     let file = read_gguf(&job.output).unwrap();
     assert_eq!(
         file.value("general.architecture").and_then(Value::as_str),
@@ -95,7 +106,7 @@ fn a_story_file_keeps_weights_and_tokenizer() {
         output: temporary.path().join("stories"),
         ..job
     };
-    export(&back).unwrap();
+    export(&back, &NoProgress).unwrap();
     let [before, after] =
         [&folder, &back.output].map(|folder| huggingface::load(folder, Form::Whole).unwrap());
     assert_eq!(before.graph, after.graph);

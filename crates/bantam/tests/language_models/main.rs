@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "says why nothing was checked")]
 
+mod converted;
 mod files;
 mod goldens;
 mod quantized;

@@ -13,19 +13,24 @@ use bantam::formats::huggingface::{self, Form, write_safetensors};
 use bantam::jobs::{ExportJob, ExportReport, GgufTypes, export};
 use bantam::tensor::formats::blocks::IntegerGroups;
 use bantam::tensor::{SplitMix64, Tensor};
-use bantam::{Error, graph::Model, pipeline};
+use bantam::{Error, NoProgress, graph::Model, pipeline};
 
 /// Writes the folder of a small network with seeded weights: rows of 256, but of 96 where the feed-forward part goes down.
 fn network(folder: &Path) {
+    network_of(folder, 40);
+}
+
+/// The same with so many tokens.
+pub(super) fn network_of(folder: &Path, vocabulary: usize) {
     let config = r#"{
         "model_type": "llama", "hidden_size": 256, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4,
         "num_key_value_heads": 2, "vocab_size": 40, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false
     }"#;
     let shapes: &[(&str, &[usize])] = &[
-        ("model.embed_tokens", &[40, 256]),
+        ("model.embed_tokens", &[vocabulary, 256]),
         ("model.norm", &[256]),
-        ("lm_head", &[40, 256]),
+        ("lm_head", &[vocabulary, 256]),
         ("model.layers.0.input_layernorm", &[256]),
         ("model.layers.0.post_attention_layernorm", &[256]),
         ("model.layers.0.self_attn.q_proj", &[256, 256]),
@@ -50,23 +55,29 @@ fn network(folder: &Path) {
     });
     let weights: BTreeMap<String, Tensor> = weights.collect();
     write_safetensors(&folder.join("model.safetensors"), &weights).unwrap();
+    let config = config.replace(r#""vocab_size": 40"#, &format!(r#""vocab_size": {vocabulary}"#));
     std::fs::write(folder.join("config.json"), config).unwrap();
 }
 
 /// Exports with `--type all --tensor-type some`.
 fn exported(folder: &Path, output: &Path, all: &str, some: &[&str]) -> Result<ExportReport, Error> {
-    export(&ExportJob {
-        model: folder.to_owned(),
-        output: output.to_owned(),
-        types: GgufTypes {
-            all: Some(all.to_owned()),
-            some: some.iter().map(|text| (*text).to_owned()).collect(),
+    export(
+        &ExportJob {
+            model: folder.to_owned(),
+            output: output.to_owned(),
+            types: GgufTypes {
+                all: Some(all.to_owned()),
+                some: some.iter().map(|text| (*text).to_owned()).collect(),
+            },
+            tokenizer: None,
+            importance: None,
+            resume: false,
+            save: Default::default(),
+            join_groups: false,
+            dequantize: false,
         },
-        tokenizer: None,
-        save: Default::default(),
-        join_groups: false,
-        dequantize: false,
-    })
+        &NoProgress,
+    )
 }
 
 fn weight(model: &Model, name: &str) -> (Vec<usize>, Vec<f32>) {

@@ -8,6 +8,7 @@ pub(super) const EXPORT_EXAMPLES: &str = "Examples:
   bantam export llama-folder -o llama.gguf
   bantam export llama-folder --type q4_k --tensor-type output=q6_k --tensor-type token_embd=q6_k -o llama-q4_k.gguf
   bantam export llama.gguf -o llama-folder
+  bantam export llama.gguf --type q4_0 --importance tokens.toml -o llama-q4_0.gguf
   bantam export llama-folder -o llama.onnx";
 
 pub(super) const GENERATE_EXAMPLES: &str = "Example:
@@ -24,6 +25,19 @@ pub(crate) struct Export {
     /// Type of the matrices with such names in the file, as blk.*.ffn_down=q6_k; the first that matches counts; repeatable
     #[arg(long, value_name = "GLOB=TYPE")]
     pub(crate) tensor_type: Vec<String>,
+    /// Data set whose split `train` says how much the columns of matrices count when they go into blocks of a GGUF file: the mean
+    /// squares of what they are multiplied with (llama.cpp's importance matrix)
+    #[arg(long, value_name = "DATA")]
+    pub(crate) importance: Option<PathBuf>,
+    /// Number of samples that are looked at for the importance
+    #[arg(long, default_value_t = 512, requires = "importance")]
+    pub(crate) samples: usize,
+    /// Chooses these samples
+    #[arg(long, default_value_t = 0, requires = "importance")]
+    pub(crate) seed: u64,
+    /// Go on with a GGUF file that is unfinished, if there is one beside the output; the bytes are the same
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Write products with weights in groups as MatMulNBits, and lookups in such tables as GatherBlockQuantized, into an ONNX file that is for
     /// ONNX Runtime alone
     #[arg(long)]

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use bantam::Error;
 use bantam::formats::onnx::SaveOptions;
-use bantam::jobs::{self, ExportJob, GgufTypes, Replaced};
+use bantam::jobs::{self, ExportJob, GgufTypes, Importance, Replaced};
 
 use crate::arguments::Export;
 use crate::output;
+use crate::progress::Bars;
 
 pub(crate) fn run(arguments: &Export) -> Result<(), Error> {
-    let report = jobs::export(&job(arguments))?;
+    let report = jobs::export(&job(arguments), &Bars::new())?;
     if arguments.json {
         return output::json(&report);
     }
@@ -37,6 +38,13 @@ pub(crate) fn job(arguments: &Export) -> ExportJob {
             some: arguments.tensor_type.clone(),
         },
         tokenizer: arguments.tokenizer.clone(),
+        importance: arguments.importance.clone().map(|data| Importance {
+            data,
+            split: "train".to_owned(),
+            samples: arguments.samples,
+            seed: arguments.seed,
+        }),
+        resume: arguments.resume,
         save: SaveOptions {
             opset: arguments.opset,
             ..SaveOptions::default()

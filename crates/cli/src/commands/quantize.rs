@@ -83,6 +83,7 @@ pub(crate) fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
         metrics: arguments.metric.clone(),
         limit: arguments.limit.unwrap_or(usize::MAX),
         output: arguments.output.clone(),
+        resume: arguments.resume,
         save: SaveOptions {
             opset: arguments.opset,
             external_data: ExternalData::Auto,

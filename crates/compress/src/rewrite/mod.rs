@@ -291,17 +291,12 @@ impl Rewriter<'_> {
             None => {
                 let codes = self.codes(name, format, params)?;
                 let shape = codes.shape().to_vec();
-                let dims = shape.iter().copied().map(bantam_graph::Dim::Known).collect();
-                let codes = self.patch.add_constant(&format!("{name}_quantized"), codes);
-                let reals = self.add_value(
-                    &format!("{name}_dequantized"),
-                    ValueType::tensor(DType::F32, dims),
-                );
-                let (scale, zero_point) = self.parameters(name, params, &shape)?;
-                let op = dequantization(params).into();
-                let inputs = [codes, scale, zero_point];
-                self.patch
-                    .add_node(Node::new(format!("{name}_dequantize"), op, &inputs, &[reals]));
+                let stored = Stored {
+                    codes,
+                    scale: params.scale_tensor(&shape)?,
+                    zero_point: params.zero_point_tensor(&shape)?,
+                };
+                let reals = dequantized(&mut self.patch, name, stored, dequantization(params));
                 self.shared.insert(key, reals);
                 reals
             }
@@ -362,6 +357,35 @@ impl Rewriter<'_> {
             ..Value::default()
         })
     }
+}
+
+/// A constant as codes, in the types that files have.
+pub(crate) struct Stored {
+    pub(crate) codes: Tensor,
+    pub(crate) scale: Tensor,
+    pub(crate) zero_point: Tensor,
+}
+
+/// The real numbers of codes, behind a DequantizeLinear.
+pub(crate) fn dequantized(patch: &mut Patch, name: &str, stored: Stored, op: DequantizeLinear) -> ValueId {
+    let shape = stored.codes.shape().iter().copied();
+    let shape = shape.map(bantam_graph::Dim::Known).collect();
+    let codes = patch.add_constant(&format!("{name}_quantized"), stored.codes);
+    let reals = patch.add_value(Value {
+        name: format!("{name}_dequantized"),
+        ty: ValueType::tensor(DType::F32, shape),
+        ..Value::default()
+    });
+    let scale = patch.add_constant(&format!("{name}_scale"), stored.scale);
+    let zero_point = patch.add_constant(&format!("{name}_zero_point"), stored.zero_point);
+    let inputs = [codes, scale, zero_point];
+    patch.add_node(Node::new(
+        format!("{name}_dequantize"),
+        op.into(),
+        &inputs,
+        &[reals],
+    ));
+    reals
 }
 
 fn dequantization(params: &QParams) -> DequantizeLinear {

@@ -10,6 +10,8 @@ pub struct Means {
     sums: Vec<f64>,
     /// Elements that each sum holds.
     count: u64,
+    /// Of the squares of the elements.
+    squares: bool,
 }
 
 impl Means {
@@ -19,6 +21,7 @@ impl Means {
             axis: Some(axis),
             sums: Vec::new(),
             count: 0,
+            squares: false,
         }
     }
 
@@ -28,6 +31,15 @@ impl Means {
             axis: None,
             sums: Vec::new(),
             count: 0,
+            squares: false,
+        }
+    }
+
+    /// Of squares, for each index of the last axis.
+    pub fn of_squares() -> Means {
+        Means {
+            squares: true,
+            ..Means::of_last_axis()
         }
     }
 
@@ -51,6 +63,11 @@ impl Means {
         if channels == 0 || inner == 0 || (!self.sums.is_empty() && self.sums.len() != channels) {
             return;
         }
+        let squares: Vec<f32> = match self.squares {
+            true => values.iter().map(|x| x * x).collect(),
+            false => Vec::new(),
+        };
+        let values = if self.squares { &squares } else { values };
         // One sum per outer index, or per some rows, added up in order: the result does not depend on the number of
         // threads.
         let outer: Vec<Vec<f64>> = match inner {
@@ -148,5 +165,8 @@ mod tests {
         features.add(&[1.0, 2.0, 3.0, 6.0], &[2, 2]);
         features.add(&[5.0, 1.0], &[1, 2]);
         assert_eq!(features.means(), [3.0, 3.0]);
+        let mut squares = Means::of_squares();
+        squares.add(&[1.0, 2.0, -3.0, 6.0], &[2, 2]);
+        assert_eq!(squares.means(), [5.0, 20.0]);
     }
 }

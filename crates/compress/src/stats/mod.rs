@@ -28,6 +28,8 @@ pub enum Stat {
     ChannelMeans,
     /// Mean for each index of the last axis (features).
     FeatureMeans,
+    /// Mean of the squares for each index of the last axis.
+    FeatureSquares,
     /// Largest magnitude for each index of axis 1.
     ChannelPeaks,
     /// Largest magnitude for each index of the last axis.
@@ -37,7 +39,10 @@ pub enum Stat {
 impl Stat {
     /// Whether the answer depends on where the last axis is.
     fn needs_last_axis(self) -> bool {
-        matches!(self, Stat::FeatureMeans | Stat::FeaturePeaks)
+        matches!(
+            self,
+            Stat::FeatureMeans | Stat::FeatureSquares | Stat::FeaturePeaks
+        )
     }
 }
 
@@ -59,7 +64,7 @@ pub enum Observed {
     MovingMinMax(MovingMinMax),
     /// Answer to [`Stat::Histogram`].
     Histogram(Histogram),
-    /// Answer to [`Stat::ChannelMeans`] and [`Stat::FeatureMeans`].
+    /// Answer to [`Stat::ChannelMeans`], [`Stat::FeatureMeans`] and [`Stat::FeatureSquares`].
     Means(Means),
     /// Answer to [`Stat::ChannelPeaks`] and [`Stat::FeaturePeaks`].
     Peaks(Peaks),
@@ -74,6 +79,7 @@ impl Observed {
             Stat::Histogram => Observed::Histogram(Histogram::default()),
             Stat::ChannelMeans => Observed::Means(Means::of_axis(1)),
             Stat::FeatureMeans => Observed::Means(Means::of_last_axis()),
+            Stat::FeatureSquares => Observed::Means(Means::of_squares()),
             Stat::ChannelPeaks => Observed::Peaks(Peaks::of_axis(Some(1))),
             Stat::FeaturePeaks => Observed::Peaks(Peaks::of_axis(None)),
         }

@@ -1,6 +1,7 @@
 //! Weights of a graph that are codes in groups already.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bantam_graph::{Graph, Node, Op};
 use bantam_tensor::formats::blocks::GroupGrid;
@@ -20,6 +21,23 @@ pub(super) struct Coded {
     zero_point: Tensor,
     /// Elements of a group.
     group: usize,
+}
+
+/// Rows of a matrix.
+fn some_rows(tensor: &Tensor, rows: &Range<usize>) -> Result<Tensor, GgufError> {
+    let (dtype, row) = (tensor.dtype(), tensor.shape()[1]);
+    let (shape, bits) = ([rows.len(), row], row * dtype.bits());
+    if bits.is_multiple_of(8) {
+        let bytes = &tensor.as_bytes()[rows.start * bits / 8..rows.end * bits / 8];
+        return Ok(Tensor::from_raw(dtype, &shape, bytes)?);
+    }
+    // Rows that share a byte with their neighbours.
+    let codes = tensor.to_i64()?;
+    Ok(Tensor::from_i64(
+        dtype,
+        &shape,
+        &codes[rows.start * row..rows.end * row],
+    )?)
 }
 
 /// Every weight whose codes are read through DequantizeLinear in groups along its rows, by the name of the weight.
@@ -67,6 +85,22 @@ impl Coded {
             _ => return None,
         };
         GgmlType::by_name(name).filter(|kind| self.group.is_multiple_of(kind.block))
+    }
+
+    /// Some of its rows.
+    ///
+    /// # Errors
+    /// When the codes cannot be read.
+    pub(super) fn rows(&self, rows: &Range<usize>) -> Result<Coded, GgufError> {
+        if rows.len() == self.shape()[0] {
+            return Ok(self.clone());
+        }
+        Ok(Coded {
+            codes: some_rows(&self.codes, rows)?,
+            scale: some_rows(&self.scale, rows)?,
+            zero_point: some_rows(&self.zero_point, rows)?,
+            group: self.group,
+        })
     }
 
     /// With the rows of queries or keys in another order.

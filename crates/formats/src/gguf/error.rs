@@ -1,10 +1,12 @@
 //! [`GgufError`].
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use bantam_tensor::TensorError;
 
 use crate::huggingface::HuggingFaceError;
+use crate::pieces::PiecesError;
 
 /// Why a GGUF file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -12,8 +14,8 @@ use crate::huggingface::HuggingFaceError;
 pub enum GgufError {
     #[error("{}: cannot be read: {source}\nhint: check the path and its permissions", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{}: cannot be written: {source}\nhint: choose a path in a folder that exists, can be written and has room", path.display())]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Write(#[from] PiecesError),
     #[error("{}: {fact}\nhint: the file is damaged, cut short or newer than Bantam; download it again", path.display())]
     Damaged { path: PathBuf, fact: String },
     #[error(
@@ -25,9 +27,10 @@ pub enum GgufError {
         kind: &'static str,
         block: usize,
     },
-    #[error("tensor `{name}`: {expected} bytes were announced, {got} given")]
+    #[error("rows {rows:?} of tensor `{name}`: {expected} bytes were announced, {got} given")]
     Length {
         name: String,
+        rows: Range<usize>,
         expected: usize,
         got: usize,
     },

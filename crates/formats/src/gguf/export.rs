@@ -1,30 +1,41 @@
 //! Models to GGUF files.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bantam_graph::Model;
-use bantam_tensor::{BlockFormat, DType, Tensor};
-use half::{bf16, f16};
 use serde_json::Value as Json;
 
-use super::coded::{Coded, coded};
-use super::names::{ARCHITECTURES, GgufArchitecture, Order, Rows, reordered, rows_of, to_gguf};
+use super::coded::coded;
+use super::names::{ARCHITECTURES, GgufArchitecture, Rows, rows_of, to_gguf};
 use super::types::{GGML_TYPES, GgmlType};
+use super::weights::{BlockEncoder, Weight, Weights};
 use super::write::{TensorEntry, write_gguf};
 use super::{GgufError, Value, tokenizer};
 use crate::huggingface::{Config, config_text, weights_of};
+use crate::pieces::Writing;
+
+/// Key of the type that most elements have.
+pub(super) const FILE_TYPE: &str = "general.file_type";
+/// Key of the version of the types with blocks.
+pub(super) const QUANTIZATION_VERSION: &str = "general.quantization_version";
 
 /// The type of vectors, `f32`.
-const VECTORS: &GgmlType = &GGML_TYPES[0];
+pub(super) const VECTORS: &GgmlType = &GGML_TYPES[0];
 
-/// Encodes all rows of a matrix, which are whole blocks.
-pub type BlockEncoder<'a> = &'a dyn Fn(&'static dyn BlockFormat, &Tensor) -> Result<Vec<u8>, GgufError>;
+/// How a file is made of a model or of another file.
+pub struct Exporting<'a> {
+    /// The type of the matrix with a name (in the file); vectors are always `f32`, as llama.cpp wants them.
+    pub choose: &'a (dyn Fn(&str) -> &'static GgmlType + Sync),
+    /// Makes the bytes of blocks.
+    pub encode: BlockEncoder<'a>,
+    /// How much each column of matrices counts, by their names in the file; all alike where there is nothing.
+    pub importance: &'a BTreeMap<String, Vec<f32>>,
+    /// How the file is written.
+    pub writing: Writing<'a>,
+}
 
-/// Writes a model that was made of a Hugging Face folder, whole or not at all. `choose` gives the type of the matrix
-/// with a name (in the file), and `encode` makes the bytes of blocks; vectors are always `f32`, as llama.cpp wants them.
-/// `tokenizer` is a `tokenizer.json`.
+/// Writes a model that was made of a Hugging Face folder, whole or not at all. `tokenizer` is a `tokenizer.json`.
 ///
 /// # Errors
 /// When the model carries no configuration or has no form in GGUF, the tokenizer is of a kind that GGUF does not have, a
@@ -34,67 +45,42 @@ pub fn export(
     model: &Model,
     path: &Path,
     tokenizer: Option<&Path>,
-    choose: &dyn Fn(&str) -> &'static GgmlType,
-    encode: BlockEncoder<'_>,
+    exporting: &Exporting<'_>,
 ) -> Result<(), GgufError> {
     let text = config_text(model)?;
     let config = Config::parse(text)?;
     let architecture = architecture_of(&config.model_type)?;
-    let tensors = named(all_weights(model))?;
-    let entry = |(name, weight): &(String, Weight)| TensorEntry {
-        name: name.clone(),
-        shape: weight.shape().to_vec(),
-        kind: match weight.shape().len() {
-            2.. => choose(name),
-            _ => VECTORS,
-        },
+    let weights = named(all_weights(model))?;
+    let heads: Vec<Option<usize>> = weights
+        .iter()
+        .map(|(name, _)| heads(architecture, &config, name))
+        .collect();
+    let entry = |((name, weight), heads): (&(String, Weight), &Option<usize>)| {
+        let rows = weight.shape().first().copied().unwrap_or(1);
+        TensorEntry {
+            name: name.clone(),
+            shape: weight.shape().to_vec(),
+            kind: match weight.shape().len() {
+                2.. => (exporting.choose)(name),
+                _ => VECTORS,
+            },
+            together: heads.map_or(1, |heads| rows / heads.max(1)),
+        }
     };
-    let entries: Vec<TensorEntry> = tensors.iter().map(entry).collect();
+    let entries: Vec<TensorEntry> = weights.iter().zip(&heads).map(entry).collect();
     let json: Json = serde_json::from_str(text).unwrap_or_default();
     let mut metadata = general(architecture, &json, &entries);
     metadata.extend(sizes(architecture.name, &config)?);
     if let Some(path) = tokenizer {
         metadata.extend(tokenizer::metadata(path, &config, &json)?);
     }
-    write_gguf(path, &metadata, &entries, |index| {
-        let (name, weight) = &tensors[index];
-        let heads = heads(architecture, &config, name);
-        match weight {
-            Weight::Float(tensor) => {
-                let ordered = in_order(heads, name, tensor)?;
-                encoded(&ordered, entries[index].kind, encode)
-            }
-            Weight::Coded(coded) => {
-                let ordered = heads.map(|heads| coded.reordered(name, heads, Order::ToNeighbours));
-                let ordered = ordered.transpose()?;
-                encoded_again(ordered.as_ref().unwrap_or(coded), entries[index].kind, encode)
-            }
-        }
-    })
-}
-
-/// A weight as the model has it.
-enum Weight {
-    Float(Tensor),
-    Coded(Coded),
-}
-
-impl Weight {
-    fn shape(&self) -> &[usize] {
-        match self {
-            Weight::Float(tensor) => tensor.shape(),
-            Weight::Coded(coded) => coded.shape(),
-        }
-    }
-
-    /// The type that comes nearest to the one it has.
-    fn own(&self) -> &'static GgmlType {
-        let own = match self {
-            Weight::Float(tensor) => GgmlType::encodable().find(|kind| kind.dtype == Some(tensor.dtype())),
-            Weight::Coded(coded) => coded.own(),
-        };
-        own.unwrap_or(VECTORS)
-    }
+    let weights = Weights {
+        entries: &entries,
+        weights: weights.iter().map(|(_, weight)| weight).collect(),
+        heads: &heads,
+        exporting,
+    };
+    write_gguf(path, &metadata, &entries, &weights, &exporting.writing)
 }
 
 /// The model's weights by name, in floats or in codes.
@@ -167,6 +153,13 @@ fn general(architecture: &GgufArchitecture, config: &Json, entries: &[TensorEntr
             text(name.unwrap_or(architecture.model_type)),
         ),
     ];
+    metadata.extend(types(entries));
+    metadata
+}
+
+/// What every file says of the types of its tensors.
+pub(super) fn types(entries: &[TensorEntry]) -> Vec<(String, Value)> {
+    let mut metadata = Vec::new();
     let mut elements: BTreeMap<u32, usize> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.shape.len() > 1) {
         if let Some(file_type) = entry.kind.file_type {
@@ -174,10 +167,10 @@ fn general(architecture: &GgufArchitecture, config: &Json, entries: &[TensorEntr
         }
     }
     if let Some((file_type, _)) = elements.into_iter().max_by_key(|(_, elements)| *elements) {
-        metadata.push(("general.file_type".to_owned(), Value::U32(file_type)));
+        metadata.push((FILE_TYPE.to_owned(), Value::U32(file_type)));
     }
     if entries.iter().any(|entry| entry.kind.block > 1) {
-        metadata.push(("general.quantization_version".to_owned(), Value::U32(2)));
+        metadata.push((QUANTIZATION_VERSION.to_owned(), Value::U32(2)));
     }
     metadata
 }
@@ -218,47 +211,5 @@ fn heads(architecture: &GgufArchitecture, config: &Config, name: &str) -> Option
         Rows::Queries if architecture.interleaved => Some(config.num_attention_heads),
         Rows::Keys if architecture.interleaved => Some(config.key_value_heads()),
         _ => None,
-    }
-}
-
-/// The tensor with its rows in the order of the file.
-fn in_order<'a>(heads: Option<usize>, name: &str, tensor: &'a Tensor) -> Result<Cow<'a, Tensor>, GgufError> {
-    match heads {
-        Some(heads) => Ok(Cow::Owned(reordered(name, tensor, heads, Order::ToNeighbours)?)),
-        None => Ok(Cow::Borrowed(tensor)),
-    }
-}
-
-/// The bytes of codes: as they are where the type has such blocks, else encoded anew.
-fn encoded_again(coded: &Coded, kind: &GgmlType, encode: BlockEncoder<'_>) -> Result<Vec<u8>, GgufError> {
-    let blocks = kind.block_format().map(|format| coded.blocks(format));
-    match blocks.transpose()?.flatten() {
-        Some(blocks) => Ok(blocks),
-        None => encoded(&coded.values()?, kind, encode),
-    }
-}
-
-/// The bytes of a tensor: as they are where the type is the same, else encoded.
-fn encoded(tensor: &Tensor, kind: &GgmlType, encode: BlockEncoder<'_>) -> Result<Vec<u8>, GgufError> {
-    if kind.dtype == Some(tensor.dtype()) {
-        return Ok(tensor.as_bytes().to_vec());
-    }
-    if let Some(format) = kind.block_format() {
-        return encode(format, tensor);
-    }
-    let values = tensor.to_f32()?;
-    let values = values.iter();
-    match kind.dtype {
-        Some(DType::F32) => Ok(values.flat_map(|value| value.to_le_bytes()).collect()),
-        Some(DType::F16) => Ok(values
-            .flat_map(|value| f16::from_f32(*value).to_le_bytes())
-            .collect()),
-        Some(DType::BF16) => Ok(values
-            .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
-            .collect()),
-        _ => Err(GgufError::Unsayable {
-            fact: format!("elements of type {}", kind.name),
-            hint: "choose another type",
-        }),
     }
 }

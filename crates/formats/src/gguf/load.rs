@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bantam_graph::Model;
-use bantam_tensor::{DType, Tensor};
-use rayon::prelude::*;
+use bantam_tensor::Tensor;
 use serde_json::json;
 
 use super::names::{ARCHITECTURES, GgufArchitecture, Order, Rows, from_gguf, reordered, rows_of};
-use super::{Gguf, GgufError, GgufTensor, Value, read_gguf};
+use super::{Gguf, GgufError, Value, read_gguf};
 use crate::huggingface::{self, Checkpoint, Form};
 
 /// Reads a file as a model, the same as from its Hugging Face folder. Blocks are decoded to `f32`.
@@ -45,7 +44,7 @@ pub fn load(path: &Path, form: Form) -> Result<Model, GgufError> {
         })?;
         tensors.insert(
             name,
-            in_order(architecture, heads, &tensor.name, values(tensor)?)?,
+            in_order(architecture, heads, &tensor.name, tensor.values()?)?,
         );
     }
     Ok(huggingface::build(&config, &Checkpoint::new(tensors), form)?)
@@ -111,25 +110,6 @@ fn key_value_heads(file: &Gguf, architecture: &GgufArchitecture) -> Result<usize
         Some(_) => number(file, architecture, key),
         None => number(file, architecture, "attention.head_count"),
     }
-}
-
-/// The elements: a slice of the file, or decoded blocks.
-fn values(tensor: &GgufTensor) -> Result<Tensor, GgufError> {
-    let kind = tensor.kind;
-    if let Some(dtype) = kind.dtype {
-        return Ok(Tensor::from_bytes(dtype, &tensor.shape, tensor.data.clone())?);
-    }
-    let format = kind.block_format().ok_or_else(|| GgufError::Blocked {
-        name: tensor.name.clone(),
-        kind: kind.name,
-    })?;
-    // No larger than the file allows: the shape was compared with its bytes.
-    let mut decoded = Tensor::zeros(DType::F32, &tensor.shape)?;
-    let values = decoded.values_mut::<f32>()?.par_chunks_exact_mut(kind.block);
-    values
-        .zip(tensor.data.par_chunks_exact(kind.bytes))
-        .for_each(|(values, bytes)| format.decode_block(bytes, values));
-    Ok(decoded)
 }
 
 /// The tensor with its rows in the order of a folder.

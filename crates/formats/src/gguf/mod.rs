@@ -1,8 +1,8 @@
 //! GGUF files, as llama.cpp reads them.
 //!
 //! [`read_gguf`] and [`write_gguf`] know the container: metadata of all types, tensors of all types as mapped bytes. [`load`] and
-//! [`export`] turn such files into models and back, for Llama, Mistral, Qwen 2 and Qwen 3. Blocks are
-//! decoded when a model is loaded; a function that the caller gives encodes them ([`BlockEncoder`]).
+//! [`export`] turn such files into models and back, for Llama, Mistral, Qwen 2 and Qwen 3; [`requantize`] makes a file of a file, of any
+//! architecture. Blocks are decoded when a model is loaded; a function that the caller gives encodes them ([`BlockEncoder`]).
 //!
 //! Files are not trusted: counts and lengths are compared with the bytes that are there before anything is allocated.
 
@@ -12,22 +12,28 @@ mod export;
 mod load;
 mod names;
 mod read;
+mod requantize;
 mod tokenizer;
 mod types;
 mod value;
+mod weights;
 mod write;
 
 use std::path::Path;
 
-use bantam_tensor::map_file;
+use bantam_tensor::{DType, Tensor, map_file};
 use bytes::Bytes;
+use rayon::prelude::*;
 
 pub use error::GgufError;
-pub use export::{BlockEncoder, Matrix, export, matrices};
+pub use export::{Exporting, Matrix, export, matrices};
 pub use load::load;
+pub use names::to_gguf;
+pub use requantize::{matrices_of, requantize};
 pub use types::{GGML_TYPES, GgmlType};
 pub use value::{Array, Value};
-pub use write::{TensorEntry, write_gguf};
+pub use weights::BlockEncoder;
+pub use write::{TensorEntry, TensorRows, write_gguf};
 
 const MAGIC: &[u8] = b"GGUF";
 const VERSION: u32 = 3;
@@ -54,6 +60,30 @@ pub struct GgufTensor {
     pub kind: &'static GgmlType,
     /// Its bytes, a slice of the file.
     pub data: Bytes,
+}
+
+impl GgufTensor {
+    /// The elements: a slice of the file, or decoded blocks.
+    ///
+    /// # Errors
+    /// When its blocks are of a type that is not decoded.
+    pub(crate) fn values(&self) -> Result<Tensor, GgufError> {
+        let kind = self.kind;
+        if let Some(dtype) = kind.dtype {
+            return Ok(Tensor::from_bytes(dtype, &self.shape, self.data.clone())?);
+        }
+        let format = kind.block_format().ok_or_else(|| GgufError::Blocked {
+            name: self.name.clone(),
+            kind: kind.name,
+        })?;
+        // No larger than the file allows: the shape was compared with its bytes.
+        let mut decoded = Tensor::zeros(DType::F32, &self.shape)?;
+        let values = decoded.values_mut::<f32>()?.par_chunks_exact_mut(kind.block);
+        values
+            .zip(self.data.par_chunks_exact(kind.bytes))
+            .for_each(|(values, bytes)| format.decode_block(bytes, values));
+        Ok(decoded)
+    }
 }
 
 impl Gguf {

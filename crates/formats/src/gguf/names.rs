@@ -79,8 +79,8 @@ pub(super) fn rows_of(gguf_name: &str) -> Rows {
     }
 }
 
-/// The name in a file of a tensor of a folder.
-pub(super) fn to_gguf(name: &str) -> Option<String> {
+/// The name in a file of a tensor of a folder; `None` where it has none.
+pub fn to_gguf(name: &str) -> Option<String> {
     let (module, part) = name.rsplit_once('.')?;
     if let Some((_, ours)) = MODULES.iter().find(|(theirs, _)| *theirs == module) {
         return Some(format!("{ours}.{part}"));

@@ -1,13 +1,16 @@
 //! From metadata and tensors to a file.
 
-use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
+
+use bytes::Bytes;
 
 use super::types::GgmlType;
 use super::value::{Array, Value};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, GgufError, MAGIC, VERSION};
+use crate::pieces::{Pieces, PiecesError, Put, Writing, write_pieces};
 
-/// A tensor to be written: its entry; its bytes are asked for when they are due.
+/// A tensor to be written; its bytes are asked for when they are due.
 pub struct TensorEntry {
     /// Its name.
     pub name: String,
@@ -15,53 +18,130 @@ pub struct TensorEntry {
     pub shape: Vec<usize>,
     /// Type of its elements.
     pub kind: &'static GgmlType,
+    /// Rows are asked for in multiples of so many, save at the end. Rows are all that lies along the last dimension; a vector is one of single elements.
+    pub together: usize,
 }
 
-/// Writes a file, whole or not at all. `data` gives the bytes of one tensor after the other, so that one is held at a time.
+impl TensorEntry {
+    /// Elements of a row.
+    pub(super) fn row(&self) -> usize {
+        match self.shape.len() {
+            0 | 1 => 1,
+            rank => self.shape[rank - 1],
+        }
+    }
+
+    /// Number of rows of a shape whose number of bytes is known.
+    pub(super) fn rows(&self) -> usize {
+        self.shape[..self.shape.len().saturating_sub(1).max(1).min(self.shape.len())]
+            .iter()
+            .product()
+    }
+}
+
+/// What the tensors of a file consist of, some rows at a time.
+pub trait TensorRows: Sync {
+    /// The bytes of rows of the tensor with an index.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    fn bytes(&self, tensor: usize, rows: Range<usize>) -> Result<Bytes, GgufError>;
+
+    /// These rows will be asked for soon.
+    fn prefetch(&self, _tensor: usize, _rows: Range<usize>) {}
+
+    /// These rows will not be asked for again.
+    fn release(&self, _tensor: usize, _rows: Range<usize>) {}
+}
+
+/// Some rows of a tensor, and where their bytes go.
+struct Piece {
+    tensor: usize,
+    rows: Range<usize>,
+    offset: u64,
+    bytes: usize,
+}
+
+/// Pieces that are fetched ahead.
+const AHEAD: usize = 8;
+
+/// Writes a file, whole or not at all, in pieces of some megabytes on all threads.
 ///
 /// # Errors
-/// When a shape does not fit its type's blocks, `data` fails or gives another number of bytes, or the file cannot be
-/// written.
-pub fn write_gguf<D: AsRef<[u8]>>(
+/// When a shape does not fit its type's blocks, `data` fails or gives another number of bytes, the file cannot be
+/// written, or an unfinished one cannot be continued.
+pub fn write_gguf(
     path: &Path,
     metadata: &[(String, Value)],
     tensors: &[TensorEntry],
-    mut data: impl FnMut(usize) -> Result<D, GgufError>,
+    data: &dyn TensorRows,
+    writing: &Writing<'_>,
 ) -> Result<(), GgufError> {
-    let failed = |source| GgufError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".bantam-")
-        .tempfile_in(folder)
-        .map_err(failed)?;
     let (header, lengths) = header(metadata, tensors)?;
-    let mut out = BufWriter::with_capacity(1 << 16, file.as_file_mut());
-    out.write_all(&header).map_err(failed)?;
-    for (index, (entry, length)) in tensors.iter().zip(lengths).enumerate() {
-        let bytes = data(index)?;
-        if bytes.as_ref().len() != length {
+    let (pieces, length) = pieces(tensors, header.len() as u64, &lengths, writing.piece);
+    let mut sum = flate2::Crc::new();
+    sum.update(&header);
+    let file = Pieces {
+        path,
+        length,
+        // The header is the first one.
+        count: pieces.len() + 1,
+    };
+    let key = format!("{} {:08x}", writing.key, sum.sum());
+    let writing = Writing {
+        key: &key,
+        ..*writing
+    };
+    let put = |put: &Put<'_>, offset: u64, bytes: &[u8]| {
+        put(offset, bytes).map_err(|source| {
+            let path = path.to_owned();
+            GgufError::Write(PiecesError::Write { path, source })
+        })
+    };
+    write_pieces(&file, &writing, &|index, to| {
+        let Some(index) = index.checked_sub(1) else {
+            return put(to, 0, &header);
+        };
+        if let Some(next) = pieces.get(index + AHEAD) {
+            data.prefetch(next.tensor, next.rows.clone());
+        }
+        let piece = &pieces[index];
+        let bytes = data.bytes(piece.tensor, piece.rows.clone())?;
+        if bytes.len() != piece.bytes {
             return Err(GgufError::Length {
-                name: entry.name.clone(),
-                expected: length,
-                got: bytes.as_ref().len(),
+                name: tensors[piece.tensor].name.clone(),
+                rows: piece.rows.clone(),
+                expected: piece.bytes,
+                got: bytes.len(),
             });
         }
-        let padded = length.next_multiple_of(DEFAULT_ALIGNMENT);
-        out.write_all(bytes.as_ref()).map_err(failed)?;
-        out.write_all(&[0; DEFAULT_ALIGNMENT][..padded - length])
-            .map_err(failed)?;
+        put(to, piece.offset, &bytes)?;
+        drop(bytes);
+        data.release(piece.tensor, piece.rows.clone());
+        Ok(())
+    })
+}
+
+/// The pieces of all tensors in the order of the file, and the length of the file. What lies between tensors is zeros.
+fn pieces(tensors: &[TensorEntry], header: u64, lengths: &[usize], elements: usize) -> (Vec<Piece>, u64) {
+    let (mut pieces, mut offset) = (Vec::new(), header);
+    for (tensor, (entry, length)) in tensors.iter().zip(lengths).enumerate() {
+        let rows = entry.rows();
+        let row_bytes = length.checked_div(rows).unwrap_or(0);
+        let together = entry.together.max(1);
+        let step = (elements / entry.row().max(1) / together).max(1) * together;
+        for start in (0..rows).step_by(step) {
+            let rows = start..(start + step).min(rows);
+            pieces.push(Piece {
+                tensor,
+                offset: offset + (start * row_bytes) as u64,
+                bytes: rows.len() * row_bytes,
+                rows,
+            });
+        }
+        offset += length.next_multiple_of(DEFAULT_ALIGNMENT) as u64;
     }
-    let flushed = out.into_inner().map(drop);
-    flushed.map_err(|error| failed(error.into_error()))?;
-    file.as_file().sync_data().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    (pieces, offset)
 }
 
 /// All that comes before the tensors' bytes, padded, and the length of each tensor.

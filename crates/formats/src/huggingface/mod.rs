@@ -94,9 +94,7 @@ pub fn end_tokens(model: &Model) -> Result<Vec<u32>, HuggingFaceError> {
     Ok(Config::parse(config_text(model)?)?.end_tokens().to_vec())
 }
 
-/// Bytes of a folder's weights.
-pub fn weight_bytes(folder: &Path) -> u64 {
-    let files = checkpoint::weight_files(folder).unwrap_or_default();
-    let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    files.iter().map(size).sum()
+/// The files of a folder's weights; none where it has none.
+pub fn weight_files(folder: &Path) -> Vec<PathBuf> {
+    checkpoint::weight_files(folder).unwrap_or_default()
 }

@@ -6,9 +6,22 @@ use bantam_tensor::Tensor;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-enum Part {
+/// A run of bytes of a message.
+pub(super) enum Part {
+    /// Encoded fields.
     Owned(Vec<u8>),
+    /// The data of a tensor.
     Data(Tensor),
+}
+
+impl Part {
+    /// The bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Part::Owned(bytes) => bytes,
+            Part::Data(tensor) => tensor.as_bytes(),
+        }
+    }
 }
 
 /// An encoded message: bytes, and the data of tensors in between.
@@ -38,15 +51,17 @@ impl Encoded {
         self.len
     }
 
+    /// The runs of bytes that it consists of.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// Everything as one piece.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.len);
-        for part in &self.parts {
-            match part {
-                Part::Owned(part) => bytes.extend_from_slice(part),
-                Part::Data(tensor) => bytes.extend_from_slice(tensor.as_bytes()),
-            }
-        }
+        self.parts
+            .iter()
+            .for_each(|part| bytes.extend_from_slice(part.bytes()));
         bytes
     }
 
@@ -99,10 +114,7 @@ impl Encoded {
 
     /// Writes everything.
     pub(super) fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
-        self.parts.iter().try_for_each(|part| match part {
-            Part::Owned(bytes) => out.write_all(bytes),
-            Part::Data(tensor) => out.write_all(tensor.as_bytes()),
-        })
+        self.parts.iter().try_for_each(|part| out.write_all(part.bytes()))
     }
 
     fn append_header(&mut self, number: u32, length: usize) {

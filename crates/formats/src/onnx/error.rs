@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use bantam_graph::{GraphError, InlineError, OpError};
 use bantam_tensor::{DType, TensorError};
 
+use crate::pieces::PiecesError;
+
 /// Why an ONNX file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum OnnxError {
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: Box<OnnxError> },
+    #[error(transparent)]
+    Pieces(#[from] PiecesError),
     #[error("{action} failed: {source}\nhint: {hint}")]
     Io {
         action: &'static str,

@@ -11,6 +11,7 @@
 //! A file may be damaged or made to harm. Reading it never panics, never follows data out of the model's folder,
 //! never recurses without bound, and never allocates more than a small multiple of the file's size at once.
 
+mod deferred;
 mod encoded;
 mod error;
 mod external;
@@ -30,6 +31,7 @@ use bantam_graph::{Model, OperatorSet};
 use bantam_tensor::{Tensor, map_file};
 use bytes::Bytes;
 
+pub use deferred::{Deferred, Make, save_deferred};
 pub use error::OnnxError;
 pub use save::{ExternalData, SaveOptions, encode, encode_tensor, save};
 

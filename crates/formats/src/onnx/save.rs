@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bantam_graph::Model;
 use bantam_tensor::Tensor;
@@ -78,12 +78,17 @@ fn checked(encoded: Encoded) -> Result<Encoded, OnnxError> {
     Ok(encoded)
 }
 
-fn write_files(model: &Model, path: &Path, options: &SaveOptions) -> Result<(), OnnxError> {
-    let data_name = path
+/// The model, and where its data go if they go beside it.
+pub(super) fn encoded_for(
+    model: &Model,
+    path: &Path,
+    options: &SaveOptions,
+) -> Result<(Encoded, Option<DataPlan>), OnnxError> {
+    let name = path
         .file_name()
         .map(|name| format!("{}.data", name.to_string_lossy()))
         .unwrap_or_default();
-    let plan = || Some(DataPlan::new(data_name.clone()));
+    let plan = || Some(DataPlan::new(name.clone()));
     let (encoded, data) = match options.external_data {
         ExternalData::Always => encode_with(model, options.opset, plan())?,
         ExternalData::Never => encode_with(model, options.opset, None)?,
@@ -92,16 +97,30 @@ fn write_files(model: &Model, path: &Path, options: &SaveOptions) -> Result<(), 
             small => small,
         },
     };
-    let encoded = checked(encoded)?;
-    let failed = |source| OnnxError::Io {
+    Ok((checked(encoded)?, data.filter(|data| !data.is_empty())))
+}
+
+/// Where the data of the model with this path go, if they go beside it.
+pub(super) fn data_path(path: &Path) -> PathBuf {
+    let mut data = path.as_os_str().to_owned();
+    data.push(".data");
+    data.into()
+}
+
+pub(super) fn failed(source: io::Error) -> OnnxError {
+    OnnxError::Io {
         action: "writing the file",
         source,
         hint: "check that the folder exists, may be written to and has room",
-    };
+    }
+}
+
+fn write_files(model: &Model, path: &Path, options: &SaveOptions) -> Result<(), OnnxError> {
+    let (encoded, data) = encoded_for(model, path, options)?;
     // Both files are complete before either gets its name; the data comes first, as the model refers to it.
     let model_file = write_temporary(path, |out| encoded.write_to(out)).map_err(failed)?;
-    if let Some(data) = data.filter(|data| !data.is_empty()) {
-        let data_path = path.with_file_name(data_name);
+    if let Some(data) = data {
+        let data_path = data_path(path);
         let file = write_temporary(&data_path, |out| data.write_to(out)).map_err(failed)?;
         file.persist(&data_path).map_err(|error| failed(error.error))?;
     }
@@ -110,7 +129,7 @@ fn write_files(model: &Model, path: &Path, options: &SaveOptions) -> Result<(), 
 }
 
 /// Writes a temporary file in the folder of `path`; it is deleted unless it is given a name.
-fn write_temporary(
+pub(super) fn write_temporary(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::Result<()>,
 ) -> io::Result<NamedTempFile> {

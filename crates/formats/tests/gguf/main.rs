@@ -1,6 +1,11 @@
 //! The GGUF container: what is written is read back, and damaged files are refused.
 
-use bantam_formats::gguf::{Array, GGML_TYPES, GgmlType, Gguf, TensorEntry, Value, parse_gguf, write_gguf};
+use std::ops::Range;
+
+use bantam_formats::Writing;
+use bantam_formats::gguf::{
+    Array, GGML_TYPES, GgmlType, Gguf, GgufError, TensorEntry, TensorRows, Value, parse_gguf, write_gguf,
+};
 use bytes::Bytes;
 
 /// Values of every type.
@@ -44,18 +49,28 @@ fn metadata() -> Vec<(String, Value)> {
     values.map(|(key, value)| (key.to_owned(), value)).to_vec()
 }
 
+/// Rows of one block, all bytes the number of the tensor's type.
+struct Numbers;
+
+impl TensorRows for Numbers {
+    fn bytes(&self, tensor: usize, rows: Range<usize>) -> Result<Bytes, GgufError> {
+        let kind = &GGML_TYPES[tensor];
+        Ok(vec![kind.id as u8; rows.len() * kind.bytes].into())
+    }
+}
+
 /// A file with a tensor of every type, each of two rows of one block, its bytes all the type's number.
 fn written() -> Bytes {
     let entry = |kind: &'static GgmlType| TensorEntry {
         name: format!("blk.{}.{}", kind.id, kind.name),
         shape: vec![2, kind.block],
         kind,
+        together: 1,
     };
     let entries: Vec<TensorEntry> = GGML_TYPES.iter().map(entry).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    let data = |index: usize| Ok(vec![entries[index].kind.id as u8; 2 * entries[index].kind.bytes]);
-    write_gguf(&path, &metadata(), &entries, data).unwrap();
+    write_gguf(&path, &metadata(), &entries, &Numbers, &Writing::PLAIN).unwrap();
     std::fs::read(&path).unwrap().into()
 }
 

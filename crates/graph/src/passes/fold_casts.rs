@@ -10,6 +10,11 @@ use crate::{Graph, Node, Op, ValueId};
 /// Replaces each Cast of an f16 or bf16 constant to f32, which is exact, by a constant, so that weights of 16 bits are
 /// weights to all that follows. All casts of one constant become one.
 pub fn fold_casts(graph: &Graph) -> Outcome {
+    fold_casts_by(graph, &mut widened)
+}
+
+/// The same, with the constants of 32 bits that `widen` gives; where it gives none, the cast stays.
+pub fn fold_casts_by(graph: &Graph, widen: &mut dyn FnMut(&Tensor) -> Option<Tensor>) -> Outcome {
     let mut outcome = Outcome::new(graph);
     let outputs: HashSet<ValueId> = graph.outputs.iter().copied().collect();
     let mut wide: HashMap<ValueId, ValueId> = HashMap::new();
@@ -28,7 +33,7 @@ pub fn fold_casts(graph: &Graph) -> Outcome {
         let constant = match wide.get(&input) {
             Some(constant) => *constant,
             None => {
-                let Some(widened) = widened(tensor) else { continue };
+                let Some(widened) = widen(tensor) else { continue };
                 let name = format!("{}_f32", graph.value(input).name);
                 *wide
                     .entry(input)

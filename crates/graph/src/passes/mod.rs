@@ -19,7 +19,7 @@ mod runner;
 pub use common_subexpressions::eliminate_common_subexpressions;
 pub use dead_nodes::eliminate_dead_nodes;
 pub use fold_batch_normalization::fold_batch_normalization;
-pub use fold_casts::fold_casts;
+pub use fold_casts::{fold_casts, fold_casts_by};
 pub use identity::eliminate_identity;
 pub use join_groups::join_groups;
 pub use merge_bias::merge_bias;

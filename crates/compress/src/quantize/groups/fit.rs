@@ -70,6 +70,10 @@ impl GroupAlgorithm for Fit {
         self.choice == Choice::Outputs
     }
 
+    fn is_plain(&self) -> bool {
+        self.choice == Choice::Range
+    }
+
     fn round(&self, job: &GroupRows<'_>) -> Option<Vec<RoundedRow>> {
         let importance = match self.choice {
             Choice::Range => Vec::new(),

@@ -5,6 +5,7 @@
 
 mod added;
 mod awq;
+mod deferred;
 mod fit;
 mod half_quadratic;
 mod low_rank;
@@ -21,6 +22,7 @@ use bantam_tensor::{DType, QParams, Tensor};
 
 use self::added::Added;
 pub use self::added::Addition;
+pub use self::deferred::{DeferredGroups, DeferredWeight, StandIns, deferred_groups};
 use self::products::{Product, products};
 pub use self::rounded::{GroupRows, RoundedRow};
 use self::tables::{Table, tables};
@@ -52,6 +54,10 @@ pub trait GroupAlgorithm: Sync {
     fn needs(&self) -> Needs;
     /// Whether [`GroupSettings::smooth`] is a part of it.
     fn smooths(&self) -> bool {
+        false
+    }
+    /// Whether the codes of a group are what the format's own encoder makes of it, so that groups need not know of each other.
+    fn is_plain(&self) -> bool {
         false
     }
     /// The rows of a weight in levels; `None` where the inputs are no finite numbers.
@@ -125,6 +131,14 @@ impl GroupSettings {
             Needs::Nothing if self.smooths() || self.addition != Addition::None => Needs::Inputs,
             needs => needs,
         }
+    }
+
+    /// Whether codes are what the format's own encoder makes of each group.
+    pub fn is_plain(&self) -> bool {
+        self.algorithm.is_plain()
+            && !self.smooths()
+            && self.addition == Addition::None
+            && self.tables.is_none()
     }
 
     fn smooths(&self) -> bool {
@@ -279,13 +293,8 @@ impl<'a> Walker<'a> {
         let sum = added.as_ref().map(|added| added.onto(&levels));
         self.graph.values[product.weight.index()].initializer =
             Some(as_stored(sum.as_ref().unwrap_or(&levels))?);
-        let site = Site::Input {
-            value: product.weight_name.clone(),
-            node: product.name.clone(),
-            input: 1,
-        };
         let by = (&settings.format, settings.algorithm.name());
-        let mut decisions = vec![decision(site, (product.layout, depth), by, &rounded)];
+        let mut decisions = vec![decision(product.site(), (product.layout, depth), by, &rounded)];
         if let Some(added) = added {
             self.levels.push((product.weight, as_stored(&levels)?));
             decisions.push(added.decision(&product.name, product.layout, &levels, depth));
@@ -398,15 +407,11 @@ fn rounded(
 fn decision(
     site: Site,
     (layout, depth): (Layout, usize),
-    (format, algorithm): (&IntegerGroups, &str),
+    by: (&IntegerGroups, &str),
     rows: &[RoundedRow],
 ) -> Decision {
-    let (dtype, name) = match (format.bits > 4, format.zero_point) {
-        (false, false) => (DType::I4, "int4"),
-        (false, true) => (DType::U4, "uint4"),
-        (true, false) => (DType::I8, "int8"),
-        (true, true) => (DType::U8, "uint8"),
-    };
+    let (format, _) = by;
+    let (dtype, name) = stored_as(format);
     let groups = depth.div_ceil(format.group_len());
     // Scales lie as the elements of the weight do.
     let lie = |numbers: Vec<f32>| match layout {
@@ -429,6 +434,25 @@ fn decision(
             .map(|zero_point| zero_point as i32)
             .collect(),
     };
+    quantized(site, by, name, params)
+}
+
+/// The type that holds codes, and its name as a format.
+fn stored_as(format: &IntegerGroups) -> (DType, &'static str) {
+    match (format.bits > 4, format.zero_point) {
+        (false, false) => (DType::I4, "int4"),
+        (false, true) => (DType::U4, "uint4"),
+        (true, false) => (DType::I8, "int8"),
+        (true, true) => (DType::U8, "uint8"),
+    }
+}
+
+fn quantized(
+    site: Site,
+    (format, algorithm): (&IntegerGroups, &str),
+    name: &str,
+    params: QParams,
+) -> Decision {
     Decision {
         site,
         action: Action::QuantizeConstant {

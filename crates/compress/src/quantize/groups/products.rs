@@ -20,6 +20,17 @@ pub(super) struct Product {
     pub(super) depth: usize,
 }
 
+impl Product {
+    /// Where its weight is read.
+    pub(super) fn site(&self) -> Site {
+        Site::Input {
+            value: self.weight_name.clone(),
+            node: self.name.clone(),
+            input: 1,
+        }
+    }
+}
+
 /// In the order of the graph, with decisions about those products that stay in float.
 pub(super) fn products(graph: &Graph, kept: &[Option<&'static str>]) -> (Vec<Product>, Vec<Decision>) {
     let consumers = graph.consumers();

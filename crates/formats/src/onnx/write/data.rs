@@ -61,6 +61,16 @@ impl DataPlan {
         Some(offset)
     }
 
+    /// The tensors, and where they begin.
+    pub(in crate::onnx) fn tensors(&self) -> &[(u64, Tensor)] {
+        &self.tensors
+    }
+
+    /// Number of bytes of the data file.
+    pub(in crate::onnx) fn len(&self) -> u64 {
+        self.end
+    }
+
     /// Writes the data file.
     pub(in crate::onnx) fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         let mut position = 0;

@@ -1,0 +1,143 @@
+//! Weights in groups whose codes are made when the file is written, so that no weight has to be in memory as a whole.
+
+use bantam_graph::ops::DequantizeLinear;
+use bantam_graph::{Graph, InferOptions, Patch, infer_shapes, verify};
+use bantam_tensor::{DType, QParams, Tensor, TensorError};
+use bytes::Bytes;
+
+use super::products::products;
+use super::{GroupError, GroupSettings, quantized, stored_as};
+use crate::plan::Plan;
+use crate::quantize::layerwise::{LayerwiseError, Layout};
+use crate::rewrite::{RewriteError, Stored, dequantized};
+
+/// Tensors of fewer bytes are not deferred; files hold them in other places.
+const SMALLEST: usize = 1024;
+
+/// A weight whose codes are still to be made.
+#[derive(Clone, Debug)]
+pub struct DeferredWeight {
+    /// The product, for messages.
+    pub node: String,
+    /// The weight `[rows, depth]`, a row for each output.
+    pub weight: Tensor,
+    /// In the place of its codes: zeros.
+    pub codes: Tensor,
+    /// In the place of the scales of groups `[rows, groups]`: zeros.
+    pub scale: Tensor,
+    /// In the place of their zero points: zeros.
+    pub zero_point: Tensor,
+}
+
+/// A graph with stand-ins for codes.
+pub struct DeferredGroups {
+    /// The graph.
+    pub graph: Graph,
+    /// What is done, without scales and zero points: these are not known yet.
+    pub plan: Plan,
+    /// What the stand-ins stand for.
+    pub weights: Vec<DeferredWeight>,
+}
+
+/// Makes tensors of zeros that take no memory as long as nobody looks at them: the system gives pages when they are touched.
+#[derive(Debug, Default)]
+pub struct StandIns {
+    /// Zeros that no tensor has yet.
+    room: Bytes,
+}
+
+/// Least bytes that are asked for at once. Allocators give such runs untouched from the system; smaller ones they may have to clear.
+const ROOM: usize = 64 << 20;
+/// Tensors begin at multiples of this.
+const LINE: usize = 64;
+
+impl StandIns {
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// When it is too large to address.
+    pub fn tensor(&mut self, dtype: DType, shape: &[usize]) -> Result<Tensor, TensorError> {
+        let elements = shape.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
+        let bytes = elements.and_then(|elements| dtype.bytes_for(elements));
+        let rounded = bytes.and_then(|bytes| bytes.checked_next_multiple_of(LINE));
+        let (Some(bytes), Some(rounded)) =
+            (bytes, rounded.filter(|rounded| isize::try_from(*rounded).is_ok()))
+        else {
+            return Err(TensorError::TooLarge {
+                shape: shape.to_vec(),
+            });
+        };
+        if self.room.len() < rounded {
+            self.room = Bytes::from(vec![0; rounded.max(ROOM)]);
+        }
+        Tensor::from_bytes(dtype, shape, self.room.split_to(rounded).slice(..bytes))
+    }
+}
+
+/// As [`super::quantize_groups`], without making codes; `None` where weights have to be known for that, or do not lie in rows.
+///
+/// # Errors
+/// When there is nothing to quantize.
+pub fn deferred_groups(
+    graph: &Graph,
+    settings: &GroupSettings,
+) -> Result<Option<DeferredGroups>, GroupError> {
+    if !settings.is_plain() {
+        return Ok(None);
+    }
+    let (products, mut decisions) = products(graph, &settings.quantize.kept_by_user(graph)?);
+    if products.is_empty() {
+        return Err(GroupError::Nothing);
+    }
+    let (dtype, name) = stored_as(&settings.format);
+    let group = settings.format.group_len();
+    let (mut patch, mut weights) = (Patch::new(graph), Vec::new());
+    let mut stand_ins = StandIns::default();
+    for product in &products {
+        let groups = product.depth.div_ceil(group);
+        let mut zeros = |dtype, columns| {
+            let made = stand_ins.tensor(dtype, &[product.rows, columns]);
+            made.map_err(LayerwiseError::from)
+        };
+        let found = graph.constant(product.weight).cloned();
+        let weight = DeferredWeight {
+            node: product.name.clone(),
+            weight: found.ok_or(GroupError::Nothing)?,
+            codes: zeros(dtype, product.depth)?,
+            scale: zeros(DType::F32, groups)?,
+            zero_point: zeros(dtype, groups)?,
+        };
+        if product.layout != Layout::Rows || weight.zero_point.as_bytes().len() < SMALLEST {
+            return Ok(None);
+        }
+        let op = DequantizeLinear {
+            axis: 1,
+            block_size: group as i64,
+            output_dtype: None,
+        };
+        let stored = Stored {
+            codes: weight.codes.clone(),
+            scale: weight.scale.clone(),
+            zero_point: weight.zero_point.clone(),
+        };
+        let reals = dequantized(&mut patch, &product.weight_name, stored, op);
+        patch.set_input(product.node, 1, Some(reals));
+        let params = QParams {
+            dtype,
+            axis: Some(1),
+            group: Some(group),
+            scale: Vec::new(),
+            zero_point: Vec::new(),
+        };
+        let by = (&settings.format, settings.algorithm.name());
+        decisions.push(quantized(product.site(), by, name, params));
+        weights.push(weight);
+    }
+    let mut graph = graph.clone();
+    patch.apply(&mut graph).map_err(RewriteError::from)?;
+    let wrong = |error: &dyn std::fmt::Display| GroupError::Graph(error.to_string());
+    infer_shapes(&mut graph, &InferOptions::default()).map_err(|error| wrong(&error))?;
+    verify(&graph).map_err(|error| wrong(&error))?;
+    let plan = settings.plan(decisions);
+    Ok(Some(DeferredGroups { graph, plan, weights }))
+}
