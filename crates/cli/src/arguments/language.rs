@@ -33,7 +33,7 @@ pub(crate) struct Export {
     #[arg(long, default_value_t = 512, requires = "importance")]
     pub(crate) samples: usize,
     /// Chooses these samples
-    #[arg(long, default_value_t = 0, requires = "importance")]
+    #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Go on with a GGUF file that is unfinished, if there is one beside the output; the bytes are the same
     #[arg(long)]
