@@ -14,6 +14,23 @@ pub trait Progress: Sync {
     fn finish(&self);
 }
 
+/// Does work that says how far it is, from any thread, as one stage; nothing begins where it says nothing.
+pub(crate) fn staged<T>(
+    progress: &dyn Progress,
+    stage: &str,
+    work: impl FnOnce(&(dyn Fn(usize, usize) + Sync)) -> T,
+) -> T {
+    let started = std::sync::Once::new();
+    let result = work(&|done, all| {
+        started.call_once(|| progress.start(stage, all));
+        progress.at(done);
+    });
+    if started.is_completed() {
+        progress.finish();
+    }
+    result
+}
+
 /// Says nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct NoProgress;

@@ -3,6 +3,8 @@
 //! A file grows under the name `NAME.partial` and gets its own in the end. Beside it, `NAME.partial.json` says how many
 //! of the first pieces are on disk, and what they were made of.
 
+mod journal;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use journal::{Journal, resumed};
 
 /// How a file is written.
 #[derive(Clone, Copy)]
@@ -58,67 +60,6 @@ pub(crate) struct Pieces<'a> {
 
 /// Where a piece puts its bytes.
 pub(crate) type Put<'a> = dyn Fn(u64, &[u8]) -> io::Result<()> + 'a;
-
-/// What is written down of unfinished work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Journal {
-    version: u32,
-    key: String,
-    length: u64,
-    pieces: usize,
-    /// So many of the first pieces are on disk.
-    done: usize,
-    /// CRC-32 of the fields above.
-    check: u32,
-}
-
-impl Journal {
-    const VERSION: u32 = 1;
-
-    fn new(pieces: &Pieces<'_>, key: &str, done: usize) -> Journal {
-        let mut journal = Journal {
-            version: Journal::VERSION,
-            key: key.to_owned(),
-            length: pieces.length,
-            pieces: pieces.count,
-            done,
-            check: 0,
-        };
-        journal.check = journal.sum();
-        journal
-    }
-
-    fn sum(&self) -> u32 {
-        let Journal {
-            version,
-            key,
-            length,
-            pieces,
-            done,
-            check: _,
-        } = self;
-        let mut sum = flate2::Crc::new();
-        sum.update(format!("{version} {length} {pieces} {done} {key}").as_bytes());
-        sum.sum()
-    }
-
-    /// How many pieces are done of a file of these, or why that cannot be believed.
-    fn done_of(&self, expected: &Journal) -> Result<usize, &'static str> {
-        if self.check != self.sum() {
-            return Err("the journal is damaged");
-        }
-        let same = Journal {
-            done: self.done,
-            check: self.check,
-            ..expected.clone()
-        };
-        match *self == same && self.done <= self.pieces {
-            true => Ok(self.done),
-            false => Err("the unfinished file is of other inputs, other settings or another version"),
-        }
-    }
-}
 
 /// Pieces that are done: all first ones, and some behind these.
 struct Done {
@@ -274,8 +215,7 @@ impl Partial {
     fn note(&self, pieces: &Pieces<'_>, key: &str) {
         let done = lock(&self.done).first;
         let journal = Journal::new(pieces, key, done);
-        let text = serde_json::to_vec(&journal).expect("a journal holds nothing that JSON cannot say");
-        let written = self.file.sync_data().and_then(|()| replace(&self.journal, &text));
+        let written = self.file.sync_data().and_then(|()| journal.write(&self.journal));
         if let Err(error) = written {
             // The work itself may still succeed; it could only not be continued.
             log::warn!("{}: {error}", self.journal.display());
@@ -335,26 +275,6 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// How many of the first pieces of an unfinished file are there.
-fn resumed(path: &Path, file: &File, expected: &Journal) -> Result<usize, PiecesError> {
-    let wrong = |fact: String| PiecesError::Journal {
-        path: path.to_owned(),
-        fact,
-    };
-    let text = fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let journal: Journal =
-        serde_json::from_slice(&text).map_err(|error| wrong(format!("the journal is damaged: {error}")))?;
-    let done = journal.done_of(expected).map_err(|fact| wrong(fact.to_owned()))?;
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
-    match length == expected.length {
-        true => Ok(done),
-        false => Err(wrong(format!(
-            "the unfinished file has {length} bytes instead of {}",
-            expected.length
-        ))),
-    }
-}
-
 fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
@@ -366,13 +286,6 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
-}
-
-/// Writes a small file, whole or not at all.
-fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let next = with_end(path, ".next");
-    fs::write(&next, contents)?;
-    fs::rename(next, path)
 }
 
 #[cfg(unix)]
@@ -395,138 +308,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COUNT: usize = 50;
-    const SIZE: usize = 100;
-
-    fn write(
-        path: &Path,
-        writing: &Writing<'_>,
-        fails: &(dyn Fn(usize) -> bool + Sync),
-    ) -> Result<Vec<usize>, PiecesError> {
-        let pieces = Pieces {
-            path,
-            length: (COUNT * SIZE) as u64,
-            count: COUNT,
-        };
-        let made = Mutex::new(Vec::new());
-        write_pieces(&pieces, writing, &|index, put: &Put<'_>| {
-            assert!(!fails(index), "killed");
-            lock(&made).push(index);
-            put((index * SIZE) as u64, &[index as u8; SIZE]).map_err(|source| PiecesError::Write {
-                path: path.to_owned(),
-                source,
-            })
-        })?;
-        Ok(made.into_inner().unwrap())
-    }
-
-    fn expected() -> Vec<u8> {
-        (0..COUNT).flat_map(|index| [index as u8; SIZE]).collect()
-    }
-
-    /// Work that is written down all the time, and ends badly.
-    fn interrupted(path: &Path, key: &str) -> Journal {
-        let writing = Writing {
-            key,
-            every: Duration::ZERO,
-            ..Writing::PLAIN
-        };
-        let noted = || {
-            let text = fs::read(with_end(path, ".partial.json")).unwrap_or_default();
-            serde_json::from_slice(&text).is_ok_and(|journal: Journal| journal.done > 0)
-        };
-        let fails = |index: usize| {
-            while index == COUNT - 10 && !noted() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            index == COUNT - 10
-        };
-        let killed = || drop(write(path, &writing, &fails));
-        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(killed)).is_err());
-        assert!(!path.exists());
-        serde_json::from_slice(&fs::read(with_end(path, ".partial.json")).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn interrupted_work_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.bin");
-        let journal = interrupted(&path, "a");
-        assert!((1..=COUNT - 10).contains(&journal.done), "{journal:?}");
-        let writing = Writing {
-            key: "a",
-            resume: true,
-            ..Writing::PLAIN
-        };
-        let made = write(&path, &writing, &|_| false).unwrap();
-        assert_eq!(made.len(), COUNT - journal.done);
-        assert_eq!(fs::read(&path).unwrap(), expected());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_does_not_belong_together_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.bin");
-        interrupted(&path, "a");
-        let (partial, file) = (with_end(&path, ".partial"), with_end(&path, ".partial.json"));
-        let journal = fs::read_to_string(&file).unwrap();
-        let resume = |key: &str| {
-            let writing = Writing {
-                key,
-                resume: true,
-                ..Writing::PLAIN
-            };
-            write(&path, &writing, &|_| false).unwrap_err().to_string()
-        };
-        assert!(resume("b").contains("other inputs"));
-        let further = journal.replace("\"done\":", "\"done\":1");
-        for damaged in ["", "{", &journal[..journal.len() / 2], &further] {
-            fs::write(&file, damaged).unwrap();
-            let error = resume("a");
-            assert!(
-                error.contains("damaged") && error.contains("hint:"),
-                "{damaged}: {error}"
-            );
-        }
-        fs::write(&file, &journal).unwrap();
-        OpenOptions::new()
-            .write(true)
-            .open(&partial)
-            .unwrap()
-            .set_len(7)
-            .unwrap();
-        assert!(resume("a").contains("7 bytes"));
-        // Without --resume it starts anew.
-        assert_eq!(write(&path, &Writing::PLAIN, &|_| false).unwrap().len(), COUNT);
-        assert_eq!(fs::read(&path).unwrap(), expected());
-    }
-
-    #[test]
-    fn a_failure_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.bin");
-        let pieces = Pieces {
-            path: &path,
-            length: 10,
-            count: 10,
-        };
-        let refused = |index: usize, _: &Put<'_>| match index {
-            5 => Err(PiecesError::Journal {
-                path: PathBuf::new(),
-                fact: "no".to_owned(),
-            }),
-            _ => Ok(()),
-        };
-        assert!(write_pieces(&pieces, &Writing::PLAIN, &refused).is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        let nowhere = folder.path().join("absent/x.bin");
-        let error = write(&nowhere, &Writing::PLAIN, &|_| false)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("x.bin") && error.contains("hint:"), "{error}");
-    }
-}
+mod tests;

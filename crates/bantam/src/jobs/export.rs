@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::blocks;
 use crate::files::fingerprint;
+use crate::progress::staged;
 use crate::{Error, Progress, pipeline};
 pub use importance::Importance;
 use types::Types;
@@ -227,26 +228,20 @@ fn write(
     let files = bantam_formats::format_of(&job.model).files(&job.model);
     let settings = format!("{} {:?}", env!("CARGO_PKG_VERSION"), job.types);
     let key = fingerprint(&[&settings, &format!("{importance:?}")], &files)?;
-    let started = std::sync::Once::new();
-    let report = |done: usize, all: usize| {
-        started.call_once(|| progress.start("export", all));
-        progress.at(done);
-    };
     let choose = |name: &str| -> &'static GgmlType { types.of(name) };
-    let written = write(&Exporting {
-        choose: &choose,
-        encode: &encode_blocks,
-        importance,
-        writing: Writing {
-            key: &key,
-            resume: job.resume,
-            progress: &report,
-            ..Writing::PLAIN
-        },
+    let written = staged(progress, "export", |report| {
+        write(&Exporting {
+            choose: &choose,
+            encode: &encode_blocks,
+            importance,
+            writing: Writing {
+                key: &key,
+                resume: job.resume,
+                progress: report,
+                ..Writing::PLAIN
+            },
+        })
     });
-    if started.is_completed() {
-        progress.finish();
-    }
     Ok(written?)
 }
 

@@ -170,9 +170,10 @@ fn in_memory(
     told: &mut Vec<String>,
     progress: &dyn Progress,
 ) -> Result<(Plan, usize, Model), Error> {
-    if job.resume {
+    // Small models are done before there is anything to go on with.
+    if job.resume && !job.groups.as_ref().is_some_and(GroupSettings::is_plain) {
         return Err(Error::Usage {
-            message: "--resume goes on with weights in groups that are rounded to nearest, one for each output in a row".to_owned(),
+            message: "--resume goes on with weights in groups that are rounded to nearest alone".to_owned(),
             hint: "leave it out".to_owned(),
         });
     }

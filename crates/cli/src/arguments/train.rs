@@ -175,7 +175,7 @@ pub(crate) enum Zeros {
 #[command(next_help_heading = "Channels that vanish")]
 pub(crate) struct Penalties {
     /// Penalty on channels that can be removed afterwards: group-lasso or batch-normalization
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quantize")]
     pub(crate) regularization: Option<String>,
     /// Its factor in the loss
     #[arg(long, default_value_t = 1e-4, requires = "regularization")]

@@ -51,6 +51,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("train digits.onnx --data unlabelled.toml --no-eval -o t.onnx", "labels"),
     ("train digits.onnx --data digits.toml --regularization group-laso -o t.onnx", "did you mean `group-lasso`?"),
     ("train digits.onnx --data digits.toml --regularization group-lasso --regularization-strength 0 -o t.onnx", "above 0"),
+    ("quantize digits.onnx --data digits.toml --resume -o q.onnx", "rounded to nearest alone"),
     ("train digits.onnx --data digits.toml --regularization group-lasso --regularization-growth 2 -o t.onnx", "from 0 to 1"),
     ("train digits.onnx --data digits.toml -o absent/t.onnx", "absent/t.onnx"),
     ("train nan.onnx --data digits.toml --no-eval -o t.onnx", "not a number"),

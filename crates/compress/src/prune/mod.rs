@@ -53,17 +53,7 @@ pub fn prune(
         &kept_by_user(&dense, &settings.include, &settings.exclude)?,
     );
     check(settings, &weights, &decisions, calibration)?;
-    let mut order = Vec::new();
-    if let (true, Structure::Pattern { kept, of }) = (settings.permute, settings.structure) {
-        let evidence = Evidence {
-            graph: &dense,
-            weights: &weights,
-            calibration,
-            seed: settings.seed,
-        };
-        let saliency = saliency(&evidence, settings)?;
-        (dense, order) = permute::permuted(&dense, &weights, &saliency, (kept, of), settings.seed)?;
-    }
+    let order = permuted(&mut dense, &weights, settings, calibration)?;
     let (mut pruned, mut kept) = (dense.clone(), Vec::new());
     let rounds = match settings.structure.implied_sparsity() {
         Some(_) => 1,
@@ -104,6 +94,28 @@ pub fn prune(
             .chain(decisions.into_iter().map(|(_, decision)| decision))
             .collect(),
     })
+}
+
+/// Lets channels change places for the sake of a pattern, if that is asked for; gives what the plan says of it.
+fn permuted(
+    dense: &mut Graph,
+    weights: &[Weight],
+    settings: &PruneSettings,
+    calibration: Option<&Calibration<'_>>,
+) -> Result<Vec<Decision>, PruneError> {
+    let (true, Structure::Pattern { kept, of }) = (settings.permute, settings.structure) else {
+        return Ok(Vec::new());
+    };
+    let evidence = Evidence {
+        graph: dense,
+        weights,
+        calibration,
+        seed: settings.seed,
+    };
+    let saliency = saliency(&evidence, settings)?;
+    let (permuted, order) = permute::permuted(dense, weights, &saliency, (kept, of), settings.seed)?;
+    *dense = permuted;
+    Ok(order)
 }
 
 /// Makes zero what does not stay; masks are by rows.

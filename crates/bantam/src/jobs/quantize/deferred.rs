@@ -19,6 +19,7 @@ use half::{bf16, f16};
 use super::{QuantizeJob, Rescaling};
 use crate::files::fingerprint;
 use crate::jobs::blocks;
+use crate::progress::staged;
 use crate::{Error, Progress, pipeline};
 
 /// Weights of fewer bytes are widened at once.
@@ -100,39 +101,17 @@ fn write(
     widened: &[Widened],
     progress: &dyn Progress,
 ) -> Result<Plan, Error> {
-    let own = |weight: &DeferredWeight| {
+    let codes = groups.weights.iter().map(|weight| {
         let narrow = widened
             .iter()
             .find(|widened| place(&widened.stand_in) == place(&weight.weight));
-        narrow.map_or_else(|| weight.weight.clone(), |widened| widened.narrow.clone())
-    };
-    let codes = groups.weights.iter().map(|weight| {
-        let own = own(weight);
-        Deferred {
-            stand_ins: vec![
-                weight.codes.clone(),
-                weight.scale.clone(),
-                weight.zero_point.clone(),
-            ],
-            make: Box::new(move |rows| {
-                let part = some_rows(&own, &rows)?;
-                check(&part, weight, &settings.format)?;
-                let blocks = blocks::encode(&settings.format, &part, None).map_err(wrong)?;
-                let made = taken_apart(&settings.format, &blocks, weight.codes.dtype(), part.shape());
-                forget(&own, rows);
-                made
-            }),
-        }
+        codes(
+            weight,
+            narrow.map_or(&weight.weight, |widened| &widened.narrow),
+            &settings.format,
+        )
     });
-    let wide = widened.iter().map(|Widened { stand_in, narrow }| Deferred {
-        stand_ins: vec![stand_in.clone()],
-        make: Box::new(move |rows| {
-            let values = some_rows(narrow, &rows)?.to_f32()?;
-            forget(narrow, rows);
-            Ok(vec![Tensor::from_vec1(&values).as_bytes().to_vec()])
-        }),
-    });
-    let deferred: Vec<Deferred<'_, Error>> = codes.chain(wide).collect();
+    let deferred: Vec<Deferred<'_, Error>> = codes.chain(widened.iter().map(wide)).collect();
     let quantized = Model {
         graph: groups.graph,
         ..model.clone()
@@ -144,23 +123,45 @@ fn write(
         format!("{:?}", groups.plan),
     ];
     let key = fingerprint(&[&texts[0], &texts[1]], &files)?;
-    let started = std::sync::Once::new();
-    let report = |done: usize, all: usize| {
-        started.call_once(|| progress.start("quantize", all));
-        progress.at(done);
-    };
-    let writing = Writing {
-        key: &key,
-        resume: job.resume,
-        progress: &report,
-        ..Writing::PLAIN
-    };
-    let written = save_deferred(&quantized, &job.output, &job.save, &deferred, &writing);
-    if started.is_completed() {
-        progress.finish();
-    }
-    written?;
+    staged(progress, "quantize", |report| {
+        let writing = Writing {
+            key: &key,
+            resume: job.resume,
+            progress: report,
+            ..Writing::PLAIN
+        };
+        save_deferred(&quantized, &job.output, &job.save, &deferred, &writing)
+    })?;
     Ok(groups.plan)
+}
+
+/// Makes codes, scales and zero points of a weight as the model has it.
+fn codes<'a>(weight: &'a DeferredWeight, own: &'a Tensor, format: &'a IntegerGroups) -> Deferred<'a, Error> {
+    let stand_ins = [&weight.codes, &weight.scale, &weight.zero_point];
+    Deferred {
+        stand_ins: stand_ins.map(Tensor::clone).to_vec(),
+        make: Box::new(move |rows| {
+            let part = some_rows(own, &rows)?;
+            check(&part, weight, format)?;
+            let blocks = blocks::encode(format, &part, None).map_err(wrong)?;
+            let made = taken_apart(format, &blocks, weight.codes.dtype(), part.shape());
+            forget(own, rows);
+            made
+        }),
+    }
+}
+
+/// Makes the wide form of a weight.
+fn wide(widened: &Widened) -> Deferred<'_, Error> {
+    let Widened { stand_in, narrow } = widened;
+    Deferred {
+        stand_ins: vec![stand_in.clone()],
+        make: Box::new(move |rows| {
+            let values = some_rows(narrow, &rows)?.to_f32()?;
+            forget(narrow, rows);
+            Ok(vec![Tensor::from_vec1(&values).as_bytes().to_vec()])
+        }),
+    }
 }
 
 /// The bytes of rows of a matrix.

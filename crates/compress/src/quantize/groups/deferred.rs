@@ -5,9 +5,10 @@ use bantam_graph::{Graph, InferOptions, Patch, infer_shapes, verify};
 use bantam_tensor::{DType, QParams, Tensor, TensorError};
 use bytes::Bytes;
 
-use super::products::products;
-use super::{GroupError, GroupSettings, quantized, stored_as};
-use crate::plan::Plan;
+use super::decisions::{quantized, stored_as};
+use super::products::{Product, products};
+use super::{GroupError, GroupSettings};
+use crate::plan::{Decision, Plan};
 use crate::quantize::layerwise::{LayerwiseError, Layout};
 use crate::rewrite::{RewriteError, Stored, dequantized};
 
@@ -89,30 +90,16 @@ pub fn deferred_groups(
     if products.is_empty() {
         return Err(GroupError::Nothing);
     }
-    let (dtype, name) = stored_as(&settings.format);
-    let group = settings.format.group_len();
     let (mut patch, mut weights) = (Patch::new(graph), Vec::new());
     let mut stand_ins = StandIns::default();
     for product in &products {
-        let groups = product.depth.div_ceil(group);
-        let mut zeros = |dtype, columns| {
-            let made = stand_ins.tensor(dtype, &[product.rows, columns]);
-            made.map_err(LayerwiseError::from)
-        };
-        let found = graph.constant(product.weight).cloned();
-        let weight = DeferredWeight {
-            node: product.name.clone(),
-            weight: found.ok_or(GroupError::Nothing)?,
-            codes: zeros(dtype, product.depth)?,
-            scale: zeros(DType::F32, groups)?,
-            zero_point: zeros(dtype, groups)?,
-        };
+        let (weight, decision) = deferred(graph, product, settings, &mut stand_ins)?;
         if product.layout != Layout::Rows || weight.zero_point.as_bytes().len() < SMALLEST {
             return Ok(None);
         }
         let op = DequantizeLinear {
             axis: 1,
-            block_size: group as i64,
+            block_size: settings.format.group_len() as i64,
             output_dtype: None,
         };
         let stored = Stored {
@@ -122,15 +109,7 @@ pub fn deferred_groups(
         };
         let reals = dequantized(&mut patch, &product.weight_name, stored, op);
         patch.set_input(product.node, 1, Some(reals));
-        let params = QParams {
-            dtype,
-            axis: Some(1),
-            group: Some(group),
-            scale: Vec::new(),
-            zero_point: Vec::new(),
-        };
-        let by = (&settings.format, settings.algorithm.name());
-        decisions.push(quantized(product.site(), by, name, params));
+        decisions.push(decision);
         weights.push(weight);
     }
     let mut graph = graph.clone();
@@ -140,4 +119,37 @@ pub fn deferred_groups(
     verify(&graph).map_err(|error| wrong(&error))?;
     let plan = settings.plan(decisions);
     Ok(Some(DeferredGroups { graph, plan, weights }))
+}
+
+/// Stand-ins for what a product's weight becomes, and what the plan says of it.
+fn deferred(
+    graph: &Graph,
+    product: &Product,
+    settings: &GroupSettings,
+    stand_ins: &mut StandIns,
+) -> Result<(DeferredWeight, Decision), GroupError> {
+    let (dtype, name) = stored_as(&settings.format);
+    let group = settings.format.group_len();
+    let groups = product.depth.div_ceil(group);
+    let mut zeros = |dtype, columns| {
+        let made = stand_ins.tensor(dtype, &[product.rows, columns]);
+        made.map_err(LayerwiseError::from)
+    };
+    let found = graph.constant(product.weight).cloned();
+    let weight = DeferredWeight {
+        node: product.name.clone(),
+        weight: found.ok_or(GroupError::Nothing)?,
+        codes: zeros(dtype, product.depth)?,
+        scale: zeros(DType::F32, groups)?,
+        zero_point: zeros(dtype, groups)?,
+    };
+    let params = QParams {
+        dtype,
+        axis: Some(1),
+        group: Some(group),
+        scale: Vec::new(),
+        zero_point: Vec::new(),
+    };
+    let by = (&settings.format, settings.algorithm.name());
+    Ok((weight, quantized(product.site(), by, name, params)))
 }

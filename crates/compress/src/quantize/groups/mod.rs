@@ -5,6 +5,7 @@
 
 mod added;
 mod awq;
+mod decisions;
 mod deferred;
 mod fit;
 mod half_quadratic;
@@ -15,21 +16,20 @@ mod rounded;
 mod sign_round;
 mod solve;
 mod tables;
+mod walker;
 
 use bantam_graph::{Graph, InferOptions, infer_shapes, verify};
 use bantam_tensor::formats::blocks::IntegerGroups;
-use bantam_tensor::{DType, QParams, Tensor};
 
-use self::added::Added;
 pub use self::added::Addition;
 pub use self::deferred::{DeferredGroups, DeferredWeight, StandIns, deferred_groups};
-use self::products::{Product, products};
+use self::products::products;
 pub use self::rounded::{GroupRows, RoundedRow};
-use self::tables::{Table, tables};
+use self::tables::tables;
+use self::walker::Walker;
 use super::QuantizeSettings;
-use super::layerwise::{Calibration, LayerwiseError, Moments, Walk, moments, transposed};
-use super::layerwise::{Layout, rows_of_matrix};
-use crate::plan::{Action, Decision, Plan, Site};
+use super::layerwise::{Calibration, LayerwiseError};
+use crate::plan::{Decision, Plan};
 use crate::rewrite::{RewriteError, rewrite};
 use crate::select::SelectorError;
 
@@ -211,255 +211,4 @@ pub fn quantize_groups(
     infer_shapes(&mut quantized, &InferOptions::default()).map_err(|error| wrong(&error))?;
     verify(&quantized).map_err(|error| wrong(&error))?;
     Ok((quantized, plan))
-}
-
-/// The network on its way: weights of products that are done are on their levels.
-struct Walker<'a> {
-    graph: Graph,
-    /// What is looked at, if anything is.
-    walks: Option<Walks<'a>>,
-    /// Moments of the input that was looked at last: products that read the same one come one after another.
-    last: Option<(bantam_graph::ValueId, Moments)>,
-    /// Weights on their levels alone, where something is added to their products.
-    levels: Vec<(bantam_graph::ValueId, Tensor)>,
-}
-
-/// Where we are in the quantized network, and in that in float.
-struct Walks<'a> {
-    calibration: &'a Calibration<'a>,
-    quantized: Walk,
-    float: Option<Walk>,
-}
-
-impl<'a> Walker<'a> {
-    fn new(
-        graph: &Graph,
-        settings: &GroupSettings,
-        calibration: Option<&'a Calibration<'a>>,
-    ) -> Result<Walker<'a>, GroupError> {
-        let walks = match (settings.needs(), calibration) {
-            (Needs::Nothing, _) => None,
-            (_, None) => {
-                let name = settings.algorithm.name();
-                return Err(GroupError::NoSamples { name });
-            }
-            (needs, Some(calibration)) => {
-                let batches = calibration.batches().map_err(LayerwiseError::from)?;
-                let float = (needs == Needs::FloatInputs).then(|| Walk::new(graph, &batches));
-                Some(Walks {
-                    calibration,
-                    quantized: Walk::new(graph, &batches)?,
-                    float: float.transpose()?,
-                })
-            }
-        };
-        Ok(Walker {
-            graph: graph.clone(),
-            walks,
-            last: None,
-            levels: Vec::new(),
-        })
-    }
-
-    fn quantize(&mut self, product: &Product, settings: &GroupSettings) -> Result<Vec<Decision>, GroupError> {
-        let depth = product.depth;
-        self.look(product)?;
-        let tensor = &self.graph.values[product.weight.index()].initializer;
-        let tensor = tensor.as_ref().ok_or(GroupError::Nothing)?;
-        let (shape, values) = (
-            tensor.shape().to_vec(),
-            tensor.to_f32().map_err(LayerwiseError::from)?,
-        );
-        let limit = settings.format.limit();
-        if !values.iter().all(|value| value.abs() <= limit) {
-            let node = product.name.clone();
-            return Err(GroupError::Weights { node });
-        }
-        let rows = rows_of_matrix(product.layout, values, depth);
-        let moments = self.last.as_ref().map(|(_, moments)| moments);
-        let not_finite = || LayerwiseError::NotFinite {
-            layer: product.name.clone(),
-        };
-        let (rounded, added) = rounded((&rows, depth), moments, settings).ok_or_else(not_finite)?;
-        let group = settings.format.group_len();
-        let levels: Vec<f32> = rounded.iter().flat_map(|row| row.values(group)).collect();
-        let as_stored = |rows: &[f32]| {
-            let values = match product.layout {
-                Layout::Rows => rows.to_vec(),
-                Layout::Columns => transposed(rows, rounded.len(), depth),
-            };
-            Tensor::from_slice(&shape, &values).map_err(LayerwiseError::from)
-        };
-        let sum = added.as_ref().map(|added| added.onto(&levels));
-        self.graph.values[product.weight.index()].initializer =
-            Some(as_stored(sum.as_ref().unwrap_or(&levels))?);
-        let by = (&settings.format, settings.algorithm.name());
-        let mut decisions = vec![decision(product.site(), (product.layout, depth), by, &rounded)];
-        if let Some(added) = added {
-            self.levels.push((product.weight, as_stored(&levels)?));
-            decisions.push(added.decision(&product.name, product.layout, &levels, depth));
-        }
-        Ok(decisions)
-    }
-
-    /// Puts a table on levels, and says so for each of its readers.
-    fn quantize_table(
-        &mut self,
-        table: &Table,
-        settings: &GroupSettings,
-    ) -> Result<Vec<Decision>, GroupError> {
-        let format = settings.tables.as_ref().unwrap_or(&settings.format);
-        let tensor = &self.graph.values[table.weight.index()].initializer;
-        let tensor = tensor.as_ref().ok_or(GroupError::Nothing)?;
-        let (shape, values) = (
-            tensor.shape().to_vec(),
-            tensor.to_f32().map_err(LayerwiseError::from)?,
-        );
-        let wrong = || GroupError::Weights {
-            node: table.name.clone(),
-        };
-        if !values.iter().all(|value| value.abs() <= format.limit()) {
-            return Err(wrong());
-        }
-        let algorithm = match settings.algorithm.needs() {
-            Needs::Nothing => settings.algorithm,
-            _ => &fit::SEARCH,
-        };
-        let rounded = algorithm.round(&GroupRows {
-            rows: &values,
-            depth: table.depth,
-            format,
-            moments: None,
-        });
-        let rounded = rounded.ok_or_else(wrong)?;
-        let levels: Vec<f32> = (rounded.iter())
-            .flat_map(|row| row.values(format.group_len()))
-            .collect();
-        let levels = Tensor::from_slice(&shape, &levels).map_err(LayerwiseError::from)?;
-        self.graph.values[table.weight.index()].initializer = Some(levels);
-        let decision = |site: &Site| {
-            decision(
-                site.clone(),
-                (Layout::Rows, table.depth),
-                (format, algorithm.name()),
-                &rounded,
-            )
-        };
-        Ok(table.sites.iter().map(decision).collect())
-    }
-
-    /// The network with weights on their levels, to be turned into codes.
-    fn with_levels(mut self) -> Graph {
-        for (weight, levels) in self.levels {
-            self.graph.values[weight.index()].initializer = Some(levels);
-        }
-        self.graph
-    }
-
-    /// Moments of the product's input, if samples are looked at at all.
-    fn look(&mut self, product: &Product) -> Result<(), LayerwiseError> {
-        let Some(walks) = &mut self.walks else {
-            return Ok(());
-        };
-        if matches!(&self.last, Some((input, _)) if *input == product.input) {
-            return Ok(());
-        }
-        let missing = || LayerwiseError::Shape {
-            problem: format!("`{}` does not depend on the network's inputs", product.name),
-        };
-        walks.quantized.advance(&self.graph, product.node.index())?;
-        let x = walks.quantized.get(product.input).ok_or_else(missing)?;
-        let y = match &mut walks.float {
-            Some(float) => {
-                float.advance(walks.calibration.float, product.node.index())?;
-                Some(float.get(product.input).ok_or_else(missing)?)
-            }
-            None => None,
-        };
-        let node = self.graph.node(product.node);
-        let shape = [product.rows, product.depth];
-        let around_zero = (false, walks.calibration.seed);
-        let found = moments(node, &shape, product.depth, (x, y), around_zero)?;
-        self.last = found.into_iter().next().map(|moments| (product.input, moments));
-        Ok(())
-    }
-}
-
-/// The rows in levels, and what is added to them.
-fn rounded(
-    (rows, depth): (&[f32], usize),
-    moments: Option<&Moments>,
-    settings: &GroupSettings,
-) -> Option<(Vec<RoundedRow>, Option<Added>)> {
-    let job = GroupRows {
-        rows,
-        depth,
-        format: &settings.format,
-        moments,
-    };
-    match moments {
-        Some(moments) => added::rounded(&job, moments, settings.algorithm, settings.addition),
-        None => Some((settings.algorithm.round(&job)?, None)),
-    }
-}
-
-/// What the plan says of a weight whose rows have so many inputs.
-fn decision(
-    site: Site,
-    (layout, depth): (Layout, usize),
-    by: (&IntegerGroups, &str),
-    rows: &[RoundedRow],
-) -> Decision {
-    let (format, _) = by;
-    let (dtype, name) = stored_as(format);
-    let groups = depth.div_ceil(format.group_len());
-    // Scales lie as the elements of the weight do.
-    let lie = |numbers: Vec<f32>| match layout {
-        Layout::Rows => numbers,
-        Layout::Columns => transposed(&numbers, rows.len(), groups),
-    };
-    let grids = || rows.iter().flat_map(|row| &row.grids);
-    // A group of zeros has no scale.
-    let scale = |scale: f32| if scale > 0.0 { scale } else { 1.0 };
-    let params = QParams {
-        dtype,
-        axis: Some(match layout {
-            Layout::Rows => 1,
-            Layout::Columns => 0,
-        }),
-        group: Some(format.group_len()),
-        scale: lie(grids().map(|grid| scale(grid.scale)).collect()),
-        zero_point: lie(grids().map(|grid| grid.zero_point).collect())
-            .into_iter()
-            .map(|zero_point| zero_point as i32)
-            .collect(),
-    };
-    quantized(site, by, name, params)
-}
-
-/// The type that holds codes, and its name as a format.
-fn stored_as(format: &IntegerGroups) -> (DType, &'static str) {
-    match (format.bits > 4, format.zero_point) {
-        (false, false) => (DType::I4, "int4"),
-        (false, true) => (DType::U4, "uint4"),
-        (true, false) => (DType::I8, "int8"),
-        (true, true) => (DType::U8, "uint8"),
-    }
-}
-
-fn quantized(
-    site: Site,
-    (format, algorithm): (&IntegerGroups, &str),
-    name: &str,
-    params: QParams,
-) -> Decision {
-    Decision {
-        site,
-        action: Action::QuantizeConstant {
-            format: name.to_owned(),
-            params,
-        },
-        why: format!("weights of {} bits, chosen by {algorithm}", format.bits),
-        sqnr_db: None,
-    }
 }

@@ -1,0 +1,70 @@
+//! What a plan says of weights in groups.
+
+use bantam_tensor::formats::blocks::IntegerGroups;
+use bantam_tensor::{DType, QParams};
+
+use super::rounded::RoundedRow;
+use crate::plan::{Action, Decision, Site};
+use crate::quantize::layerwise::{Layout, transposed};
+
+/// What the plan says of a weight whose rows have so many inputs.
+pub(super) fn decision(
+    site: Site,
+    (layout, depth): (Layout, usize),
+    by: (&IntegerGroups, &str),
+    rows: &[RoundedRow],
+) -> Decision {
+    let (format, _) = by;
+    let (dtype, name) = stored_as(format);
+    let groups = depth.div_ceil(format.group_len());
+    // Scales lie as the elements of the weight do.
+    let lie = |numbers: Vec<f32>| match layout {
+        Layout::Rows => numbers,
+        Layout::Columns => transposed(&numbers, rows.len(), groups),
+    };
+    let grids = || rows.iter().flat_map(|row| &row.grids);
+    // A group of zeros has no scale.
+    let scale = |scale: f32| if scale > 0.0 { scale } else { 1.0 };
+    let params = QParams {
+        dtype,
+        axis: Some(match layout {
+            Layout::Rows => 1,
+            Layout::Columns => 0,
+        }),
+        group: Some(format.group_len()),
+        scale: lie(grids().map(|grid| scale(grid.scale)).collect()),
+        zero_point: lie(grids().map(|grid| grid.zero_point).collect())
+            .into_iter()
+            .map(|zero_point| zero_point as i32)
+            .collect(),
+    };
+    quantized(site, by, name, params)
+}
+
+/// The type that holds codes, and its name as a format.
+pub(super) fn stored_as(format: &IntegerGroups) -> (DType, &'static str) {
+    match (format.bits > 4, format.zero_point) {
+        (false, false) => (DType::I4, "int4"),
+        (false, true) => (DType::U4, "uint4"),
+        (true, false) => (DType::I8, "int8"),
+        (true, true) => (DType::U8, "uint8"),
+    }
+}
+
+/// A weight that becomes codes of a format.
+pub(super) fn quantized(
+    site: Site,
+    (format, algorithm): (&IntegerGroups, &str),
+    name: &str,
+    params: QParams,
+) -> Decision {
+    Decision {
+        site,
+        action: Action::QuantizeConstant {
+            format: name.to_owned(),
+            params,
+        },
+        why: format!("weights of {} bits, chosen by {algorithm}", format.bits),
+        sqnr_db: None,
+    }
+}
