@@ -6,6 +6,7 @@ mod language;
 mod lottery;
 mod new;
 mod prune;
+mod saving;
 mod train;
 
 pub(crate) use analyze::Analyze;
@@ -14,6 +15,7 @@ pub(crate) use language::{Export, Generate};
 pub(crate) use lottery::Lottery;
 pub(crate) use new::New;
 pub(crate) use prune::Prune;
+pub(crate) use saving::Saving;
 pub(crate) use train::bytes as byte_count;
 pub(crate) use train::{Penalties, Quantization, Sparsity, Train, Training, Zeros};
 
@@ -255,9 +257,8 @@ pub(crate) struct Quantize {
     /// Score on so many samples only
     #[arg(long)]
     pub(crate) limit: Option<usize>,
-    /// Opset of the result [default: the model's, or the lowest that can say it]
-    #[arg(long)]
-    pub(crate) opset: Option<i64>,
+    #[command(flatten)]
+    pub(crate) saving: Saving,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

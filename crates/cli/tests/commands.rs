@@ -1,6 +1,7 @@
 //! The program as a user runs it: what works, and what must fail with a clear message and without partial output.
 
 mod compressing;
+mod packing;
 mod pruning;
 mod refusals;
 mod scoring;

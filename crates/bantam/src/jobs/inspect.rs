@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bantam_compress::prune::{prunable, satisfies};
+use bantam_formats::onnx::PACKED_BITS;
 use bantam_graph::{Graph, InferOptions, Node, Value, cost, infer_shapes};
 use bantam_tensor::{DType, Tensor};
 use serde::Serialize;
@@ -90,6 +91,11 @@ pub fn inspect(path: &Path, batch: usize) -> Result<(InspectReport, Graph), Erro
         .map(|(node, cost)| node_report(&graph, node, cost))
         .collect();
     add_zeros(&graph, &mut nodes)?;
+    let saved: u64 = graph
+        .nodes
+        .iter()
+        .map(|node| saved_by_packing(&graph, node))
+        .sum();
     let report = InspectReport {
         model: path.to_owned(),
         bytes: super::model_bytes(path),
@@ -101,7 +107,7 @@ pub fn inspect(path: &Path, batch: usize) -> Result<(InspectReport, Graph), Erro
         outputs,
         macs: cost.macs,
         parameters: cost.parameters,
-        weight_bytes: cost.weight_bytes,
+        weight_bytes: cost.weight_bytes.saturating_sub(saved),
         sparsity: sparsity(&graph),
         nodes,
     };
@@ -155,7 +161,7 @@ fn node_report(graph: &Graph, node: &Node, cost: &cost::NodeCost) -> NodeReport 
         weights: weight,
         parameters: cost.parameters,
         macs: cost.macs,
-        weight_bytes: cost.weight_bytes,
+        weight_bytes: cost.weight_bytes - saved_by_packing(graph, node).min(cost.weight_bytes),
         sparsity: None,
         two_of_four: None,
     }
@@ -177,13 +183,14 @@ fn add_zeros(graph: &Graph, nodes: &mut [NodeReport]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The dtype in which a constant of rank 2 or more is stored, also behind DequantizeLinear.
+/// The dtype in which a constant of rank 2 or more is stored, also behind DequantizeLinear, with the bits that its codes are packed in.
 fn weight_format(graph: &Graph, id: bantam_graph::ValueId) -> Option<String> {
     let stored = |id| {
-        graph
-            .constant(id)
-            .filter(|tensor| tensor.rank() >= 2)
-            .map(|tensor| tensor.dtype().to_string())
+        let tensor = graph.constant(id).filter(|tensor| tensor.rank() >= 2)?;
+        Some(match packed_bits(graph.value(id)) {
+            Some(bits) if bits != tensor.dtype().bits() => format!("{} in {bits} bits", tensor.dtype()),
+            _ => tensor.dtype().to_string(),
+        })
     };
     let behind = || {
         let node = graph.nodes.iter().find(|node| node.output(0) == Some(id))?;
@@ -192,6 +199,23 @@ fn weight_format(graph: &Graph, id: bantam_graph::ValueId) -> Option<String> {
             .flatten()
     };
     stored(id).or_else(behind)
+}
+
+/// Bits that each code of a constant takes in the file, where they are packed there.
+fn packed_bits(value: &Value) -> Option<usize> {
+    let noted = value.metadata.iter().find(|(key, _)| key == PACKED_BITS);
+    noted.and_then(|(_, bits)| bits.parse().ok())
+}
+
+/// Bytes that packing saves of what the constants of a node take.
+fn saved_by_packing(graph: &Graph, node: &Node) -> u64 {
+    let values = node.inputs.iter().flatten().map(|id| graph.value(*id));
+    let saved = values.filter_map(|value| {
+        let tensor = value.initializer.as_ref()?;
+        let bits = tensor.dtype().bits().checked_sub(packed_bits(value)?)?;
+        Some((tensor.len() * bits / 8) as u64)
+    });
+    saved.sum()
 }
 
 /// Share of zeros among constants of rank 2 or more.

@@ -204,10 +204,10 @@ fn decoded(model: &Model, name: &str, group: usize) -> Vec<f32> {
         let value = model.graph.value_by_name(&format!("{name}_{end}")).unwrap();
         model.graph.constant(value).unwrap()
     };
-    let codes = constant("quantized");
+    let codes = constant("q");
     let (scale, zero_point) = (
         constant("scale").to_f32().unwrap(),
-        constant("zero_point").to_i64().unwrap(),
+        constant("zero").to_i64().unwrap(),
     );
     let row = codes.shape()[1];
     let value = |(index, code): (usize, &i64)| {

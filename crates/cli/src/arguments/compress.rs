@@ -50,7 +50,7 @@ pub(crate) struct Compress {
     #[arg(long)]
     pub(crate) time_limit: Option<String>,
     /// How sure it must be that no more is lost on new samples; 50% takes the mean of those that decide as it is
-    #[arg(long, default_value = "84%")]
+    #[arg(long, default_value = "95%")]
     pub(crate) confidence: String,
     /// Runtime that the result is for
     #[arg(long, default_value = "onnxruntime")]
@@ -72,8 +72,8 @@ pub(crate) struct Compress {
         default_value = "95%,90%,80%,70%,60%,50%,40%,30%,20%"
     )]
     pub(crate) keep: Vec<String>,
-    /// Bits of weights to choose from
-    #[arg(long, value_delimiter = ',', default_value = "8,4")]
+    /// Bits of weights to choose from [default: 8,6,5,4,3,2; 8,4 for targets whose files have no others]
+    #[arg(long, value_delimiter = ',')]
     pub(crate) widths: Vec<u32>,
     /// Train candidates that lose too much for so many epochs, with the model for a teacher
     #[arg(long, default_value_t = 0)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Saving;
+
 pub(super) const EXPORT_EXAMPLES: &str = "Examples:
   bantam export llama-folder -o llama.gguf
   bantam export llama-folder --type q4_k --tensor-type output=q6_k --tensor-type token_embd=q6_k -o llama-q4_k.gguf
@@ -48,9 +50,8 @@ pub(crate) struct Export {
     /// The tokenizer.json [default: the one beside the model]
     #[arg(long)]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// Opset of an ONNX file [default: the model's, or the lowest that can say it]
-    #[arg(long)]
-    pub(crate) opset: Option<i64>,
+    #[command(flatten)]
+    pub(crate) saving: Saving,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

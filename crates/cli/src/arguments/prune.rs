@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Saving;
+
 pub(super) const EXAMPLES: &str = "Examples:
   bantam prune model.onnx --data data.toml --sparsity 80% -o model-sparse.onnx
   bantam prune model.onnx --data data.toml --criterion fisher --sparsity 90% --exclude role:last -o model-sparse.onnx
@@ -88,9 +90,8 @@ pub(crate) struct Prune {
     /// Score on so many samples only
     #[arg(long)]
     pub(crate) limit: Option<usize>,
-    /// Opset of the result [default: the model's, or the lowest that can say it]
-    #[arg(long)]
-    pub(crate) opset: Option<i64>,
+    #[command(flatten)]
+    pub(crate) saving: Saving,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bantam::compress::train::sparse::Amount;
 use clap::Args;
 
+use super::Saving;
+
 pub(super) const EXAMPLES: &str = "Examples:
   bantam train model.onnx --data data.toml --epochs 10 --learning-rate 0.05 -o tuned.onnx
   bantam train model.onnx --data data.toml --optimizer adamw --weight-decay 0.05 --warmup 1 --ema 0.999 -o tuned.onnx
@@ -272,9 +274,8 @@ pub(crate) struct Files {
     /// Score on so many samples only
     #[arg(long)]
     pub(crate) limit: Option<usize>,
-    /// Opset of the result [default: the model's, or the lowest that can say it]
-    #[arg(long)]
-    pub(crate) opset: Option<i64>,
+    #[command(flatten)]
+    pub(crate) saving: Saving,
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

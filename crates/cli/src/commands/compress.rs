@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bantam::Error;
-use bantam::compress::target::Memory;
+use bantam::compress::target::{Memory, Target};
 use bantam::jobs::{
     self, Budget, CompressJob, CompressReport, CorruptionSettings, Minimize, RecipeJob, RecipeReport,
     RuntimeChoice,
@@ -146,7 +146,10 @@ pub(crate) fn job(arguments: &Compress) -> Result<CompressJob, Error> {
             time_limit: arguments.time_limit.as_deref().map(duration).transpose()?,
         },
         keep: keep.collect::<Result<_, _>>()?,
-        widths: arguments.widths.clone(),
+        widths: match arguments.widths.is_empty() {
+            true => usual_widths(target).to_vec(),
+            false => arguments.widths.clone(),
+        },
         epochs: arguments.epochs,
         learning_rate: arguments.learning_rate,
         exclude: selectors(&arguments.exclude)?,
@@ -165,6 +168,14 @@ pub(crate) fn job(arguments: &Compress) -> Result<CompressJob, Error> {
         keep_search: arguments.keep_search,
         output: arguments.output.clone(),
     })
+}
+
+/// Widths that files for a target can have.
+fn usual_widths(target: &Target) -> &'static [u32] {
+    match target.folds_constants {
+        true => &[8, 6, 5, 4, 3, 2],
+        false => &[8, 4],
+    }
 }
 
 /// The command line, so that it can be repeated.

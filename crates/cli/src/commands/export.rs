@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bantam::Error;
-use bantam::formats::onnx::SaveOptions;
 use bantam::jobs::{self, ExportJob, GgufTypes, Importance, Replaced};
 
 use crate::arguments::Export;
@@ -45,10 +44,7 @@ pub(crate) fn job(arguments: &Export) -> ExportJob {
             seed: arguments.seed,
         }),
         resume: arguments.resume,
-        save: SaveOptions {
-            opset: arguments.opset,
-            ..SaveOptions::default()
-        },
+        save: arguments.saving.options(),
         join_groups: arguments.matmulnbits,
         dequantize: arguments.dequantize,
     }

@@ -9,7 +9,6 @@ use bantam::compress::prune::layers::{LayerCriterion, LayerSettings};
 use bantam::compress::prune::reconstruct::{RECONSTRUCTIONS, Reconstruction, reconstruction_by_name};
 use bantam::compress::prune::{PruneSettings, Scope, Structure};
 use bantam::compress::train::Loss;
-use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::graph::InferOptions;
 use bantam::jobs::{self, LatencyTarget, PruneJob, PruneReport, PrunedLayer, Pruning, RuntimeChoice};
 
@@ -138,10 +137,7 @@ pub(crate) fn job(arguments: &Prune) -> Result<PruneJob, Error> {
         metrics: arguments.metric.clone(),
         limit: arguments.limit.unwrap_or(usize::MAX),
         output: arguments.output.clone(),
-        save: SaveOptions {
-            opset: arguments.opset,
-            external_data: ExternalData::Auto,
-        },
+        save: arguments.saving.options(),
     })
 }
 

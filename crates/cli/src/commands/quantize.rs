@@ -10,7 +10,6 @@ use bantam::compress::quantize::{METHODS, Method, QuantizeSettings, method_by_na
 use bantam::compress::range::{RANGES, RangeMethod, range_by_name};
 use bantam::compress::select::Selector;
 use bantam::compress::target::{TARGETS, Target, target_by_name};
-use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::jobs::{self, Codes, QuantizeJob, QuantizeReport};
 use bantam::tensor::{
     FORMATS, FormatKind, Granularity, NARROW_FORMATS, NumberFormat, trained_format_by_name,
@@ -84,10 +83,7 @@ pub(crate) fn job(arguments: &Quantize) -> Result<QuantizeJob, Error> {
         limit: arguments.limit.unwrap_or(usize::MAX),
         output: arguments.output.clone(),
         resume: arguments.resume,
-        save: SaveOptions {
-            opset: arguments.opset,
-            external_data: ExternalData::Auto,
-        },
+        save: arguments.saving.options_for(target(&arguments.target)?),
     })
 }
 
@@ -177,6 +173,7 @@ fn codes(arguments: &Quantize) -> Result<Option<Codes>, Error> {
         settings.set_edges(edges)?;
     }
     settings.widths = super::train::widths(&arguments.width)?;
+    settings.packed_codes &= !arguments.saving.native_codes;
     Ok(Some(Codes {
         settings,
         algorithms,

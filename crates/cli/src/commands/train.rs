@@ -11,7 +11,6 @@ use bantam::compress::train::sparse::{
 use bantam::compress::train::{
     Distillation, Loss, Optimizer, Penalty, Precision, Regularization, Schedule, TrainSettings,
 };
-use bantam::formats::onnx::{ExternalData, SaveOptions};
 use bantam::jobs::{self, TrainJob, TrainReport};
 use bantam::tensor::Granularity;
 
@@ -102,12 +101,16 @@ pub(crate) fn job(arguments: &Train) -> Result<TrainJob, Error> {
     let files = &arguments.files;
     let mut beside = files.output.as_os_str().to_owned();
     beside.push(".checkpoint");
+    let save = match arguments.quantization.quantize {
+        true => files.saving.options_for(target(&arguments.quantization.target)?),
+        false => files.saving.options(),
+    };
     Ok(TrainJob {
         model: arguments.model.clone(),
         data: arguments.data.clone(),
         settings: settings(arguments)?,
         quantize: match arguments.quantization.quantize {
-            true => Some(aware(&arguments.quantization)?),
+            true => Some(aware(&arguments.quantization, files.saving.native_codes)?),
             false => None,
         },
         progressive: arguments.quantization.progressive.clone(),
@@ -123,10 +126,7 @@ pub(crate) fn job(arguments: &Train) -> Result<TrainJob, Error> {
         metrics: files.metric.clone(),
         limit: files.limit.unwrap_or(usize::MAX),
         output: files.output.clone(),
-        save: SaveOptions {
-            opset: files.opset,
-            external_data: ExternalData::Auto,
-        },
+        save,
     })
 }
 
@@ -248,11 +248,12 @@ pub(super) fn widths(texts: &[String]) -> Result<Vec<Width>, Error> {
         .collect::<Result<_, _>>()?)
 }
 
-fn aware(arguments: &Quantization) -> Result<AwareSettings, Error> {
+fn aware(arguments: &Quantization, native_codes: bool) -> Result<AwareSettings, Error> {
     let mut settings = AwareSettings::for_target(target(&arguments.target)?);
     settings.set_formats(&arguments.weights, &arguments.activations)?;
     settings.set_edges(&arguments.edges)?;
     settings.widths = widths(&arguments.width)?;
+    settings.packed_codes &= !native_codes;
     settings.quantize.granularity = match granularity(&arguments.granularity)? {
         Granularity::Group(_) => {
             return Err(Error::Usage {

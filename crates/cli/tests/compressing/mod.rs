@@ -192,9 +192,9 @@ fn what_loses_least_at_a_size_is_found() {
         let score = &json(&run.stdout)["scores"]["second"]["metrics"]["top1"]["value"];
         score.as_f64().unwrap()
     };
-    let (large, small) = (run("30000", &[]), run("24000", &[]));
-    assert!(large > 0.95 && small <= large, "{large} {small}");
-    let trained = run("24000", &["--epochs", "2"]);
+    let (large, small) = (run("30000", &[]), run("19000", &[]));
+    assert!(large > 0.95 && small <= large + 0.01, "{large} {small}");
+    let trained = run("19000", &["--epochs", "2"]);
     assert!(trained >= small, "{small} without training, {trained} with");
 }
 

@@ -88,6 +88,12 @@ fn shift_constants(graph: &mut Graph, plan: &Plan) -> Result<(), RewriteError> {
     Ok(patch.apply(graph)?)
 }
 
+/// What the names of what is added end with. They are short because files hold many of them.
+const CODES: &str = "_q";
+const REALS: &str = "_dq";
+const SCALE: &str = "_scale";
+const ZERO_POINT: &str = "_zero";
+
 struct Rewriter<'a> {
     graph: &'a Graph,
     patch: Patch,
@@ -230,9 +236,9 @@ impl Rewriter<'_> {
             dtype: Some(params.dtype),
             shape: ty.shape().map(<[_]>::to_vec),
         };
-        let codes = self.add_value(&format!("{name}_quantized"), codes_ty);
+        let codes = self.add_value(&format!("{name}{CODES}"), codes_ty);
         self.codes_of.insert(name.to_owned(), codes);
-        let reals = self.add_value(&format!("{name}_dequantized"), ty);
+        let reals = self.add_value(&format!("{name}{REALS}"), ty);
         let quantize = QuantizeLinear {
             axis: 1,
             block_size: 0,
@@ -241,19 +247,11 @@ impl Rewriter<'_> {
             saturate: true,
         };
         let inputs = [value, scale, zero_point];
-        self.patch.add_node(Node::new(
-            format!("{name}_quantize"),
-            quantize.into(),
-            &inputs,
-            &[codes],
-        ));
+        self.patch
+            .add_node(Node::new("", quantize.into(), &inputs, &[codes]));
         let inputs = [codes, scale, zero_point];
-        self.patch.add_node(Node::new(
-            format!("{name}_dequantize"),
-            dequantization(params).into(),
-            &inputs,
-            &[reals],
-        ));
+        self.patch
+            .add_node(Node::new("", dequantization(params).into(), &inputs, &[reals]));
         self.patch.replace_uses(value, reals);
         Ok(())
     }
@@ -266,11 +264,10 @@ impl Rewriter<'_> {
         })?;
         check(name, params, params.scale.len().max(1))?;
         let ty = self.graph.value(self.value(name)?).ty.clone();
-        let reals = self.add_value(&format!("{name}_dequantized"), ty);
+        let reals = self.add_value(&format!("{name}{REALS}"), ty);
         let (scale, zero_point) = self.parameters(name, params, &[])?;
         let (op, inputs) = (dequantization(params).into(), [codes, scale, zero_point]);
-        self.patch
-            .add_node(Node::new(format!("{name}_dequantize"), op, &inputs, &[reals]));
+        self.patch.add_node(Node::new("", op, &inputs, &[reals]));
         self.patch.set_input(reader, input, Some(reals));
         Ok(())
     }
@@ -345,8 +342,8 @@ impl Rewriter<'_> {
         shape: &[usize],
     ) -> Result<(ValueId, ValueId), RewriteError> {
         let (scale, zero_point) = (params.scale_tensor(shape)?, params.zero_point_tensor(shape)?);
-        let scale = self.patch.add_constant(&format!("{name}_scale"), scale);
-        let zero_point = (self.patch).add_constant(&format!("{name}_zero_point"), zero_point);
+        let scale = self.patch.add_constant(&format!("{name}{SCALE}"), scale);
+        let zero_point = (self.patch).add_constant(&format!("{name}{ZERO_POINT}"), zero_point);
         Ok((scale, zero_point))
     }
 
@@ -370,21 +367,20 @@ pub(crate) struct Stored {
 pub(crate) fn dequantized(patch: &mut Patch, name: &str, stored: Stored, op: DequantizeLinear) -> ValueId {
     let shape = stored.codes.shape().iter().copied();
     let shape = shape.map(bantam_graph::Dim::Known).collect();
-    let codes = patch.add_constant(&format!("{name}_quantized"), stored.codes);
+    let codes = patch.add_constant(&format!("{name}{CODES}"), stored.codes);
     let reals = patch.add_value(Value {
-        name: format!("{name}_dequantized"),
+        name: format!("{name}{REALS}"),
         ty: ValueType::tensor(DType::F32, shape),
         ..Value::default()
     });
-    let scale = patch.add_constant(&format!("{name}_scale"), stored.scale);
-    let zero_point = patch.add_constant(&format!("{name}_zero_point"), stored.zero_point);
-    let inputs = [codes, scale, zero_point];
-    patch.add_node(Node::new(
-        format!("{name}_dequantize"),
-        op.into(),
-        &inputs,
-        &[reals],
-    ));
+    let scale = patch.add_constant(&format!("{name}{SCALE}"), stored.scale);
+    let mut inputs = vec![codes, scale];
+    // Codes of 32 bits have their zero at 0, where it is when it is left out.
+    let shifts = stored.zero_point.as_bytes().iter().any(|byte| *byte != 0);
+    if stored.zero_point.dtype() != DType::I32 || shifts {
+        inputs.push(patch.add_constant(&format!("{name}{ZERO_POINT}"), stored.zero_point));
+    }
+    patch.add_node(Node::new("", op.into(), &inputs, &[reals]));
     reals
 }
 

@@ -53,6 +53,7 @@ pub(super) static BANTAM: Target = Target {
     fixed_outputs: &[],
     scales: ScaleForm::Any,
     channel_multiple: 16,
+    folds_constants: true,
     sparsity: &[],
     memory: Memory::ANY,
     rates: None,

@@ -34,6 +34,7 @@ pub(super) static EDGETPU: Target = Target {
     fixed_outputs: FIXED_OUTPUTS,
     scales: ScaleForm::Any,
     channel_multiple: 4,
+    folds_constants: false,
     sparsity: &[],
     memory: Memory {
         constants: Some(8 << 20),

@@ -15,6 +15,8 @@ pub struct Facts {
     pub power_of_two_scales: bool,
     /// Channels of a block that kernels work on.
     pub channel_multiple: usize,
+    /// Whether codes of fewer than 8 bits are packed in files for it.
+    pub packed_codes: bool,
     /// Patterns of zeros that make it faster.
     pub sparsity: &'static [&'static str],
     /// What becomes of ops that it has no form of.
@@ -40,6 +42,7 @@ impl Target {
             weights: names(self.weights.format, self.weight_formats),
             power_of_two_scales: self.scales == ScaleForm::PowerOfTwo,
             channel_multiple: self.channel_multiple,
+            packed_codes: self.folds_constants,
             sparsity: self.sparsity,
             other_ops: match self.others {
                 Others::Float => "in float",
@@ -63,6 +66,9 @@ impl Facts {
         ];
         if self.power_of_two_scales {
             words.push("scales are powers of two".to_owned());
+        }
+        if self.packed_codes {
+            words.push("codes packed in files".to_owned());
         }
         if !self.sparsity.is_empty() {
             words.push(format!("zeros in patterns {}", self.sparsity.join(" ")));

@@ -70,6 +70,7 @@ pub(super) static FPGA: Target = Target {
     fixed_outputs: &[],
     scales: ScaleForm::PowerOfTwo,
     channel_multiple: 16,
+    folds_constants: false,
     sparsity: &[],
     memory: Memory {
         constants: Some(38 << 17),

@@ -96,6 +96,7 @@ const INTERPRETER: Target = Target {
     fixed_outputs: FIXED_OUTPUTS,
     scales: ScaleForm::Any,
     channel_multiple: 1,
+    folds_constants: false,
     sparsity: &[],
     memory: BOARD,
     rates: Some(&REFERENCE),

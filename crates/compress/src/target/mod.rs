@@ -111,6 +111,8 @@ pub struct Target {
     pub scales: ScaleForm,
     /// Channels of a block that kernels work on: other numbers of channels take the time of the next multiple.
     pub channel_multiple: usize,
+    /// It computes what depends on constants alone once, when it loads a file: codes that are packed there become weights.
+    pub folds_constants: bool,
     /// Patterns of zeros in weights that make it faster, as `bantam prune --structure` names them.
     pub sparsity: &'static [&'static str],
     /// What fits.

@@ -72,6 +72,7 @@ pub(super) static NPU: Target = Target {
     fixed_outputs: &[],
     scales: ScaleForm::Any,
     channel_multiple: 32,
+    folds_constants: false,
     sparsity: &[],
     memory: Memory::ANY,
     rates: Some(&HEXAGON),

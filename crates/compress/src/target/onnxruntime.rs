@@ -88,6 +88,7 @@ pub(super) static ONNXRUNTIME: Target = Target {
     fixed_outputs: &[],
     scales: ScaleForm::Any,
     channel_multiple: 4,
+    folds_constants: true,
     sparsity: &[],
     memory: Memory::ANY,
     rates: None,

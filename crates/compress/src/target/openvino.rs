@@ -58,6 +58,7 @@ pub(super) static OPENVINO: Target = Target {
     fixed_outputs: &[],
     scales: ScaleForm::Any,
     channel_multiple: 8,
+    folds_constants: true,
     sparsity: &[],
     memory: Memory::ANY,
     rates: None,

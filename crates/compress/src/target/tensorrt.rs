@@ -53,6 +53,7 @@ pub(super) static TENSORRT: Target = Target {
     fixed_outputs: &[],
     scales: ScaleForm::Any,
     channel_multiple: 32,
+    folds_constants: false,
     sparsity: &["2:4"],
     memory: Memory::ANY,
     rates: Some(&H100),

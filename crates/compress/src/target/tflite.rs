@@ -98,6 +98,7 @@ pub(super) static TFLITE: Target = Target {
     fixed_outputs: FIXED_OUTPUTS,
     scales: ScaleForm::Any,
     channel_multiple: 8,
+    folds_constants: false,
     sparsity: &[],
     memory: Memory::ANY,
     rates: Some(&CORTEX_A76),

@@ -367,7 +367,7 @@ fn widths_that_files_cannot_say_are_bounded() {
         3,
         "relu, relu_2 and relu_3 before they are stored as uint4"
     );
-    let id = baked.graph.value_by_name("second_w_quantized").unwrap();
+    let id = baked.graph.value_by_name("second_w_q").unwrap();
     let mut codes = baked.graph.constant(id).unwrap().to_i64().unwrap();
     codes.sort_unstable();
     codes.dedup();

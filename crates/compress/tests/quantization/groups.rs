@@ -161,7 +161,7 @@ fn codes_follow_the_formula() {
     for (name, params) in constants(&plan) {
         let weight = graph.constant(graph.value_by_name(name).unwrap()).unwrap();
         let (values, shape) = (weight.to_f32().unwrap(), weight.shape());
-        let codes = result.value_by_name(&format!("{name}_quantized")).unwrap();
+        let codes = result.value_by_name(&format!("{name}_q")).unwrap();
         let codes = result.constant(codes).unwrap().to_i64().unwrap();
         for (index, (x, code)) in values.iter().zip(codes).enumerate() {
             let [row, column] = [index / shape[1], index % shape[1]];
@@ -221,8 +221,8 @@ fn zeros_stay_zeros() {
     graph.values[weight.index()].initializer = Some(Tensor::zeros(DType::F32, &[40, 40]).unwrap());
     for algorithm in GROUP_ALGORITHMS {
         let (result, _) = quantized(&graph, &settings(algorithm.name(), 4, true)).unwrap();
-        let codes = result.value_by_name("second_w_quantized").unwrap();
-        let zero = result.value_by_name("second_w_zero_point").unwrap();
+        let codes = result.value_by_name("second_w_q").unwrap();
+        let zero = result.value_by_name("second_w_zero").unwrap();
         let numbers = |value| result.constant(value).unwrap().to_i64().unwrap();
         assert_eq!(numbers(codes)[0], numbers(zero)[0], "{}", algorithm.name());
     }

@@ -9,6 +9,7 @@ mod bias;
 mod rounding;
 mod rules;
 mod search;
+mod widen;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -43,7 +44,9 @@ pub(crate) fn fuse<'g>(graph: &'g Graph, observed: &HashSet<ValueId>) -> Cow<'g,
     {
         return Cow::Borrowed(graph);
     }
-    let search = Search::new(graph, observed);
+    let mut graph = graph.clone();
+    widen::widen(&mut graph);
+    let search = Search::new(&graph, observed);
     let mut fused = graph.clone();
     for (id, node) in graph.node_ids().filter(|(_, node)| node.extra.is_empty()) {
         match rules::replacement(&search, id, node) {

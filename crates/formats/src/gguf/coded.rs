@@ -11,7 +11,7 @@ use super::names::{Order, reordered};
 use super::{GgmlType, GgufError};
 
 /// What the names of codes end with, after that of the weight.
-const CODES: &str = "_quantized";
+const CODES: &str = "_q";
 
 /// A matrix of codes, with the scale and the code of zero of each group of a row.
 #[derive(Clone)]

@@ -17,6 +17,7 @@ mod error;
 mod external;
 mod lift;
 mod lower;
+mod packed;
 mod proto;
 mod read;
 mod save;
@@ -33,6 +34,7 @@ use bytes::Bytes;
 
 pub use deferred::{Deferred, Make, save_deferred};
 pub use error::OnnxError;
+pub use packed::{NarrowCodes, PACKED_BITS};
 pub use save::{ExternalData, SaveOptions, encode, encode_tensor, save};
 
 use external::External;
@@ -102,5 +104,6 @@ fn read_with(bytes: &Bytes, external: &External) -> Result<Model, OnnxError> {
     let mut model = reader.model(bytes)?;
     lift::lift_model(&mut model)?;
     bantam_graph::verify_model(&model)?;
+    packed::unpack(&mut model.graph)?;
     Ok(model)
 }

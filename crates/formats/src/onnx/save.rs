@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 use super::OnnxError;
 use super::encoded::Encoded;
 use super::lower::lower;
+use super::packed::{NarrowCodes, pack};
 use super::write::{self, DataPlan, Writer};
 
 /// Most bytes of one protobuf message.
@@ -35,6 +36,8 @@ pub struct SaveOptions {
     pub opset: Option<i64>,
     /// Where weights go.
     pub external_data: ExternalData,
+    /// How codes of fewer than 8 bits are written.
+    pub narrow_codes: NarrowCodes,
 }
 
 /// Writes a model to `path`, and weights beside it as `<file name>.data` if so asked. Files appear under their names
@@ -51,7 +54,11 @@ pub fn save(model: &Model, path: &Path, options: &SaveOptions) -> Result<(), Onn
 /// # Errors
 /// When the opset asked for cannot say the model, or it passes 2 GiB.
 pub fn encode(model: &Model, opset: Option<i64>) -> Result<Vec<u8>, OnnxError> {
-    let (encoded, _) = encode_with(model, opset, None)?;
+    let options = SaveOptions {
+        opset,
+        ..SaveOptions::default()
+    };
+    let (encoded, _) = encode_with(model, &options, None)?;
     checked(encoded).map(Encoded::into_bytes)
 }
 
@@ -62,12 +69,13 @@ pub fn encode_tensor(name: &str, tensor: &Tensor) -> Vec<u8> {
 
 fn encode_with(
     model: &Model,
-    opset: Option<i64>,
+    options: &SaveOptions,
     data: Option<DataPlan>,
 ) -> Result<(Encoded, Option<DataPlan>), OnnxError> {
-    let (graph, header) = lower(model, opset)?;
+    let model = pack(model, options.narrow_codes)?;
+    let (graph, header) = lower(&model, options.opset)?;
     let mut writer = Writer { data };
-    let encoded = writer.model(model, &graph, header);
+    let encoded = writer.model(&model, &graph, header);
     Ok((encoded, writer.data))
 }
 
@@ -90,10 +98,10 @@ pub(super) fn encoded_for(
         .unwrap_or_default();
     let plan = || Some(DataPlan::new(name.clone()));
     let (encoded, data) = match options.external_data {
-        ExternalData::Always => encode_with(model, options.opset, plan())?,
-        ExternalData::Never => encode_with(model, options.opset, None)?,
-        ExternalData::Auto => match encode_with(model, options.opset, None)? {
-            (encoded, _) if encoded.len() > LARGEST => encode_with(model, options.opset, plan())?,
+        ExternalData::Always => encode_with(model, options, plan())?,
+        ExternalData::Never => encode_with(model, options, None)?,
+        ExternalData::Auto => match encode_with(model, options, None)? {
+            (encoded, _) if encoded.len() > LARGEST => encode_with(model, options, plan())?,
             small => small,
         },
     };

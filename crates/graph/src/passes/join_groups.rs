@@ -213,7 +213,7 @@ fn replace(graph: &Graph, id: NodeId, node: &Node, packed: Packed, outcome: &mut
     let stem = node
         .input(1)
         .map_or("weight", |weight| graph.value(weight).name.as_str());
-    let stem = stem.trim_end_matches("_dequantized").to_owned();
+    let stem = stem.trim_end_matches("_dq").to_owned();
     let codes = patch.add_constant(&format!("{stem}_packed"), packed.codes);
     let scales = patch.add_constant(&format!("{stem}_packed_scale"), packed.scales);
     let zero_points = packed.zero_points;

@@ -64,7 +64,7 @@ impl Default for Budget {
             max_bytes: None,
             max_activation_bytes: None,
             max_latency: None,
-            confidence: 0.84,
+            confidence: 0.95,
             minimize: Minimize::Size,
             time_limit: None,
         }
@@ -89,7 +89,7 @@ impl Budget {
         if !(0.5..1.0).contains(&self.confidence) {
             return wrong(
                 format!("nothing can be {}% sure here", 100.0 * self.confidence),
-                "--confidence from 50% to below 100%, as 84%",
+                "--confidence from 50% to below 100%, as 95%",
             );
         }
         if self.minimize == Minimize::Loss && self.max_bytes.is_none() {

@@ -5,7 +5,7 @@ use bantam_compress::quantize::layerwise::{Calibration, algorithm_by_name};
 use bantam_compress::search::{PairedTest, Verdict};
 use bantam_compress::select::Selector;
 use bantam_compress::train::{Distillation, TrainSettings};
-use bantam_formats::onnx::SaveOptions;
+use bantam_formats::onnx::{NarrowCodes, SaveOptions};
 use bantam_graph::{Graph, Model};
 use bantam_tensor::trained_format_by_name;
 use serde::{Deserialize, Serialize};
@@ -203,6 +203,18 @@ fn settings(
     Ok(settings)
 }
 
+/// How networks are written for the target.
+pub(super) fn save_options(job: &CompressJob) -> SaveOptions {
+    let narrow_codes = match job.target.folds_constants {
+        true => NarrowCodes::Packed,
+        false => NarrowCodes::Native,
+    };
+    SaveOptions {
+        narrow_codes,
+        ..SaveOptions::default()
+    }
+}
+
 fn build(
     search: &Search<'_>,
     level: &Level,
@@ -231,7 +243,7 @@ fn build(
             }
         }
     };
-    pipeline::export(&built, &output, &SaveOptions::default())
+    pipeline::export(&built, &output, &save_options(search.job))
 }
 
 /// Training that brings back what was lost: with the network as it was for a teacher.
@@ -272,7 +284,7 @@ fn train_job(
         metrics: Vec::new(),
         limit: usize::MAX,
         output,
-        save: SaveOptions::default(),
+        save: save_options(job),
     }
 }
 

@@ -62,7 +62,7 @@ impl<'a, 'b> Fit<'a, 'b> {
     /// Measures levels of ever fewer channels, down to the first that loses more in float than another does with codes, or of which all is widest:
     /// with still fewer nothing is won.
     fn open(search: &'a Search<'b>, progress: &dyn Progress) -> Result<Self, Error> {
-        let whole = opened(search, outline(1000, &search.job.model)?, progress)?;
+        let whole = opened(search, outline(search.job, 1000, &search.job.model)?, progress)?;
         let widest = try_one(search, &whole, &all_in_codes(&whole, &[], 0), progress)?;
         let mut fit = Fit {
             search,

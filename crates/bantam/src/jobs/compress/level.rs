@@ -58,6 +58,8 @@ pub(super) struct Layer {
     pub(super) elements: u64,
     /// Its output channels.
     pub(super) channels: u64,
+    /// Whether files hold codes in as many bits as they have.
+    pub(super) packed: bool,
     /// Multiply-accumulates of a sample.
     pub(super) macs: u64,
     /// What each format would do.
@@ -130,9 +132,13 @@ impl Layer {
         if bits == FLOAT {
             return 4.0 * self.elements as f64;
         }
-        // Files have codes of 4 and of 8 bits; each channel has a scale and a code for zero.
-        let bits = if bits <= 4 { 4 } else { 8 };
-        (self.elements * bits).div_ceil(8) as f64 + 5.0 * self.channels as f64
+        // Each channel has a scale and a code for zero.
+        let native = (self.elements * if bits <= 4 { 4 } else { 8 }).div_ceil(8);
+        let codes = match self.packed {
+            true => native.min(self.elements.div_ceil(8) * u64::from(bits) + PACKED),
+            false => native,
+        };
+        codes as f64 + 5.0 * self.channels as f64
     }
 
     /// Multiply-accumulates, each times the bits of both factors.
@@ -150,6 +156,9 @@ impl Layer {
 pub(super) fn activation_bits(bits: u32) -> u32 {
     if bits == FLOAT { FLOAT } else { 8 }
 }
+
+/// Bytes of the nodes that unpack a weight, about.
+const PACKED: u64 = 270;
 
 /// Bits of a number in float.
 pub(super) const FLOAT: u32 = 32;
@@ -226,12 +235,12 @@ fn prune_job(search: &Search<'_>, left: u32, output: &Path) -> PruneJob {
 }
 
 /// A level whose layers have not been measured.
-pub(super) fn outline(left: u32, file: &Path) -> Result<Level, Error> {
+pub(super) fn outline(job: &CompressJob, left: u32, file: &Path) -> Result<Level, Error> {
     let mut graph = pipeline::prepare(&pipeline::load(file)?)?.graph;
     let options = with_batch(&graph, 1);
     infer_shapes(&mut graph, &options)?;
     let cost = cost(&graph);
-    let layers = layers(&graph, &cost);
+    let layers = layers(&graph, &cost, job.target.folds_constants);
     let coded: u64 = layers.iter().map(|layer| 4 * layer.elements).sum();
     Ok(Level {
         left,
@@ -255,8 +264,12 @@ pub(super) fn measure(search: &Search<'_>, level: Level, progress: &dyn Progress
             _ => distance(&search.model, &model, &batches)?,
         };
         let mut layers = level.layers.clone();
-        for bits in search.job.bits() {
+        let (measured, between) = measured_widths(&search.job.bits());
+        for bits in measured {
             add_format(search, &model, bits, &mut layers, &batches, progress)?;
+        }
+        for layer in &mut layers {
+            interpolate(&mut layer.formats, &between);
         }
         Ok(Level {
             loss,
@@ -264,6 +277,36 @@ pub(super) fn measure(search: &Search<'_>, level: Level, progress: &dyn Progress
             ..level
         })
     })
+}
+
+/// Widths whose effect is measured, and those that lie between them: the widest, the narrowest and 4 say enough of five and more.
+fn measured_widths(bits: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let ends = [bits.first(), bits.last()];
+    let measured = |bits_of: &u32| *bits_of == 4 || ends.contains(&Some(bits_of));
+    match bits.len() <= 4 {
+        true => (bits.to_vec(), Vec::new()),
+        false => bits.iter().partition(|bits| measured(bits)),
+    }
+}
+
+/// Adds formats of widths between those that were measured: each bit divides the divergence by about the same.
+fn interpolate(formats: &mut Vec<Format>, between: &[u32]) {
+    for &bits in between {
+        let wide = formats.iter().rfind(|format| format.bits > bits);
+        let narrow = formats.iter().find(|format| format.bits < bits);
+        let (Some(wide), Some(narrow)) = (wide, narrow) else {
+            continue;
+        };
+        let share = f64::from(bits - narrow.bits) / f64::from(wide.bits - narrow.bits);
+        let [from, to] = [narrow.loss, wide.loss].map(|loss| loss.max(f64::MIN_POSITIVE).ln());
+        let format = Format {
+            name: format!("int{bits}"),
+            bits,
+            loss: (from + share * (to - from)).exp(),
+        };
+        let place = formats.partition_point(|known| known.bits > bits);
+        formats.insert(place, format);
+    }
 }
 
 /// Samples to run networks on.
@@ -301,7 +344,7 @@ fn distance(from: &Model, to: &Model, batches: &[Batch]) -> Result<f64, Error> {
     Ok(sum / batches.len().max(1) as f64)
 }
 
-fn layers(graph: &Graph, cost: &Cost) -> Vec<Layer> {
+fn layers(graph: &Graph, cost: &Cost, packed: bool) -> Vec<Layer> {
     let (weights, _) = prunable(graph, &vec![None; graph.nodes.len()]);
     let layer = |weight: &bantam_compress::prune::Weight| {
         let node = graph.node(weight.node);
@@ -310,6 +353,7 @@ fn layers(graph: &Graph, cost: &Cost) -> Vec<Layer> {
             op: node.op.name().to_owned(),
             elements: weight.len() as u64,
             channels: weight.rows as u64,
+            packed,
             macs: cost.nodes[weight.node.index()].macs.unwrap_or(0),
             formats: Vec::new(),
         })

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Search;
 use super::budget::Minimize;
-use super::candidate::{Candidate, Decided, arithmetic, latency};
+use super::candidate::{Candidate, Decided, arithmetic, latency, save_options};
 use super::clock::Clock;
 use super::details::details;
 use super::histograms::histograms;
@@ -121,7 +121,7 @@ pub(super) fn finish(
     let job = search.job;
     let best = &found.best;
     let built = search.workspace.file(&best.file);
-    pipeline::export(&pipeline::load(&built)?, &job.output, &Default::default())?;
+    pipeline::export(&pipeline::load(&built)?, &job.output, &save_options(job))?;
     let seconds = search.workspace.seconds();
     let level = level_of(found, &best.candidate);
     let sides = [
@@ -141,7 +141,7 @@ pub(super) fn finish(
     let measured = matches!(search.clock, Clock::Runtime(_));
     if measured && after.latency_ms > SLOWER * before.latency_ms && job.budget.minimize != Minimize::Latency {
         warnings.push(format!(
-            "the result takes {:.1} times as long as the model in {}, which unpacks weights of fewer than 8 bits at each run: --minimize latency, or --widths 8",
+            "the result takes {:.1} times as long as the model in {}: --minimize latency finds what is fast there",
             after.latency_ms / before.latency_ms,
             search.clock.name(),
         ));

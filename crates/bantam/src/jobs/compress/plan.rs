@@ -39,7 +39,7 @@ pub(super) fn find(search: &Search<'_>, progress: &dyn Progress) -> Result<Found
     if search.job.budget.minimize == Minimize::Loss {
         return least_loss(search, progress);
     }
-    let whole = outline(1000, &search.job.model)?;
+    let whole = outline(search.job, 1000, &search.job.model)?;
     let mut levels = vec![opened(search, whole, progress)?];
     let whole = points(search, &levels);
     let quantized = best_of(search, &levels, &whole, None, progress)?;
@@ -76,7 +76,7 @@ fn fewer_channels(
         let Some(file) = prune_to(search, left, progress)?.filter(|_| !search.is_late()) else {
             break;
         };
-        let level = outline(left, &file)?;
+        let level = outline(search.job, left, &file)?;
         let tried = try_one(search, &level, &Candidate::float(left), progress)?;
         // Codes take more from what they are put on.
         if !tried.verdict.is_within() {
@@ -105,7 +105,7 @@ pub(super) fn open_level(
     let Some(file) = prune_to(search, left, progress)? else {
         return Ok(None);
     };
-    opened(search, outline(left, &file)?, progress).map(Some)
+    opened(search, outline(search.job, left, &file)?, progress).map(Some)
 }
 
 /// A level with what choices need to know of it: for latency nothing but that codes keep the budget, which is tried first.
@@ -299,7 +299,7 @@ pub(super) fn refuse_impossible(job: &CompressJob) -> Result<(), Error> {
     let Some(most) = job.budget.max_bytes else {
         return Ok(());
     };
-    let whole = outline(1000, &job.model)?;
+    let whole = outline(job, 1000, &job.model)?;
     let bits = job.bits().into_iter().min().unwrap_or(FLOAT);
     let least = job.keep.iter().copied().fold(1.0, f64::min);
     let floor = least

@@ -60,8 +60,11 @@ fn text(arguments: &Prune, epochs: usize) -> Result<String, Error> {
         let mut prune = pruning(arguments);
         prune.extend(amount);
         let mut train = training(arguments, count, &loss);
-        if let (Some(opset), true) = (arguments.opset, last) {
+        if let (Some(opset), true) = (arguments.saving.opset, last) {
             train.insert("opset".to_owned(), Value::Integer(opset));
+        }
+        if arguments.saving.native_codes && last {
+            train.insert("native-codes".to_owned(), Value::Boolean(true));
         }
         text += &format!("\n[[step]]\n{prune}\n[[step]]\n{train}");
     }

@@ -112,6 +112,8 @@ pub struct AwareSettings {
     pub float_activations: bool,
     /// Formats of the edges of the network; as everywhere when absent.
     pub edges: Option<Edges>,
+    /// Weights of fewer than 8 bits are packed in files and become codes of 8 bits when these are loaded: the target's kernels multiply them.
+    pub packed_codes: bool,
     /// Widths of single nodes, which count before all others; of two for a node the later.
     pub widths: Vec<Width>,
     /// What becomes of scales.
@@ -147,6 +149,7 @@ impl AwareSettings {
             quantize,
             float_activations: false,
             edges: Some(edges),
+            packed_codes: target.folds_constants,
             widths: Vec::new(),
             scales: if any {
                 ScaleTraining::Learned
@@ -243,14 +246,18 @@ impl AwareSettings {
         let has = |known: &[(&str, Option<&str>)], format: &dyn NumberFormat| {
             known.iter().any(|(name, _)| *name == format.name())
         };
+        let packed = |format: &dyn NumberFormat| {
+            self.packed_codes
+                && format.kind() == FormatKind::Integer
+                && format.min_code() < 0
+                && format.bits() < 8
+        };
+        let multiplied = |format: &dyn NumberFormat| has(target.weight_formats, format) || packed(format);
         !self.float_activations
             && self.activation_mapping != ActivationMapping::Binary
             && self.weight_mapping == WeightMapping::Uniform
-            && has(target.weight_formats, self.quantize.weights)
-            && self
-                .widths
-                .iter()
-                .all(|width| has(target.weight_formats, width.format))
+            && multiplied(self.quantize.weights)
+            && self.widths.iter().all(|width| multiplied(width.format))
             && has(target.activation_formats, self.quantize.activations)
     }
 }

@@ -77,7 +77,8 @@ impl Writer {
     }
 }
 
-/// Declarations of the values that nodes produce, as far as their types are known, except for outputs of the graph.
+/// Declarations of the values that nodes produce, as far as their types are known, except for outputs of the graph and what QuantizeLinear and
+/// DequantizeLinear make: there are many of these, and their types are those of their inputs.
 pub(super) fn value_infos(graph: &Graph) -> impl Iterator<Item = Bytes> {
     let mut skip = vec![false; graph.values.len()];
     graph
@@ -85,8 +86,10 @@ pub(super) fn value_infos(graph: &Graph) -> impl Iterator<Item = Bytes> {
         .iter()
         .chain(&graph.outputs)
         .for_each(|id| skip[id.index()] = true);
-    let produced = graph.nodes.iter().flat_map(|node| node.outputs.iter().flatten());
+    let told = |node: &&Node| !matches!(node.op.name(), "QuantizeLinear" | "DequantizeLinear");
+    let produced = graph.nodes.iter().filter(told);
     produced
+        .flat_map(|node| node.outputs.iter().flatten())
         .filter(move |id| !skip[id.index()] && graph.value(**id).ty != ValueType::Unknown)
         .map(|id| value_info(graph.value(*id)))
 }

@@ -1,0 +1,84 @@
+//! Codes of few bits take few bits in files, and runtimes make the same of them.
+
+use serde_json::Value;
+
+use crate::support::Demo;
+
+/// Bytes of the model with weights of a format.
+fn quantized(demo: &Demo, format: &str, more: &[&str]) -> usize {
+    let words = [
+        "quantize",
+        "digits.onnx",
+        "--data",
+        "digits.toml",
+        "--weights",
+        format,
+        "--no-eval",
+    ];
+    demo.succeed(&[&words[..], more, &["-o", "codes.onnx"]].concat());
+    demo.read("codes.onnx").len()
+}
+
+/// What a command says, unless the runtime that it needs is not here.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn json(demo: &Demo, words: &[&str]) -> Option<Value> {
+    let run = demo.run(&[words, &["--json"]].concat());
+    let said = String::from_utf8_lossy(&run.stderr);
+    // The runtime is not here.
+    let absent = said.contains("was not found");
+    assert!(run.status.success() || absent, "{said}");
+    if absent {
+        println!("skipped: {}", said.trim());
+    }
+    (!absent).then(|| serde_json::from_slice(&run.stdout).unwrap())
+}
+
+#[test]
+fn files_take_the_bits_of_their_codes_and_run_everywhere() {
+    let demo = Demo::new();
+    let whole = quantized(&demo, "int8", &[]);
+    for (format, bits) in [("int2", 2), ("int5", 5), ("int6", 6)] {
+        let native = quantized(&demo, format, &["--native-codes"]);
+        let packed = quantized(&demo, format, &[]);
+        assert!(
+            packed + 1000 < native && native <= whole,
+            "{format}: {packed} of {native}"
+        );
+        let report = json(&demo, &["inspect", "codes.onnx"]).unwrap();
+        let weights = report["nodes"].as_array().unwrap().iter();
+        let said = format!("in {bits} bits");
+        let named = weights.filter(|node| {
+            node["weights"]
+                .as_str()
+                .is_some_and(|weights| weights.ends_with(&said))
+        });
+        assert!(named.count() > 1, "{report}");
+        let score = |runtime: &str| {
+            let words = [
+                "eval",
+                "codes.onnx",
+                "--data",
+                "digits.toml",
+                "--limit",
+                "300",
+                "--runtime",
+                runtime,
+            ];
+            json(&demo, &words).map(|report| report["metrics"]["top1"]["value"].as_f64().unwrap())
+        };
+        let ours = score("bantam").unwrap();
+        for theirs in ["onnxruntime", "openvino"].into_iter().filter_map(score) {
+            assert!(
+                (ours - theirs).abs() < 0.011,
+                "{format}: {ours} here, {theirs} there"
+            );
+        }
+    }
+}
+
+#[test]
+fn targets_that_read_weights_themselves_get_native_codes() {
+    let demo = Demo::new();
+    let sizes = ["onnxruntime", "tflite"].map(|target| quantized(&demo, "int5", &["--target", target]));
+    assert!(sizes[0] + 1000 < sizes[1], "{sizes:?}");
+}
