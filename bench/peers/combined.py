@@ -68,8 +68,8 @@ RECIPES = {
 }
 SEARCHED = "bits and channels searched, then trained"
 # Percent of the parameters, and bytes of the files of 4 bits.
-LEFT = {"resnet20": {"int8": 32, "int4": 70}, "resnet56": {"int8": 32, "int4": 70}}
-BYTES = {"resnet20": 137400, "resnet56": 417000}
+LEFT = {"resnet20": {"int8": 38, "int4": 74}, "resnet56": {"int8": 36, "int4": 70}}
+BYTES = {"resnet20": 137000, "resnet56": 397500}
 
 
 def parse_arguments():
@@ -94,7 +94,7 @@ def command(options, name, seed, data, folder):
     model = options.data_dir / "models" / f"{options.model}.onnx"
     words = [options.bantam, "compress", model, "--data", data, "--json", "-o", folder / "result.onnx"]
     if name == SEARCHED:
-        words += ["--minimize", "loss", "--max-bytes", BYTES[options.model], "--keep", "80%,70%,65%,60%"]
+        words += ["--minimize", "loss", "--max-bytes", BYTES[options.model], "--keep", "90%,80%,70%,60%"]
         return words + ["--epochs", options.epochs, "--learning-rate", "0.003", "--seed", seed]
     kind, steps = RECIPES[name]
     recipe = folder / "recipe.toml"

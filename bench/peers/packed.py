@@ -72,7 +72,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for weights in options.weights.split(","):
             for native in (True, False) if weights != "int8" else (False,):
-                name = f"{weights}, {'native' if native else 'packed'}"
+                name = weights if weights == "int8" else f"{weights}, {'native' if native else 'packed'}"
                 rows[name] = quantized(options, weights, native, folder)
                 print(name, rows[name], file=sys.stderr, flush=True)
     if options.json:

@@ -87,7 +87,7 @@ pub(super) static ONNXRUNTIME: Target = Target {
     one_scale_weights: &[],
     fixed_outputs: &[],
     scales: ScaleForm::Any,
-    channel_multiple: 4,
+    channel_multiple: 16,
     folds_constants: true,
     sparsity: &[],
     memory: Memory::ANY,

@@ -120,6 +120,8 @@ mod tests {
     /// A quantized graph under construction.
     struct Builder {
         graph: Graph,
+        /// Type of weights whose codes have 4 bits; 8 bits where there is none.
+        narrow: Option<DType>,
     }
 
     impl Builder {
@@ -151,11 +153,16 @@ mod tests {
         /// A signed weight with a scale per index of axis 0.
         fn weight(&mut self, shape: &[usize]) -> ValueId {
             let count: usize = shape.iter().product();
-            let codes: Vec<i8> = (0..count).map(|i| (i * 89 % 251) as u8 as i8).collect();
-            let scales: Vec<f32> = (0..shape[0]).map(|i| 0.01 + 0.002 * i as f32).collect();
-            let codes = self.constant(Tensor::from_slice(shape, &codes).unwrap());
+            let codes = (0..count).map(|i| i64::from((i * 89 % 251) as u8 as i8));
+            let (dtype, step) = self.narrow.map_or((DType::I8, 1), |dtype| (dtype, 16));
+            let codes: Vec<i64> = codes.map(|code| code.div_euclid(step)).collect();
+            let scales: Vec<f32> = (0..shape[0])
+                .map(|i| (0.01 + 0.002 * i as f32) * step as f32)
+                .collect();
+            let codes = self.constant(Tensor::from_i64(dtype, shape, &codes).unwrap());
             let scales = self.constant(Tensor::from_vec1(&scales));
-            let zeros = self.constant(Tensor::from_vec1(&vec![0i8; shape[0]]));
+            let zeros = Tensor::from_i64(dtype, &[shape[0]], &vec![0; shape[0]]).unwrap();
+            let zeros = self.constant(zeros);
             self.node(dequantize(0), &[codes, scales, zeros])
         }
 
@@ -183,9 +190,10 @@ mod tests {
     }
 
     /// Conv, Relu, Conv, Add, pool, Gemm, with codes between them.
-    fn network(relu_zero: u8) -> Graph {
+    fn network(relu_zero: u8, narrow: Option<DType>) -> Graph {
         let mut builder = Builder {
             graph: Graph::default(),
+            narrow,
         };
         let dims = [1usize, 3, 6, 5].map(bantam_graph::Dim::Known).to_vec();
         let input = builder.graph.add_input("x", DType::F32, dims);
@@ -238,8 +246,16 @@ mod tests {
     }
 
     #[test]
+    fn weights_of_4_bits_run_as_those_of_8() {
+        let [narrow, wide] =
+            [DType::I4, DType::I8].map(|dtype| run(&network(0, Some(dtype)), HashSet::new()));
+        assert_eq!(ops(&narrow.0), ops(&wide.0));
+        assert_eq!(narrow.1, wide.1);
+    }
+
+    #[test]
     fn a_quantized_network_runs_on_codes() {
-        let graph = network(0);
+        let graph = network(0, None);
         let (steps, fast) = run(&graph, HashSet::new());
         let expected = [
             "QuantizeLinear",
@@ -271,13 +287,13 @@ mod tests {
     #[test]
     fn a_clamp_that_codes_do_not_imply_stays() {
         // With a zero point above the smallest code, saturation does not do what Relu does.
-        let (steps, _) = run(&network(10), HashSet::new());
+        let (steps, _) = run(&network(10, None), HashSet::new());
         assert_eq!(ops(&steps).iter().filter(|op| **op == "QLinearConv").count(), 1);
     }
 
     #[test]
     fn observed_values_are_seen() {
-        let graph = network(0);
+        let graph = network(0, None);
         let relu = graph
             .nodes
             .iter()

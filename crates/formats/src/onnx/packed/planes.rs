@@ -1,5 +1,7 @@
 //! Codes as planes of bits.
 
+use std::ops::RangeInclusive;
+
 use bantam_tensor::{DType, Tensor};
 
 /// Codes that share a byte of a plane.
@@ -67,8 +69,13 @@ impl Planes {
         }
     }
 
-    /// The codes that bytes of planes stand for, `count` of them.
-    pub(super) fn decode(&self, bytes: &[u8], count: usize) -> Vec<i32> {
+    /// The bytes of the codes that bytes of planes stand for, `count` of them; `None` where one is not among these.
+    pub(super) fn decode(
+        &self,
+        bytes: &[u8],
+        count: usize,
+        codes_of_type: &RangeInclusive<i32>,
+    ) -> Option<Vec<u8>> {
         let mut codes = Vec::with_capacity(count);
         for planes in bytes.chunks_exact(self.bits()) {
             for place in 0..GROUP.min(count - codes.len()) {
@@ -76,10 +83,11 @@ impl Planes {
                 let sum: i32 = bits
                     .map(|(byte, worth)| i32::from(byte >> place & 1) * worth)
                     .sum();
-                codes.push(sum + self.offset);
+                let code = sum + self.offset;
+                codes.push(codes_of_type.contains(&code).then_some(code as u8)?);
             }
         }
-        codes
+        Some(codes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Constants in the place of packed codes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use bantam_graph::ops::Binary;
 use bantam_graph::{Graph, GraphError, Node, NodeId, Op, Patch, ValueId};
@@ -9,6 +10,9 @@ use bantam_tensor::{DType, Tensor};
 use super::PACKED_BITS;
 use super::eligible::Readers;
 use super::planes::{GROUP, Planes, table};
+
+/// Most dimensions of weights.
+const MOST_DIMENSIONS: usize = 16;
 
 /// Codes that were found, and the nodes that made them.
 struct Found {
@@ -44,11 +48,19 @@ fn find(graph: &Graph) -> BTreeMap<ValueId, Found> {
         graph,
         producers: graph.producers(),
     };
+    // A byte holds a bit of eight codes: more than that a file has only if many nodes read the same bytes.
+    let stored = graph.values.iter().filter_map(|value| value.initializer.as_ref());
+    let stored: usize = stored.map(|tensor| tensor.as_bytes().len()).sum();
+    let mut left = stored.saturating_mul(GROUP);
+    let mut found = BTreeMap::new();
     let values = (0..graph.values.len()).map(ValueId::new);
-    values
-        .filter(|value| readers.are_codes(graph, *value))
-        .filter_map(|value| Some((value, chains.codes(value)?)))
-        .collect()
+    for value in values.filter(|value| readers.are_codes(graph, *value)) {
+        if let Some(codes) = chains.codes(value, left) {
+            left -= codes.codes.len();
+            found.insert(value, codes);
+        }
+    }
+    found
 }
 
 struct Chains<'a> {
@@ -72,12 +84,14 @@ impl<'a> Chains<'a> {
         Some(node)
     }
 
-    fn codes(&self, value: ValueId) -> Option<Found> {
+    /// The codes that a value is, if they are so many at most.
+    fn codes(&self, value: ValueId, most: usize) -> Option<Found> {
         let (id, node) = self.producer(value)?;
         let Op::Cast(cast) = &node.op else {
-            return self.planes(value);
+            return self.planes(value, most);
         };
         let stored = self.graph.constant_input(node, 0)?;
+        let stored = Some(stored).filter(|stored| stored.len() <= most)?;
         let widens = matches!(
             (stored.dtype(), cast.to),
             (DType::I4, DType::I8) | (DType::U4, DType::U8)
@@ -90,15 +104,12 @@ impl<'a> Chains<'a> {
         })
     }
 
-    fn planes(&self, value: ValueId) -> Option<Found> {
+    fn planes(&self, value: ValueId, most: usize) -> Option<Found> {
         let mut nodes = Vec::new();
         let reshaped = self.made_by(value, |op| matches!(op, Op::Reshape(_)), &mut nodes)?;
-        let shape = self.graph.constant_input(reshaped, 1)?.to_i64().ok()?;
-        let shape: Vec<usize> = shape
-            .into_iter()
-            .map(usize::try_from)
-            .collect::<Result<_, _>>()
-            .ok()?;
+        let shape = self.sizes(reshaped, 1)?;
+        let sizes = shape.into_iter().map(|size| usize::try_from(size).ok());
+        let shape = sizes.collect::<Option<Vec<usize>>>()?;
         let count = shape
             .iter()
             .try_fold(1usize, |all, size| all.checked_mul(*size))?;
@@ -112,15 +123,19 @@ impl<'a> Chains<'a> {
             }
             _ => return None,
         };
-        if count.div_ceil(GROUP) != groups || count == 0 {
+        if count.div_ceil(GROUP) != groups || count == 0 || count > most {
             return None;
         }
-        let (low, high) = limits(to.to)?;
-        let codes = planes.decode(bytes.as_bytes(), count);
-        let fits = codes.iter().all(|code| (low..=high).contains(code));
-        let codes: Vec<u8> = codes.into_iter().map(|code| code as u8).collect();
+        let codes = planes.decode(bytes.as_bytes(), count, &codes_of(to.to)?)?;
         let codes = Tensor::from_raw(to.to, &shape, &codes).ok()?;
-        fits.then_some(Found { codes, bits, nodes })
+        Some(Found { codes, bits, nodes })
+    }
+
+    /// Sizes or positions that a node reads: as many as a tensor has dimensions.
+    fn sizes(&self, node: &Node, input: usize) -> Option<Vec<i64>> {
+        let tensor = self.graph.constant_input(node, input)?;
+        let few = Some(tensor).filter(|tensor| tensor.len() <= MOST_DIMENSIONS)?;
+        few.to_i64().ok()
     }
 
     /// What a slice of the first codes was taken of, where one was.
@@ -129,11 +144,10 @@ impl<'a> Chains<'a> {
         if !matches!(node.op, Op::Slice(_)) {
             return count.is_multiple_of(GROUP).then_some(value);
         }
-        let number = |position: usize| self.graph.constant_input(node, position)?.to_i64().ok();
-        let first = number(1)? == [0] && number(2)? == [i64::try_from(count).ok()?];
+        let first = self.sizes(node, 1)? == [0] && self.sizes(node, 2)? == [i64::try_from(count).ok()?];
         nodes.push(id);
         let flat = self.made_by(node.input(0)?, |op| matches!(op, Op::Reshape(_)), nodes)?;
-        let is_flat = self.graph.constant_input(flat, 1)?.to_i64().ok()? == [-1];
+        let is_flat = self.sizes(flat, 1)? == [-1];
         (first && is_flat && node.inputs.len() == 3)
             .then(|| flat.input(0))
             .flatten()
@@ -180,10 +194,10 @@ fn whole_numbers(tensor: &Tensor, shape: &[usize]) -> Option<Vec<i32>> {
 }
 
 /// The codes of a type of 8 bits.
-fn limits(dtype: DType) -> Option<(i32, i32)> {
+fn codes_of(dtype: DType) -> Option<RangeInclusive<i32>> {
     match dtype {
-        DType::I8 => Some((-128, 127)),
-        DType::U8 => Some((0, 255)),
+        DType::I8 => Some(-128..=127),
+        DType::U8 => Some(0..=255),
         _ => None,
     }
 }

@@ -177,6 +177,39 @@ fn operators_that_are_not_quite_the_same_are_left() {
     }
 }
 
+/// A small file cannot ask for more memory than so many codes of its own would take.
+#[test]
+fn bytes_that_many_read_are_not_unpacked_for_all_of_them() {
+    let model = model(DType::I4, &[-2, -1, 0, 1], 400, Some(0));
+    let packed = pack(&model, NarrowCodes::Packed).unwrap();
+    let mut graph = packed.graph.clone();
+    let reshape = graph
+        .nodes
+        .iter()
+        .find(|node| matches!(node.op, Op::Reshape(_)))
+        .unwrap()
+        .clone();
+    let inputs: Vec<ValueId> = reshape.inputs.iter().flatten().copied().collect();
+    let scale = graph.value_by_name("w_scale").unwrap();
+    for copy in 0..20 {
+        let codes = graph.add_node(&format!("codes{copy}"), reshape.op.clone(), &inputs);
+        let dequantize = DequantizeLinear {
+            axis: 0,
+            block_size: 0,
+            output_dtype: None,
+        };
+        let reals = graph.add_node(&format!("reals{copy}"), dequantize, &[codes, scale]);
+        graph.outputs.push(reals);
+    }
+    unpack(&mut graph).unwrap();
+    let left = graph
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.op, Op::Reshape(_)))
+        .count();
+    assert!((15..20).contains(&left), "{left}");
+}
+
 #[test]
 fn planes_are_two_complements_where_that_takes_no_more_bits() {
     let planes = |dtype, used: &[i64]| {
