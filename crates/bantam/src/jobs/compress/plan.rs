@@ -10,6 +10,9 @@ use super::trained::with_training;
 use super::{CompressJob, Search};
 use crate::{Error, Progress};
 
+/// Costs that are as near as this are not told apart: samples do not do that either.
+pub(super) const CLOSE: f64 = 0.98;
+
 /// What a search came to.
 pub(super) struct Found {
     /// The levels, the whole network first.
@@ -198,7 +201,11 @@ fn best_of(
     let new = points.iter().filter(|point| than.is_none() || point.level > 0);
     let points: Vec<&Point> = new.collect();
     let (mut low, mut high) = (0, points.len());
-    while low < high && !(search.is_late() && best.is_some()) {
+    // From the last that kept the budget to the cheapest that may.
+    let told_apart = |low: usize, high: usize| {
+        low < high && (low == 0 || points[high - 1].cost < CLOSE * points[low - 1].cost)
+    };
+    while told_apart(low, high) && !(search.is_late() && best.is_some()) {
         let middle = if low == 0 && high == points.len() {
             high - 1
         } else {

@@ -6,13 +6,11 @@ use super::Search;
 use super::budget::Minimize;
 use super::candidate::{Candidate, Tried, try_one};
 use super::level::{Level, shares};
-use super::plan::{Point, all_in_codes, better, candidate, open_level, points};
+use super::plan::{CLOSE, Point, all_in_codes, better, candidate, open_level, points};
 use crate::{Error, Progress};
 
 /// What of the cost of the best is asked of the next, until one is beyond the budget.
 const STEP: f64 = 0.8;
-/// Costs that are as near as this are not told apart.
-const CLOSE: f64 = 0.97;
 
 /// Finds the cheapest candidate that training brings back.
 pub(super) fn with_training(
