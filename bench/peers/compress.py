@@ -3,7 +3,7 @@
     sh bench/peers/venv.sh
     cargo build --release
     VIRTUAL_ENV=bench/peers/.venv bench/peers/.venv/bin/python bench/peers/compress.py --data-dir DATA [--models resnet20,resnet56]
-        [--max-drop 0.1] [--validation 2000] [--json]
+        [--max-drop 0.5] [--validation 2000] [--json]
 
 The first --validation test images decide, the others score the results. NNCF puts layers back into float until the budget is kept; Bantam also
 chooses channels and bits: to be small, and to be fast in OpenVINO and in ONNX Runtime. Seconds are those of the whole process. DATA holds cifar10 and models.
@@ -36,7 +36,7 @@ def parse_arguments():
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("BANTAM_DATA"), help="default: $BANTAM_DATA")
     parser.add_argument("--models", default="resnet20,resnet56", help="names under DATA/models, comma-separated")
     parser.add_argument("--bantam", type=Path, default=REPOSITORY / "target/release/bantam")
-    parser.add_argument("--max-drop", type=float, default=0.1, help="points of top-1")
+    parser.add_argument("--max-drop", type=float, default=0.5, help="points of top-1")
     parser.add_argument("--validation", type=int, default=2000, help="test images that decide")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of Markdown")
     options = parser.parse_args()

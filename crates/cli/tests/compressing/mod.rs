@@ -374,6 +374,35 @@ fn channels_can_go_after_codes() {
 }
 
 #[test]
+fn few_samples_that_cannot_be_sure_are_said_to_be_few() {
+    let demo = Demo::new();
+    let few = [
+        "compress",
+        "digits.onnx",
+        "--data",
+        "digits.toml",
+        "--max-drop",
+        "0.3",
+        "--validation-samples",
+        "100",
+        "--samples",
+        "128",
+        "--widths",
+        "8",
+        "--keep",
+        "50%",
+        "--json",
+        "-o",
+        "x.onnx",
+    ];
+    let run = demo.run(&few);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let warnings = json(&run.stdout)["warnings"].to_string();
+    let expected = "of no network can 100 samples say with 95% confidence that it keeps the budget";
+    assert!(warnings.contains(expected), "{warnings}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_before_any_work() {
     let demo = Demo::new();
     let base = ["compress", "digits.onnx", "--data", "digits.toml", "-o", "x.onnx"];

@@ -55,6 +55,7 @@ pub(super) fn find(search: &Search<'_>, progress: &dyn Progress) -> Result<Found
         _ => with_training(search, &mut levels, untrained.as_ref(), progress)?,
     };
     let best = trained.or(untrained).or_else(|| pruned.clone());
+    let best = best.or_else(|| surest(search));
     let best = best.ok_or_else(|| nothing(search))?;
     Ok(Found {
         levels,
@@ -138,6 +139,23 @@ fn keeps_limits(search: &Search<'_>, tried: &Tried) -> bool {
         _ => true,
     };
     fits && most.is_none_or(|most| tried.bytes <= most) && is_fast_enough(search, tried)
+}
+
+/// Where samples are too few to be as sure as asked of any candidate: of those that keep the budget by their mean the one that is most likely to.
+fn surest(search: &Search<'_>) -> Option<Tried> {
+    let tried = search.tried.borrow();
+    let keeps = |one: &&Tried| one.loss <= search.limit && keeps_limits(search, one);
+    let margin = |one: &Tried| (search.limit - one.loss) / one.half.max(f64::MIN_POSITIVE);
+    let coded = tried.iter().filter(|one| one.candidate.bits.is_some());
+    let surest = coded
+        .filter(keeps)
+        .max_by(|a, b| margin(a).total_cmp(&margin(b)))?;
+    search.warnings.borrow_mut().push(format!(
+        "of no network can {} samples say with {}% confidence that it keeps the budget; the one that is most likely to was taken: more --validation-samples find smaller ones",
+        surest.samples,
+        (1000.0 * search.job.budget.confidence).round() / 10.0,
+    ));
+    Some(surest.clone())
 }
 
 fn is_fast_enough(search: &Search<'_>, tried: &Tried) -> bool {
