@@ -353,6 +353,16 @@ impl Tensor {
         }
     }
 
+    /// Codes of 4 bits as codes of 8 with the same sign; `None` for other types.
+    pub fn in_bytes(&self) -> Option<Tensor> {
+        let dtype = match self.dtype {
+            DType::I4 => DType::I8,
+            DType::U4 => DType::U8,
+            _ => return None,
+        };
+        Tensor::from_i64(dtype, self.shape(), &self.to_i64().ok()?).ok()
+    }
+
     /// A tensor of a floating-point `dtype` from values rounded to nearest.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use bantam_graph::{Graph, NodeId, Op, ValueId};
-use bantam_tensor::{DType, Tensor};
 
 /// Gives DequantizeLinear of constant codes of 4 bits codes of 8, with their zero points; those of groups have kernels of their own.
 pub(super) fn widen(graph: &mut Graph) {
@@ -13,7 +12,7 @@ pub(super) fn widen(graph: &mut Graph) {
         let plain = matches!(&node.op, Op::DequantizeLinear(op) if op.block_size == 0);
         let of = |position: usize| {
             let tensor = graph.constant_input(node, position)?;
-            Some((position, node.input(position)?, wide(tensor)?))
+            Some((position, node.input(position)?, tensor.in_bytes()?))
         };
         let Some(codes) = of(0).filter(|_| plain) else {
             continue;
@@ -23,19 +22,11 @@ pub(super) fn widen(graph: &mut Graph) {
             continue;
         }
         for (position, value, tensor) in std::iter::once(codes).chain(zero_point) {
+            let name = format!("{}_of_8_bits", graph.value(value).name);
             let value = *widened
                 .entry(value)
-                .or_insert_with(|| graph.add_constant("codes_of_8_bits", tensor));
+                .or_insert_with(|| graph.add_constant(&name, tensor));
             graph.nodes[index].inputs[position] = Some(value);
         }
     }
-}
-
-fn wide(tensor: &Tensor) -> Option<Tensor> {
-    let dtype = match tensor.dtype() {
-        DType::I4 => DType::I8,
-        DType::U4 => DType::U8,
-        _ => return None,
-    };
-    Tensor::from_i64(dtype, tensor.shape(), &tensor.to_i64().ok()?).ok()
 }

@@ -419,3 +419,29 @@ pub(super) fn shares(job: &CompressJob) -> Vec<u32> {
         .map(|share| (share * 1000.0).round() as u32)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_between_those_measured_lie_between_in_logarithms() {
+        let all = [8, 6, 5, 4, 3, 2];
+        assert_eq!(measured_widths(&all), (vec![8, 4, 2], vec![6, 5, 3]));
+        assert_eq!(measured_widths(&all[2..]), (vec![5, 4, 3, 2], vec![]));
+        let format = |(bits, loss)| Format {
+            name: format!("int{bits}"),
+            bits,
+            loss,
+        };
+        let mut formats: Vec<Format> = [(8, 1e-4), (4, 1e-2), (2, 1.0)].map(format).to_vec();
+        interpolate(&mut formats, &[6, 5, 3]);
+        assert_eq!(Vec::from_iter(formats.iter().map(|format| format.bits)), all);
+        for (format, expected) in formats
+            .iter()
+            .zip([1e-4, 1e-3, 10f64.powf(-2.5), 1e-2, 1e-1, 1.0])
+        {
+            assert!((format.loss / expected - 1.0).abs() < 1e-9, "{format:?}");
+        }
+    }
+}

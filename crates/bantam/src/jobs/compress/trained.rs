@@ -78,7 +78,7 @@ impl Trained<'_, '_> {
             };
             // With the bits of where it began, this share would do.
             self.open_to(f64::from(left) * goal / from, progress)?;
-            let Some(point) = self.cheapest_below(goal).filter(|point| point.cost > beyond) else {
+            let Some(point) = self.dearest_below(goal).filter(|point| point.cost > beyond) else {
                 break;
             };
             let candidate = candidate(self.levels, &point, self.search.job.epochs);
@@ -91,7 +91,7 @@ impl Trained<'_, '_> {
     }
 
     /// The most costly point of those that cost no more than this.
-    fn cheapest_below(&self, cost: f64) -> Option<Point> {
+    fn dearest_below(&self, cost: f64) -> Option<Point> {
         let points = points(self.search, self.levels);
         let below = points.into_iter().filter(|point| point.cost <= cost);
         below.max_by(|a, b| a.cost.total_cmp(&b.cost))

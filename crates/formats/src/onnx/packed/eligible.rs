@@ -49,15 +49,12 @@ impl Readers {
                     || !self.dequantize(graph, *zero_point, 2)
                     || codes.any(|codes| codes.is_none_or(|codes| !found.contains_key(&codes)))
             };
-            let stuck: Vec<ValueId> = found
-                .iter()
-                .filter(|(_, zero_points)| zero_points.iter().any(stays))
-                .map(|(codes, _)| *codes)
-                .collect();
+            let zero_points: BTreeSet<ValueId> = found.values().flatten().copied().collect();
+            let stuck: BTreeSet<ValueId> = zero_points.into_iter().filter(stays).collect();
             if stuck.is_empty() {
                 return found;
             }
-            stuck.iter().for_each(|codes| drop(found.remove(codes)));
+            found.retain(|_, zero_points| !zero_points.iter().any(|zero_point| stuck.contains(zero_point)));
         }
     }
 

@@ -92,12 +92,8 @@ impl<'a> Chains<'a> {
         };
         let stored = self.graph.constant_input(node, 0)?;
         let stored = Some(stored).filter(|stored| stored.len() <= most)?;
-        let widens = matches!(
-            (stored.dtype(), cast.to),
-            (DType::I4, DType::I8) | (DType::U4, DType::U8)
-        );
-        let codes = Tensor::from_i64(cast.to, stored.shape(), &stored.to_i64().ok()?).ok()?;
-        widens.then_some(Found {
+        let codes = stored.in_bytes().filter(|codes| codes.dtype() == cast.to)?;
+        Some(Found {
             codes,
             bits: 4,
             nodes: vec![id],
@@ -228,22 +224,27 @@ fn narrow(graph: &Graph, found: &mut BTreeMap<ValueId, Found>, patch: &mut Patch
         .filter(|(_, found)| found.bits <= 4)
         .filter_map(|(value, found)| Some((*value, of_4_bits(&found.codes)?)))
         .collect();
+    let mut zero_points: BTreeMap<ValueId, Option<Tensor>> = BTreeMap::new();
     let changed = loop {
         let changed = readers.can_change(graph, &narrowed.keys().copied().collect());
-        let fits = |zero_point: &ValueId| graph.constant(*zero_point).and_then(of_4_bits).is_some();
+        for zero_point in changed.values().flatten() {
+            let of = || graph.constant(*zero_point).and_then(of_4_bits);
+            zero_points.entry(*zero_point).or_insert_with(of);
+        }
+        let fits = |zero_point: &ValueId| zero_points.get(zero_point).is_some_and(Option::is_some);
         let before = narrowed.len();
         narrowed.retain(|codes, _| changed.get(codes).is_none_or(|with| with.iter().all(fits)));
         if narrowed.len() == before {
             break changed;
         }
     };
-    for (codes, zero_points) in changed {
+    for (codes, with) in changed {
         if let (Some(found), Some(tensor)) = (found.get_mut(&codes), narrowed.remove(&codes)) {
             found.codes = tensor;
         }
-        for zero_point in zero_points {
-            if let Some(tensor) = graph.constant(zero_point).and_then(of_4_bits) {
-                patch.set_initializer(zero_point, tensor);
+        for zero_point in with {
+            if let Some(Some(tensor)) = zero_points.get(&zero_point) {
+                patch.set_initializer(zero_point, tensor.clone());
             }
         }
     }

@@ -49,6 +49,7 @@ pub(in crate::onnx) fn pack(model: &Model, narrow: NarrowCodes) -> Result<Cow<'_
             patch: Patch::new(graph),
             constants: HashMap::new(),
             bits_of_bytes: None,
+            added: 0,
         };
         for (codes, (form, zero_points)) in &forms {
             packer.widen_zero_points(graph, zero_points);
@@ -128,15 +129,15 @@ struct Packer {
     /// Small constants that several tensors share, by type, shape and bytes.
     constants: HashMap<(DType, Vec<usize>, Vec<u8>), ValueId>,
     bits_of_bytes: Option<ValueId>,
+    /// Values that were added.
+    added: usize,
 }
 
 impl Packer {
     fn widen_zero_points(&mut self, graph: &Graph, zero_points: &[ValueId]) {
         for id in zero_points {
-            if let Some(tensor) = graph.constant(*id) {
-                let codes = tensor.to_i64().expect("codes are whole numbers");
-                let wide = Tensor::from_i64(widened(tensor.dtype()), tensor.shape(), &codes);
-                self.patch.set_initializer(*id, wide.expect(FITS));
+            if let Some(wide) = graph.constant(*id).and_then(Tensor::in_bytes) {
+                self.patch.set_initializer(*id, wide);
             }
         }
     }
@@ -150,7 +151,7 @@ impl Packer {
         let to = widened(tensor.dtype());
         match form {
             Form::Cast => {
-                let stored = self.patch.add_constant("p", tensor);
+                let stored = self.add_constant(tensor);
                 self.patch.add_node(Node::new("", cast(to), &[stored], &[codes]));
             }
             Form::Planes(planes) => self.planes(codes, &tensor, planes, to),
@@ -160,7 +161,7 @@ impl Packer {
     fn planes(&mut self, codes: ValueId, tensor: &Tensor, planes: &Planes, to: DType) {
         let groups = tensor.len().div_ceil(GROUP);
         let bytes = Tensor::from_raw(DType::U8, &[groups, planes.bits()], &planes.encode(tensor));
-        let bytes = self.patch.add_constant("p", bytes.expect(FITS));
+        let bytes = self.add_constant(bytes.expect(FITS));
         let indices = self.node(cast(DType::I32), &[bytes]);
         let table = self.table();
         let bits = self.node(Gather { axis: 0 }.into(), &[table, indices]);
@@ -189,15 +190,16 @@ impl Packer {
             return table;
         }
         let bits = Tensor::from_slice(&[256, GROUP], &table()).expect(FITS);
-        let bits = self.patch.add_constant("p", bits);
+        let bits = self.add_constant(bits);
         let table = self.node(cast(DType::F32), &[bits]);
         self.bits_of_bytes = Some(table);
         table
     }
 
     fn node(&mut self, op: Op, inputs: &[ValueId]) -> ValueId {
+        let name = self.name();
         let output = self.patch.add_value(Value {
-            name: "p".to_owned(),
+            name,
             ..Value::default()
         });
         self.patch.add_node(Node::new("", op, inputs, &[output]));
@@ -210,8 +212,23 @@ impl Packer {
             tensor.shape().to_vec(),
             tensor.as_bytes().to_vec(),
         );
-        let add = || self.patch.add_constant("p", tensor);
-        *self.constants.entry(key).or_insert_with(add)
+        if let Some(known) = self.constants.get(&key) {
+            return *known;
+        }
+        let added = self.add_constant(tensor);
+        self.constants.insert(key, added);
+        added
+    }
+
+    fn add_constant(&mut self, tensor: Tensor) -> ValueId {
+        let name = self.name();
+        self.patch.add_constant(&name, tensor)
+    }
+
+    /// A short name that is free, most likely.
+    fn name(&mut self) -> String {
+        self.added += 1;
+        format!("p{}", self.added)
     }
 }
 
