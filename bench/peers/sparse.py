@@ -37,7 +37,11 @@ WAYS = {
     "2:4, feedback": "--sparsity 2:4 --sparse-method feedback --sparsity-mask-decay 2e-4",
 }
 MOVED = ("static", "set", "rigl")
-MOVED_TRAINING = "--sparsity 98% --epochs 5 --learning-rate 0.1"
+# Fresh networks in which connections move: arguments of `bantam new`, data set, arguments of `bantam train`.
+MOVED_IN = {
+    "lenet-300-100": ("--input 1x28x28", "fashion_mnist", "--sparsity 98% --epochs 5 --learning-rate 0.1"),
+    "resnet20": ("", "cifar10", "--sparsity 90% --epochs 5 --batch 64 --learning-rate 0.1 --weight-decay 5e-4 --warmup 0.5"),
+}
 TICKETS = "--sparsity 90% --rounds 5 --rewind-step 100 --epochs 3 --learning-rate 0.05 --control --init xavier"
 
 
@@ -49,6 +53,7 @@ def parse_arguments():
     parser.add_argument("--models", default="resnet20")
     parser.add_argument("--methods", default=",".join(GROWN), help="of the first table")
     parser.add_argument("--sparsities", default="80%,90%,95%", help="of the first table")
+    parser.add_argument("--moved-in", default="lenet-300-100", help="fresh networks of the third table: " + ", ".join(MOVED_IN))
     parser.add_argument("--training", default="", help="arguments of `bantam train` for the first table, behind its own")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--json", action="store_true")
@@ -64,9 +69,9 @@ def manifest(options, name):
     return str(options.data_dir / name / f"{name}.toml")
 
 
-def fresh(options, seed, folder):
+def fresh(options, seed, folder, network="lenet-300-100"):
     model = str(folder / "fresh.onnx")
-    run_json(options, *"new lenet-300-100 --input 1x28x28".split(), "--seed", str(seed), "-o", model)
+    run_json(options, "new", network, *MOVED_IN[network][0].split(), "--seed", str(seed), "-o", model)
     return model
 
 
@@ -112,12 +117,14 @@ def ways(options, folder):
 def moved(options, folder):
     """Connections of a fresh network that stay, or give way to others."""
     runs = {}
-    for method in MOVED:
-        words = f"--sparse-method {method} {MOVED_TRAINING}".split()
-        runs[method] = []
-        for seed in options.seeds:
-            runs[method].append(train(options, fresh(options, seed, folder), "fashion_mnist", words, seed, folder))
-            print(method, runs[method][-1], file=sys.stderr, flush=True)
+    for network in options.moved_in.split(","):
+        _, data, training = MOVED_IN[network]
+        for method in MOVED:
+            words = f"--sparse-method {method} {training}".split()
+            of = runs[f"{network}, {method}"] = []
+            for seed in options.seeds:
+                of.append(train(options, fresh(options, seed, folder, network), data, words, seed, folder))
+                print(network, method, of[-1], file=sys.stderr, flush=True)
     return runs
 
 

@@ -97,6 +97,7 @@ fn train_job(folder: &Path, model: PathBuf, output: PathBuf) -> TrainJob {
             ..TrainSettings::default()
         },
         quantize: None,
+        algorithms: crate::pipeline::Algorithms::default(),
         progressive: Vec::new(),
         calibration_samples: 0,
         teacher: None,

@@ -14,6 +14,7 @@ use bantam_compress::evaluate::{
 };
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::aware::{self, Aware, AwareSettings};
+use bantam_compress::quantize::layerwise::{Algorithm, Calibration};
 use bantam_compress::quantize::{Method, QuantizeSettings};
 use bantam_compress::stats::{ObserveOptions, Request, Stats, observe as watch};
 use bantam_compress::train::{Checkpoint, Observer, ParameterRule, TrainError, TrainSettings, Trained};
@@ -113,6 +114,49 @@ pub fn make_aware(
     )?;
     let aware = aware::make_aware(&preparation, &stats)?;
     Ok((preparation.base, aware))
+}
+
+/// Lets algorithms choose the codes of a graph with quantizers one after another.
+pub fn choose_codes(
+    aware: &mut Aware,
+    float: &Graph,
+    chosen_by: &Algorithms,
+    (samples, indices): (&dyn Samples, &[usize]),
+    seed: u64,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    for algorithm in &chosen_by.list {
+        let report = |done: usize, all: usize| {
+            if done == 0 {
+                progress.start(algorithm.name(), all);
+            }
+            progress.at(done);
+        };
+        let calibration = Calibration {
+            float,
+            samples,
+            indices,
+            batch_size: batch_size(float, BATCH),
+            steps: chosen_by.steps,
+            learning_rate: chosen_by.learning_rate,
+            seed,
+            progress: &report,
+        };
+        algorithm.apply(aware, &calibration)?;
+        progress.finish();
+    }
+    Ok(())
+}
+
+/// Algorithms that choose codes.
+#[derive(Clone, Default)]
+pub struct Algorithms {
+    /// In this order; with none, each weight gets its nearest code.
+    pub list: Vec<&'static dyn Algorithm>,
+    /// Steps of algorithms that train; their own number when absent.
+    pub steps: Option<usize>,
+    /// The largest learning rate of those; their own when absent.
+    pub learning_rate: Option<f32>,
 }
 
 /// Decides what is to be done, and why. Edits nothing.

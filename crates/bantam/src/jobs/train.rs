@@ -31,6 +31,8 @@ pub struct TrainJob {
     pub settings: TrainSettings,
     /// The model rounds while it is trained, and is quantized in the end.
     pub quantize: Option<AwareSettings>,
+    /// What chooses the codes that such training starts from.
+    pub algorithms: pipeline::Algorithms,
     /// Bits and epochs of what comes before, out of the epochs of the settings; empty for none.
     pub progressive: Vec<(u32, usize)>,
     /// Number of calibration samples, if it is quantized.

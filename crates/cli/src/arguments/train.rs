@@ -199,6 +199,9 @@ pub(crate) struct Quantization {
     /// Number format of activations, as uint8 or uint4, or float
     #[arg(long, default_value = "uint8", requires = "quantize")]
     pub(crate) activations: String,
+    /// How the codes that training starts from are chosen, as `bantam quantize --algorithm`; repeatable
+    #[arg(long, requires = "quantize")]
+    pub(crate) algorithm: Vec<String>,
     /// Widths to go through before, BITS:EPOCHS, as 8:1,4:2; out of --epochs, each with a whole schedule of the rate
     #[arg(long, requires = "quantize", value_delimiter = ',', value_parser = stage)]
     pub(crate) progressive: Vec<(u32, usize)>,

@@ -5,12 +5,13 @@ mod rescaling;
 
 use bantam::Error;
 use bantam::compress::quantize::aware::AwareSettings;
-use bantam::compress::quantize::layerwise::{ALGORITHMS, algorithm_by_name};
+use bantam::compress::quantize::layerwise::{ALGORITHMS, Algorithm, algorithm_by_name};
 use bantam::compress::quantize::{METHODS, Method, QuantizeSettings, method_by_name};
 use bantam::compress::range::{RANGES, RangeMethod, range_by_name};
 use bantam::compress::select::Selector;
 use bantam::compress::target::{TARGETS, Target, target_by_name};
 use bantam::jobs::{self, Codes, QuantizeJob, QuantizeReport};
+use bantam::pipeline::Algorithms;
 use bantam::tensor::{
     FORMATS, FormatKind, Granularity, NARROW_FORMATS, NumberFormat, trained_format_by_name,
 };
@@ -137,15 +138,7 @@ fn has_zero_in_the_middle(format: &dyn NumberFormat) -> bool {
 
 /// How codes are chosen, if algorithms are named or formats are narrower than files can say.
 fn codes(arguments: &Quantize) -> Result<Option<Codes>, Error> {
-    let names = || ALGORITHMS.iter().map(|algorithm| algorithm.name());
-    let by_name = |name: &String| {
-        algorithm_by_name(name).ok_or_else(|| Error::unknown_name("algorithm", name, names()))
-    };
-    let algorithms: Vec<_> = arguments
-        .algorithm
-        .iter()
-        .map(by_name)
-        .collect::<Result<_, _>>()?;
+    let algorithms = algorithms(&arguments.algorithm)?;
     let formats = [&arguments.weights, &arguments.activations];
     let narrow = formats
         .into_iter()
@@ -176,9 +169,11 @@ fn codes(arguments: &Quantize) -> Result<Option<Codes>, Error> {
     settings.packed_codes &= !arguments.saving.native_codes;
     Ok(Some(Codes {
         settings,
-        algorithms,
-        steps: arguments.steps,
-        learning_rate: arguments.learning_rate,
+        algorithms: Algorithms {
+            list: algorithms,
+            steps: arguments.steps,
+            learning_rate: arguments.learning_rate,
+        },
     }))
 }
 
@@ -207,8 +202,19 @@ fn refuse_what_needs_plain_codes(arguments: &Quantize) -> Result<(), Error> {
     }
 }
 
+/// The algorithms of these names.
+pub(super) fn algorithms(names: &[String]) -> Result<Vec<&'static dyn Algorithm>, Error> {
+    let known = || ALGORITHMS.iter().map(|algorithm| algorithm.name());
+    let by_name = |name: &String| {
+        algorithm_by_name(name).ok_or_else(|| Error::unknown_name("algorithm", name, known()))
+    };
+    names.iter().map(by_name).collect()
+}
+
+/// Whether a name is that of integers of fewer than 8 bits.
 fn is_narrow(name: &str) -> bool {
-    NARROW_FORMATS.iter().any(|format| format.name() == name)
+    let format = trained_format_by_name(name).filter(|format| format.kind() == FormatKind::Integer);
+    format.is_some_and(|format| format.bits() < 8)
 }
 
 /// The target of this name.

@@ -12,6 +12,7 @@ use bantam::compress::train::{
     Distillation, Loss, Optimizer, Penalty, Precision, Regularization, Schedule, TrainSettings,
 };
 use bantam::jobs::{self, TrainJob, TrainReport};
+use bantam::pipeline::Algorithms;
 use bantam::tensor::Granularity;
 
 use super::quantize::{granularity, range, selectors, target};
@@ -112,6 +113,10 @@ pub(crate) fn job(arguments: &Train) -> Result<TrainJob, Error> {
         quantize: match arguments.quantization.quantize {
             true => Some(aware(&arguments.quantization, files.saving.native_codes)?),
             false => None,
+        },
+        algorithms: Algorithms {
+            list: super::quantize::algorithms(&arguments.quantization.algorithm)?,
+            ..Algorithms::default()
         },
         progressive: arguments.quantization.progressive.clone(),
         calibration_samples: arguments.quantization.samples,

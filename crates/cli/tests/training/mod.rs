@@ -150,6 +150,20 @@ fn quantization_aware_training_gives_small_files_that_score() {
 }
 
 #[test]
+fn training_starts_from_codes_that_an_algorithm_chose() {
+    let demo = Demo::new();
+    // One step so small that it changes no code.
+    let settings =
+        "--max-steps 1 --learning-rate 1e-9 --weight-decay 0 --quantize --weights int2 --edges none";
+    let loss = |start: &str| {
+        let report = report(&demo, &format!("{settings}{start} -o q.onnx"));
+        report["scores"]["agreement"]["kl"]["value"].as_f64().unwrap()
+    };
+    let (nearest, chosen) = (loss(""), loss(" --algorithm least-squares"));
+    assert!(chosen < 0.5 * nearest, "{chosen} against {nearest}");
+}
+
+#[test]
 fn a_fresh_network_learns_from_the_trained_one() {
     let demo = Demo::new();
     demo.succeed(&["new", "--reinit", "digits.onnx", "-o", "fresh.onnx"]);

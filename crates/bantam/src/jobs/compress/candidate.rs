@@ -1,13 +1,13 @@
 //! Networks that are tried: how they are described, built and judged.
 
 use bantam_compress::quantize::aware::{Aware, AwareSettings, Width, bake};
-use bantam_compress::quantize::layerwise::{Calibration, algorithm_by_name};
+use bantam_compress::quantize::layerwise::algorithm_by_name;
 use bantam_compress::search::{PairedTest, Verdict};
 use bantam_compress::select::Selector;
 use bantam_compress::train::{Distillation, TrainSettings};
 use bantam_formats::onnx::{NarrowCodes, SaveOptions};
 use bantam_graph::{Graph, Model};
-use bantam_tensor::trained_format_by_name;
+use bantam_tensor::{Samples, trained_format_by_name};
 use serde::{Deserialize, Serialize};
 
 use super::budget::Minimize;
@@ -16,7 +16,8 @@ use super::{CompressJob, Search};
 use crate::files::digest;
 use crate::jobs::bench::Taken;
 use crate::jobs::{TrainJob, model_bytes, train};
-use crate::{Error, Progress, pipeline};
+use crate::pipeline::{self, Algorithms};
+use crate::{Error, Progress};
 
 /// A network to try.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -270,6 +271,10 @@ fn train_job(
             seed: job.seed,
             ..TrainSettings::default()
         },
+        algorithms: quantize
+            .as_ref()
+            .filter(|settings| is_narrow(settings))
+            .map_or_else(Algorithms::default, |_| least_squares()),
         quantize,
         progressive: Vec::new(),
         calibration_samples: job.samples,
@@ -342,32 +347,28 @@ impl Search<'_> {
     ) -> Result<(Graph, Aware), Error> {
         let (split, indices) = (self.sources.train(), &self.sources.calibration);
         let (float, mut aware) = pipeline::make_aware(graph, split, settings, indices, progress)?;
-        let narrow = settings.widths.iter().map(|width| width.format.bits());
-        if narrow
-            .chain([settings.quantize.weights.bits()])
-            .all(|bits| bits >= 8)
-        {
+        if !is_narrow(settings) {
             return Ok((float, aware));
         }
-        let algorithm = algorithm_by_name("least-squares").expect("listed");
-        let report = |done: usize, all: usize| {
-            if done == 0 {
-                progress.start(algorithm.name(), all);
-            }
-            progress.at(done);
-        };
-        let calibration = Calibration {
-            float: &float,
-            samples: split,
-            indices,
-            batch_size: pipeline::batch_size(graph, pipeline::BATCH),
-            steps: None,
-            learning_rate: None,
-            seed: self.job.seed,
-            progress: &report,
-        };
-        algorithm.apply(&mut aware, &calibration)?;
-        progress.finish();
+        let learned_from: (&dyn Samples, &[usize]) = (split, indices);
+        let seed = self.job.seed;
+        pipeline::choose_codes(&mut aware, &float, &least_squares(), learned_from, seed, progress)?;
         Ok((float, aware))
+    }
+}
+
+/// Whether any weights have fewer than 8 bits.
+fn is_narrow(settings: &AwareSettings) -> bool {
+    let widths = settings.widths.iter().map(|width| width.format.bits());
+    widths
+        .chain([settings.quantize.weights.bits()])
+        .any(|bits| bits < 8)
+}
+
+/// What chooses codes of fewer than 8 bits.
+fn least_squares() -> Algorithms {
+    Algorithms {
+        list: vec![algorithm_by_name("least-squares").expect("listed")],
+        ..Algorithms::default()
     }
 }

@@ -2,7 +2,6 @@
 
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::aware::{AwareSettings, bake};
-use bantam_compress::quantize::layerwise::{Algorithm, Calibration};
 use bantam_formats::data::sample_indices;
 use bantam_graph::Model;
 use bantam_tensor::Samples;
@@ -15,12 +14,8 @@ use crate::{Error, Progress, pipeline};
 pub struct Codes {
     /// Formats, also those narrower than files can say; where scales start.
     pub settings: AwareSettings,
-    /// In this order; with none, each weight gets its nearest code.
-    pub algorithms: Vec<&'static dyn Algorithm>,
-    /// Steps of algorithms that train; their own number when absent.
-    pub steps: Option<usize>,
-    /// The largest learning rate of those; their own when absent.
-    pub learning_rate: Option<f32>,
+    /// What chooses them.
+    pub algorithms: pipeline::Algorithms,
 }
 
 impl Codes {
@@ -42,26 +37,15 @@ impl Codes {
             &indices,
             progress,
         )?;
-        for algorithm in &self.algorithms {
-            let report = |done: usize, all: usize| {
-                if done == 0 {
-                    progress.start(algorithm.name(), all);
-                }
-                progress.at(done);
-            };
-            let calibration = Calibration {
-                float: &float,
-                samples: &split,
-                indices: &indices,
-                batch_size: pipeline::batch_size(graph, pipeline::BATCH),
-                steps: self.steps,
-                learning_rate: self.learning_rate,
-                seed: job.seed,
-                progress: &report,
-            };
-            algorithm.apply(&mut aware, &calibration)?;
-            progress.finish();
-        }
+        let learned_from: (&dyn Samples, &[usize]) = (&split, &indices);
+        pipeline::choose_codes(
+            &mut aware,
+            &float,
+            &self.algorithms,
+            learned_from,
+            job.seed,
+            progress,
+        )?;
         let mut baked = bake(&aware)?;
         baked.plan.method = self.name();
         let graph = baked.graph;
@@ -76,7 +60,7 @@ impl Codes {
     }
 
     fn name(&self) -> String {
-        let names = self.algorithms.iter().map(|algorithm| algorithm.name());
+        let names = self.algorithms.list.iter().map(|algorithm| algorithm.name());
         std::iter::once("static")
             .chain(names)
             .collect::<Vec<_>>()

@@ -15,7 +15,7 @@ pub(super) struct Quantized {
 }
 
 impl Quantized {
-    /// Calibrates, and puts the quantizers in.
+    /// Calibrates, puts the quantizers in, and chooses the codes to start from.
     pub(super) fn new(
         graph: &Graph,
         settings: &AwareSettings,
@@ -24,7 +24,10 @@ impl Quantized {
         progress: &dyn Progress,
     ) -> Result<Quantized, Error> {
         let indices = sample_indices(split.len(), job.calibration_samples, job.settings.seed);
-        let (_, aware) = pipeline::make_aware(graph, split, settings, &indices, progress)?;
+        let (float, mut aware) = pipeline::make_aware(graph, split, settings, &indices, progress)?;
+        let learned_from: (&dyn Samples, &[usize]) = (split, &indices);
+        let seed = job.settings.seed;
+        pipeline::choose_codes(&mut aware, &float, &job.algorithms, learned_from, seed, progress)?;
         if job.settings.sparsity.is_some() {
             check_zeros(&aware)?;
         }
