@@ -1,5 +1,6 @@
 //! Quantization of whole small networks, for every target.
 
+mod causes;
 mod dynamic;
 mod floats;
 mod groups;
