@@ -20,7 +20,7 @@ from pathlib import Path
 import markdown
 from accuracy import REPOSITORY, run_json
 
-ALGORITHMS = ("none", "gptq", "obq", "adaround", "signround", "least-squares", "distill")
+ALGORITHMS = ("none", "gptq", "obq", "adaround", "signround", "least-squares", "brecq", "distill")
 WIDTHS = ("W4A8", "W4A4", "W3A8", "W2A8")
 
 

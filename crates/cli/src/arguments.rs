@@ -167,7 +167,7 @@ pub(crate) struct Quantize {
     /// Number format of activations, or float [default: the target's]
     #[arg(long)]
     pub(crate) activations: Option<String>,
-    /// How codes of weights are chosen: stochastic, gptq, obq, adaround, signround, least-squares or distill, in this order; repeatable. For
+    /// How codes of weights are chosen: stochastic, gptq, obq, adaround, signround, least-squares, brecq or distill, in this order; repeatable. For
     /// groups one of nearest, search, hqq, awq, signround, gptq and least-squares
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["dynamic", "plan"])]
     pub(crate) algorithm: Vec<String>,

@@ -5,6 +5,7 @@
 //! the file of it. To add one: a file with an `impl Algorithm`, and a line in [`ALGORITHMS`].
 
 mod adaround;
+mod brecq;
 mod choice;
 mod distill;
 mod greedy;
@@ -49,6 +50,7 @@ pub static ALGORITHMS: &[&dyn Algorithm] = &[
     &solve::ADAROUND,
     &solve::SIGN_ROUND,
     &solve::LEAST_SQUARES,
+    &brecq::Brecq,
     &distill::Distill,
 ];
 
