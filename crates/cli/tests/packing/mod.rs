@@ -76,6 +76,37 @@ fn files_take_the_bits_of_their_codes_and_run_everywhere() {
     }
 }
 
+/// Values of a table are looked up by plain ops: runtimes make the same of them, and Bantam reads its own file.
+#[test]
+fn tables_of_values_run_everywhere() {
+    let demo = Demo::new();
+    let size = |weights: &str| quantized(&demo, weights, &["--granularity", "group:32"]);
+    let (four, eight) = (size("uint4"), size("uint8"));
+    for (format, most) in [("nf4", four), ("f4e2m1", four), ("apot5", eight)] {
+        let bytes = size(format);
+        assert!(bytes < most + 1000, "{format}: {bytes} of {most}");
+        let report = json(&demo, &["inspect", "codes.onnx"]).unwrap();
+        let named = report["nodes"].as_array().unwrap().iter();
+        assert!(
+            named.filter(|node| node["weights"] == format).count() > 0,
+            "{report}"
+        );
+        let score = |runtime: &str| {
+            let words = "eval codes.onnx --data digits.toml --limit 300 --metric top1,brier --runtime";
+            let words: Vec<&str> = words.split(' ').chain([runtime]).collect();
+            json(&demo, &words).map(|report| {
+                let value = |name: &str| report["metrics"][name]["value"].as_f64().unwrap();
+                [value("top1"), value("brier")]
+            })
+        };
+        let ours = score("bantam").unwrap();
+        for theirs in ["onnxruntime", "openvino"].into_iter().filter_map(score) {
+            let far = ours.iter().zip(theirs).any(|(a, b)| (a - b).abs() > 0.004);
+            assert!(!far, "{format}: {ours:?} here, {theirs:?} there");
+        }
+    }
+}
+
 #[test]
 fn targets_that_read_weights_themselves_get_native_codes() {
     let demo = Demo::new();

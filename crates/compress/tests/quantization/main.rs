@@ -1,5 +1,6 @@
 //! Quantization of whole small networks, for every target.
 
+mod codebooks;
 mod dynamic;
 mod floats;
 mod groups;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::groups::{
-    DeferredGroups, DeferredWeight, GroupError, GroupSettings, StandIns, deferred_groups,
+    DeferredGroups, DeferredWeight, GroupError, StandIns, deferred_groups,
 };
 use bantam_formats::Writing;
 use bantam_formats::onnx::{Deferred, save_deferred};
@@ -59,7 +59,7 @@ pub(super) fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<Opt
         false => None,
     };
     match found {
-        Some(groups) => write(job, settings, &model, groups, &widened, progress).map(Some),
+        Some(groups) => write(job, &model, groups, &widened, progress).map(Some),
         None => Ok(None),
     }
 }
@@ -95,7 +95,6 @@ fn with_stand_ins(mut model: Model) -> Result<(Model, Vec<Widened>), Error> {
 
 fn write(
     job: &QuantizeJob,
-    settings: &GroupSettings,
     model: &Model,
     groups: DeferredGroups,
     widened: &[Widened],
@@ -108,7 +107,7 @@ fn write(
         codes(
             weight,
             narrow.map_or(&weight.weight, |widened| &widened.narrow),
-            &settings.format,
+            &groups.format,
         )
     });
     let deferred: Vec<Deferred<'_, Error>> = codes.chain(widened.iter().map(wide)).collect();
@@ -119,7 +118,7 @@ fn write(
     let files = bantam_formats::format_of(&job.model).files(&job.model);
     let version = env!("CARGO_PKG_VERSION");
     let texts = [
-        format!("{version} {:?} {:?}", settings.format, job.save),
+        format!("{version} {:?} {:?}", groups.format, job.save),
         format!("{:?}", groups.plan),
     ];
     let key = fingerprint(&[&texts[0], &texts[1]], &files)?;
