@@ -99,7 +99,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("quantize digits.onnx --data digits.toml --target tensorrtt -o q.onnx", "tensorrt"),
     ("quantize digits.onnx --data digits.toml --weights int9 -o q.onnx", "int8"),
-    ("quantize digits.onnx --data digits.toml --weights f4e2m1 -o q.onnx", "format of codes"),
+    ("quantize digits.onnx --data digits.toml --weights f4e2m1 -o q.onnx", "f4e2m1 is for weights in groups"),
     ("quantize digits.onnx --data digits.toml --granularity row -o q.onnx", "channel"),
     ("quantize digits.onnx --data digits.toml --exclude op:Convv -o q.onnx", "matches no node"),
     ("quantize digits.onnx --data digits.toml --exclude role:middle -o q.onnx", "first, last"),

@@ -11,7 +11,7 @@ use crate::groups::{network, quantized, settings};
 use crate::support::agreement;
 
 /// As Dettmers et al. 2023, appendix E, has them.
-const NF4: [f32; 16] = [
+const NF4: [f64; 16] = [
     -1.0,
     -0.6961928009986877,
     -0.5250730514526367,
@@ -76,7 +76,7 @@ fn by_definition(graph: &Graph, plan: &Plan) -> Graph {
         }
         let number = |(index, x): (usize, &f32)| {
             let scale = f16(largest[scale_of(index, shape, params.axis)]);
-            let numbers = NF4.iter().map(|value| value * scale);
+            let numbers = NF4.iter().map(|value| *value as f32 * scale);
             numbers
                 .min_by(|a, b| (a - x).abs().total_cmp(&(b - x).abs()))
                 .unwrap()
