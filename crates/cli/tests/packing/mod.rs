@@ -106,6 +106,44 @@ fn tables_of_values_run_everywhere() {
     }
 }
 
+/// Codes of 2 and 3 bits in groups, with layers large enough for planes to pay.
+#[test]
+fn groups_take_the_bits_of_their_codes_where_that_is_asked_for() {
+    let demo = Demo::new();
+    demo.succeed(&[
+        "new", "mlp", "--hidden", "320,192", "--input", "1x8x8", "-o", "mlp.onnx",
+    ]);
+    for (format, bits) in [("uint2", 2), ("int3", 3)] {
+        let size = |more: &[&str], output: &str| {
+            let words = "quantize mlp.onnx --granularity group:32 --no-eval --weights";
+            let words: Vec<&str> = words.split(' ').chain([format]).collect();
+            demo.succeed(&[&words[..], more, &["-o", output]].concat());
+            demo.read(output).len()
+        };
+        let (wide, packed) = (size(&[], "wide.onnx"), size(&["--pack-groups"], "packed.onnx"));
+        assert!(packed + 4000 < wide, "{format}: {packed} of {wide}");
+        let report = json(&demo, &["inspect", "packed.onnx"]).unwrap();
+        let said = format!("in {bits} bits");
+        let ends = |node: &Value| node["weights"].as_str().is_some_and(|it| it.ends_with(&said));
+        assert!(report["nodes"].as_array().unwrap().iter().any(ends), "{report}");
+        let score = |model: &str, runtime: &str| {
+            let words =
+                format!("eval {model} --data digits.toml --limit 300 --metric brier --runtime {runtime}");
+            let report = json(&demo, &words.split(' ').collect::<Vec<_>>());
+            report.map(|report| report["metrics"]["brier"]["value"].as_f64().unwrap())
+        };
+        let ours = score("wide.onnx", "bantam").unwrap();
+        assert_eq!(score("packed.onnx", "bantam"), Some(ours));
+        for theirs in ["onnxruntime", "openvino"] {
+            let theirs = score("packed.onnx", theirs);
+            assert!(
+                theirs.is_none_or(|theirs| (ours - theirs).abs() < 0.001),
+                "{format}: {theirs:?}, {ours}"
+            );
+        }
+    }
+}
+
 #[test]
 fn targets_that_read_weights_themselves_get_native_codes() {
     let demo = Demo::new();

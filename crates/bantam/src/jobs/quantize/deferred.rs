@@ -8,7 +8,7 @@ use bantam_compress::quantize::groups::{
     DeferredGroups, DeferredWeight, GroupError, StandIns, deferred_groups,
 };
 use bantam_formats::Writing;
-use bantam_formats::onnx::{Deferred, save_deferred};
+use bantam_formats::onnx::{Deferred, NarrowCodes, save_deferred};
 use bantam_graph::Model;
 use bantam_graph::passes::fold_casts_by;
 use bantam_tensor::formats::blocks::IntegerGroups;
@@ -35,7 +35,9 @@ struct Widened {
 pub(super) fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<Option<Plan>, Error> {
     let settings = job.groups.as_ref().filter(|settings| settings.is_plain());
     let alone = job.plan.is_none() && job.plan_out.is_none() && job.rescaling == Rescaling::default();
-    let (Some(settings), true) = (settings, alone) else {
+    // What codes are packed in depends on all of them.
+    let packed = job.save.narrow_codes == NarrowCodes::PackedGroups;
+    let (Some(settings), true, false) = (settings, alone, packed) else {
         return Ok(None);
     };
     let model = pipeline::load(&job.model)?;
