@@ -20,7 +20,9 @@ from pathlib import Path
 import markdown
 from accuracy import REPOSITORY, run_json
 
-ALGORITHMS = ("nearest", "search", "hqq", "awq", "signround", "gptq", "awq+gptq", "least-squares", "awq+least-squares")
+ALGORITHMS = (
+    "nearest", "search", "hqq", "stochastic", "awq", "signround", "gptq", "awq+gptq", "least-squares", "awq+least-squares"
+)
 MANIFEST = """[splits.train]
 tokens = "valid_tokens.npy"
 rows = [0, 100]

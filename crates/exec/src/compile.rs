@@ -39,7 +39,9 @@ pub(crate) fn compile_with_captures(
 ) -> Result<Program, CompileError> {
     let parts = batchwise::parts(graph).filter(|_| captures.is_empty() && options.observed.is_empty());
     let mut folded = graph.clone();
-    fold_constants::fold(&mut folded, |op| !matches!(op, Op::DequantizeLinear(_)));
+    fold_constants::fold(&mut folded, &options.observed, |op| {
+        !matches!(op, Op::DequantizeLinear(_))
+    });
     let fused = fuse_quantized::fuse(&folded, &options.observed);
     let laid_out = layout::choose(fused, &options.observed, &options.in_any_order);
     let laid_out = match options.bf16 && options.observed.is_empty() {

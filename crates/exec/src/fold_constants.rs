@@ -1,31 +1,32 @@
 //! Nodes whose inputs are all constants run once, when the graph is compiled.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use bantam_graph::{Graph, Node, NodeId, Op};
+use bantam_graph::ops::Binary;
+use bantam_graph::{Graph, Node, NodeId, Op, ValueId};
 use bantam_tensor::Tensor;
 
 use crate::Context;
 use crate::inputs::{Argument, Inputs};
 
-/// Bytes of all results that are kept in place of nodes at most, beside twice those of all constants (weights of 16 bits
+/// Bytes of all results that are kept in place of nodes at most, beside eight times those of all constants (weights of 4 bits
 /// become 32): a few numbers of a file can ask for any size.
 const MOST: usize = 64 << 20;
 
-/// Replaces the nodes that `wanted` picks, and whose inputs are all constants, by their results.
-pub(crate) fn fold(graph: &mut Graph, wanted: impl Fn(&Op) -> bool) {
+/// Replaces the nodes that `wanted` picks, and whose inputs are all constants, by their results. Those that only replaced nodes read are let
+/// go, but for what is `observed`.
+pub(crate) fn fold(graph: &mut Graph, observed: &HashSet<ValueId>, wanted: impl Fn(&Op) -> bool) {
     let context = Context::default();
-    let mut folded = HashSet::new();
     let stored = graph.values.iter().filter_map(|value| value.initializer.as_ref());
     let stored: usize = stored.map(|tensor| tensor.as_bytes().len()).sum();
-    let mut left = MOST.saturating_add(stored.saturating_mul(2));
+    let mut room = Room::new(graph, MOST.saturating_add(stored.saturating_mul(8)));
     for index in 0..graph.nodes.len() {
         let id = NodeId::new(index);
         let node = graph.node(id);
         if !wanted(&node.op) || !is_constant(graph, node) {
             continue;
         }
-        let Some(rest) = bytes(graph, node).and_then(|bytes| left.checked_sub(bytes)) else {
+        let Some(bytes) = bytes(graph, node).filter(|bytes| *bytes <= room.left) else {
             log::debug!(
                 "fold-constants: the result of {} may be too large",
                 graph.describe(node)
@@ -36,27 +37,72 @@ pub(crate) fn fold(graph: &mut Graph, wanted: impl Fn(&Op) -> bool) {
         let Some(results) = results(graph, node, &context) else {
             continue;
         };
-        left = rest;
-        let outputs = node.outputs.clone();
+        room.take(id, bytes);
+        let (inputs, outputs) = (node.inputs.clone(), node.outputs.clone());
         for (output, result) in outputs.into_iter().zip(results) {
             if let Some(output) = output {
                 graph.value_mut(output).initializer = result;
             }
         }
-        folded.insert(id);
+        for input in inputs.into_iter().flatten() {
+            if !observed.contains(&input) && room.give_back(graph, input) {
+                graph.value_mut(input).initializer = None;
+            }
+        }
     }
     let mut index = 0..;
     graph.nodes.retain(|_| {
         !index
             .next()
-            .is_some_and(|index| folded.contains(&NodeId::new(index)))
+            .is_some_and(|index| room.folded.contains_key(&NodeId::new(index)))
     });
 }
 
-/// Replaces DequantizeLinear of constants by the numbers that these codes stand for, and puts those numbers into them that were kept beside the
-/// codes.
+/// What results may still take.
+struct Room {
+    left: usize,
+    /// The nodes that were replaced, and the bytes of their results.
+    folded: HashMap<NodeId, usize>,
+    producers: Vec<Option<NodeId>>,
+    consumers: Vec<Vec<(NodeId, usize)>>,
+}
+
+impl Room {
+    fn new(graph: &Graph, left: usize) -> Room {
+        Room {
+            left,
+            folded: HashMap::new(),
+            producers: graph.producers(),
+            consumers: graph.consumers(),
+        }
+    }
+
+    fn take(&mut self, node: NodeId, bytes: usize) {
+        self.left -= bytes;
+        self.folded.insert(node, bytes);
+    }
+
+    /// Whether a value is a result that nobody reads any more; its bytes are then free.
+    fn give_back(&mut self, graph: &Graph, value: ValueId) -> bool {
+        let is_only = |maker: &NodeId| graph.node(*maker).outputs.len() == 1;
+        let maker = self.producers[value.index()].filter(is_only);
+        let Some(maker) = maker.filter(|maker| self.folded.contains_key(maker)) else {
+            return false;
+        };
+        let readers = &self.consumers[value.index()];
+        let unread = readers.iter().all(|(reader, _)| self.folded.contains_key(reader));
+        let free = unread && !graph.outputs.contains(&value);
+        if free {
+            self.left += self.folded.insert(maker, 0).unwrap_or(0);
+        }
+        free
+    }
+}
+
+/// Replaces DequantizeLinear of constants by the numbers that these codes stand for, also what is looked up in tables, and puts those numbers into
+/// them that were kept beside the codes.
 pub fn fold_dequantized(graph: &mut Graph) {
-    fold(graph, |op| {
+    fold(graph, &HashSet::new(), |op| {
         matches!(
             op,
             Op::DequantizeLinear(_)
@@ -65,6 +111,8 @@ pub fn fold_dequantized(graph: &mut Graph) {
                 | Op::Reshape(_)
                 | Op::Cast(_)
                 | Op::CumSum(_)
+                | Op::Gather(_)
+                | Op::Binary(Binary::Mul)
         )
     });
 }
@@ -111,7 +159,7 @@ fn results(graph: &Graph, node: &Node, context: &Context) -> Option<Vec<Option<T
 
 #[cfg(test)]
 mod tests {
-    use bantam_graph::ops::{Binary, DequantizeLinear, Expand, Unary};
+    use bantam_graph::ops::{DequantizeLinear, Expand, Unary};
     use bantam_tensor::DType;
 
     use super::*;
@@ -126,9 +174,31 @@ mod tests {
         let y = graph.add_node("y", Binary::Add, &[x, four]);
         graph.outputs.push(y);
         bantam_graph::infer_shapes(&mut graph, &Default::default()).unwrap();
-        fold(&mut graph, |_| true);
+        fold(&mut graph, &HashSet::new(), |_| true);
         assert_eq!(graph.nodes.len(), 1);
         assert_eq!(graph.constant(four).unwrap().to_f32().unwrap(), [4.0, 4.0]);
+        assert!(graph.constant(negative).is_none(), "nobody reads it");
+    }
+
+    /// What lies between is let go, so that a chain may be as long as it likes; what is observed stays.
+    #[test]
+    fn a_long_chain_takes_the_room_of_one_result() {
+        let mut graph = Graph::default();
+        let one = graph.add_constant("one", Tensor::scalar(1f32));
+        let half = graph.add_constant("half", Tensor::from_vec1(&[7i64 << 20]));
+        let first = graph.add_node("first", Expand {}, &[one, half]);
+        let mut last = first;
+        for index in 0..5 {
+            last = graph.add_node(&format!("neg_{index}"), Unary::Neg, &[last]);
+        }
+        graph.outputs = vec![last];
+        bantam_graph::infer_shapes(&mut graph, &Default::default()).unwrap();
+        let mut observed = graph.clone();
+        fold(&mut graph, &HashSet::new(), |_| true);
+        assert!(graph.nodes.is_empty() && graph.constant(first).is_none());
+        assert_eq!(graph.constant(last).unwrap().to_f32().unwrap()[..2], [-1.0, -1.0]);
+        fold(&mut observed, &HashSet::from([first]), |_| true);
+        assert!(observed.constant(first).is_some() && !observed.nodes.is_empty());
     }
 
     #[test]
@@ -148,7 +218,9 @@ mod tests {
         let real = graph.add_node("real", dequantize, &[codes, one]);
         graph.outputs = vec![large, halves[0], halves[1], real];
         bantam_graph::infer_shapes(&mut graph, &Default::default()).unwrap();
-        fold(&mut graph, |op| !matches!(op, Op::DequantizeLinear(_)));
+        fold(&mut graph, &HashSet::new(), |op| {
+            !matches!(op, Op::DequantizeLinear(_))
+        });
         // The second of two large ones is one too many.
         let left = |graph: &Graph| {
             graph
@@ -158,7 +230,9 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(left(&graph), ["large", "b", "real"]);
-        fold(&mut graph, |op| matches!(op, Op::DequantizeLinear(_)));
+        fold(&mut graph, &HashSet::new(), |op| {
+            matches!(op, Op::DequantizeLinear(_))
+        });
         assert_eq!(graph.constant(real).unwrap().to_f32().unwrap(), [3.0]);
         assert_eq!(left(&graph), ["large", "b"]);
     }

@@ -16,6 +16,7 @@ use bantam_tensor::{BlockFormat, Tensor};
 use serde::Serialize;
 
 use super::blocks;
+use super::inspect::table_of;
 use crate::files::fingerprint;
 use crate::progress::staged;
 use crate::{Error, Progress, pipeline};
@@ -137,9 +138,16 @@ fn loaded(job: &ExportJob) -> Result<Model, Error> {
     Ok(model)
 }
 
-/// The model, for formats that have no form for what lies beside codes.
+/// The model, for formats that have no form for values of tables, nor for what lies beside codes.
 fn without_additions(job: &ExportJob) -> Result<Model, Error> {
     let model = loaded(job)?;
+    let inputs = model.graph.nodes.iter().flat_map(|node| &node.inputs).flatten();
+    if let Some(table) = inputs.filter_map(|id| table_of(&model.graph, *id)).next() {
+        return Err(Error::Usage {
+            message: format!("weights in {table} have a form in ONNX files alone"),
+            hint: "give an output that ends in .onnx, or quantize with --weights int4 or uint4".to_owned(),
+        });
+    }
     match beside_codes(&model.graph) {
         None => Ok(model),
         Some(flag) => Err(Error::Usage {

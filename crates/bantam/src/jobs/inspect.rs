@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use bantam_compress::prune::{prunable, satisfies};
 use bantam_formats::onnx::PACKED_BITS;
-use bantam_graph::{Graph, InferOptions, Node, Value, cost, infer_shapes};
-use bantam_tensor::{DType, Tensor};
+use bantam_graph::ops::Binary;
+use bantam_graph::{Graph, InferOptions, Node, Op, Value, cost, infer_shapes};
+use bantam_tensor::{DType, NumberFormat, TABLE_FORMATS, Tensor};
 use serde::Serialize;
 
 use crate::{Error, pipeline};
@@ -183,7 +184,8 @@ fn add_zeros(graph: &Graph, nodes: &mut [NodeReport]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The dtype in which a constant of rank 2 or more is stored, also behind DequantizeLinear, with the bits that its codes are packed in.
+/// The dtype in which a constant of rank 2 or more is stored, also behind DequantizeLinear, with the bits that its codes are packed in; the name of
+/// the table that its codes are looked up in.
 fn weight_format(graph: &Graph, id: bantam_graph::ValueId) -> Option<String> {
     let stored = |id| {
         let tensor = graph.constant(id).filter(|tensor| tensor.rank() >= 2)?;
@@ -193,12 +195,36 @@ fn weight_format(graph: &Graph, id: bantam_graph::ValueId) -> Option<String> {
         })
     };
     let behind = || {
-        let node = graph.nodes.iter().find(|node| node.output(0) == Some(id))?;
+        let node = made_by(graph, id)?;
         (node.op.name() == "DequantizeLinear")
             .then(|| stored(node.input(0)?))
             .flatten()
     };
-    stored(id).or_else(behind)
+    stored(id).or_else(behind).or_else(|| table_of(graph, id))
+}
+
+fn made_by(graph: &Graph, id: bantam_graph::ValueId) -> Option<&Node> {
+    graph.nodes.iter().find(|node| node.output(0) == Some(id))
+}
+
+/// The format whose values a constant's codes are looked up among, before they are multiplied by scales.
+pub(super) fn table_of(graph: &Graph, id: bantam_graph::ValueId) -> Option<String> {
+    let product = made_by(graph, id).filter(|node| matches!(node.op, Op::Binary(Binary::Mul)))?;
+    let lookup = made_by(graph, product.input(0)?).filter(|node| matches!(node.op, Op::Gather(_)))?;
+    let codes = made_by(graph, lookup.input(1)?).filter(|node| matches!(node.op, Op::Cast(_)))?;
+    graph.constant_input(codes, 0)?;
+    let values = graph.constant_input(lookup, 0)?.to_f32().ok()?;
+    let is_it = |format: &&&dyn NumberFormat| {
+        let count = 1usize << format.bits();
+        values.len() == count
+            && (0u16..)
+                .zip(&values)
+                .all(|(code, value)| format.decode(code) == *value)
+    };
+    TABLE_FORMATS
+        .iter()
+        .find(is_it)
+        .map(|format| format.name().to_owned())
 }
 
 /// Bits that each code of a constant takes in the file, where they are packed there.

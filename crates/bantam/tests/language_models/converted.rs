@@ -255,7 +255,7 @@ fn grouped(
         settings: settings.clone(),
         codes: None,
         groups: Some(GroupSettings {
-            format,
+            format: format.into(),
             algorithm: group_algorithm_by_name("nearest").unwrap(),
             smooth: false,
             addition: Addition::None,

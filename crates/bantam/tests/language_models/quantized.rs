@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bantam::compress::plan::Action;
-use bantam::compress::quantize::groups::{Addition, GroupSettings, group_algorithm_by_name, quantize_groups};
+use bantam::compress::quantize::groups::{
+    Addition, GroupSettings, TableGroups, group_algorithm_by_name, quantize_groups,
+};
 use bantam::compress::quantize::{QuantizeSettings, method_by_name};
 use bantam::compress::stats::Stats;
 use bantam::compress::target::target_by_name;
 use bantam::formats::gguf::{self, GgmlType, GgufTensor, read_gguf};
 use bantam::formats::huggingface::{self, Form, write_safetensors};
 use bantam::jobs::{ExportJob, ExportReport, GgufTypes, export};
+use bantam::tensor::formats::NF4;
 use bantam::tensor::formats::blocks::IntegerGroups;
 use bantam::tensor::{SplitMix64, Tensor};
 use bantam::{Error, NoProgress, graph::Model, pipeline};
@@ -231,7 +234,7 @@ fn codes_in_groups_become_blocks_unchanged() {
         (4, true, 32, "q4_1", 1e-3),
     ] {
         let settings = GroupSettings {
-            format: IntegerGroups::new(bits, group, zero_point, false),
+            format: IntegerGroups::new(bits, group, zero_point, false).into(),
             algorithm: group_algorithm_by_name("hqq").unwrap(),
             smooth: false,
             addition: Addition::None,
@@ -262,6 +265,28 @@ fn codes_in_groups_become_blocks_unchanged() {
             assert!(largest <= off || !whole, "{kind}, {name}: {largest}");
         }
     }
+}
+
+/// Values of a table are no type of blocks: a clear message, rather than a file without them.
+#[test]
+fn values_of_a_table_stay_in_onnx_files() {
+    let folder = tempfile::tempdir().unwrap();
+    network(folder.path());
+    let model = pipeline::prepare(&pipeline::load(folder.path()).unwrap()).unwrap();
+    let [onnx, file] = ["q.onnx", "q.gguf"].map(|name| folder.path().join(name));
+    let settings = GroupSettings {
+        format: TableGroups::new(&NF4, 32).into(),
+        algorithm: group_algorithm_by_name("nearest").unwrap(),
+        smooth: false,
+        addition: Addition::None,
+        tables: None,
+        quantize: QuantizeSettings::for_target(target_by_name("onnxruntime").unwrap()),
+    };
+    let (graph, _) = quantize_groups(&model.graph, &settings, None, &|_, _| ()).unwrap();
+    pipeline::export(&Model { graph, ..model }, &onnx, &Default::default()).unwrap();
+    let error = exported(&onnx, &file, "q4_0", &[]).unwrap_err().to_string();
+    assert!(error.contains("weights in nf4"), "{error}");
+    assert!(!file.exists());
 }
 
 /// Mean losses of the story model's first rows, by the type of its matrices. Rows of 64 and 172 leave no whole blocks of 256.

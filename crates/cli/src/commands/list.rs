@@ -18,7 +18,7 @@ use bantam::formats::huggingface::ARCHITECTURES;
 use bantam::graph::passes::PASSES;
 use bantam::jobs::RuntimeChoice;
 use bantam::networks::{NETWORKS, SCHEMES};
-use bantam::tensor::{FORMATS, NARROW_FORMATS};
+use bantam::tensor::{FORMATS, NARROW_FORMATS, TABLE_FORMATS, format_by_name};
 use serde::Serialize;
 
 use crate::arguments::List;
@@ -92,7 +92,10 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
         RANGES.iter().map(|x| entry(x.name(), x.summary())).collect()
     }),
     ("formats", || {
-        let all = FORMATS.iter().chain(NARROW_FORMATS);
+        let tables = TABLE_FORMATS
+            .iter()
+            .filter(|x| format_by_name(x.name()).is_none());
+        let all = FORMATS.iter().chain(NARROW_FORMATS).chain(tables);
         all.map(|x| entry(x.name(), x.summary())).collect()
     }),
     ("targets", || {

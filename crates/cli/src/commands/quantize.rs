@@ -13,7 +13,8 @@ use bantam::compress::target::{TARGETS, Target, target_by_name};
 use bantam::jobs::{self, Codes, QuantizeJob, QuantizeReport};
 use bantam::pipeline::Algorithms;
 use bantam::tensor::{
-    FORMATS, FormatKind, Granularity, NARROW_FORMATS, NumberFormat, trained_format_by_name,
+    FORMATS, FormatKind, Granularity, NARROW_FORMATS, NumberFormat, table_format_by_name,
+    trained_format_by_name,
 };
 
 use crate::arguments::Quantize;
@@ -110,7 +111,10 @@ fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
         // Unsigned codes are there for values of one sign; signed ones are fast only around zero.
         settings.symmetric_activations = has_zero_in_the_middle(settings.activations);
     }
-    if let Some(name) = &arguments.weights {
+    settings.granularity = granularity(&arguments.granularity)?;
+    let in_groups = matches!(settings.granularity, Granularity::Group(_));
+    // Groups have formats of their own.
+    if let Some(name) = arguments.weights.as_ref().filter(|_| !in_groups) {
         settings.weights = format(name)?;
         settings.symmetric_weights = has_zero_in_the_middle(settings.weights);
     }
@@ -118,7 +122,6 @@ fn settings(arguments: &Quantize) -> Result<QuantizeSettings, Error> {
         .symmetric_activations
         .unwrap_or(settings.symmetric_activations);
     settings.symmetric_weights = arguments.symmetric_weights.unwrap_or(settings.symmetric_weights);
-    settings.granularity = granularity(&arguments.granularity)?;
     if let Some(name) = &arguments.range {
         settings.range = range(name)?;
     }
@@ -257,6 +260,10 @@ fn format(name: &str) -> Result<&'static dyn NumberFormat, Error> {
         FormatKind::Float => format.bits() == 8,
         FormatKind::Codebook => false,
     };
+    if table_format_by_name(name).is_some() {
+        let message = format!("{name} is for weights in groups");
+        return Err(groups::usage(&message, "--granularity group:64"));
+    }
     let known = || FORMATS.iter().chain(NARROW_FORMATS).copied().filter(is_code);
     let format = trained_format_by_name(name).filter(is_code);
     format.ok_or_else(|| Error::unknown_name("format of codes", name, known().map(|format| format.name())))

@@ -6,6 +6,7 @@ mod aciq;
 mod entropy;
 mod min_max;
 mod mse;
+mod octav;
 mod percentile;
 
 use bantam_kernels::histogram::weighted_squared_error;
@@ -66,6 +67,7 @@ pub static RANGES: &[&dyn RangeMethod] = &[
     &mse::MseRange,
     &entropy::EntropyRange,
     &aciq::AciqRange,
+    &octav::OctavRange,
 ];
 
 /// The range method with this name.
@@ -138,7 +140,7 @@ mod tests {
             symmetric: false,
         };
         let full = quantization_error(&values, format, (-6.0, 40.0));
-        for name in ["percentile", "mse", "aciq", "entropy"] {
+        for name in ["percentile", "mse", "aciq", "entropy", "octav"] {
             let method = range_by_name(name).unwrap();
             let range = method.range(&observed(method.stat(), &values), goal);
             let error = quantization_error(&values, format, range);

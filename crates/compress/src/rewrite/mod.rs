@@ -10,12 +10,13 @@ mod permute;
 mod remove;
 mod rotate;
 mod scale;
+mod table;
 
 use std::collections::{BTreeSet, HashMap};
 
 use bantam_graph::ops::{DequantizeLinear, QuantizeLinear};
 use bantam_graph::{Graph, Node, NodeId, Patch, Value, ValueId, ValueType};
-use bantam_tensor::{DType, QParams, Tensor, format_by_name};
+use bantam_tensor::{DType, QParams, Tensor, format_by_name, table_format_by_name};
 
 pub use dequantize::dequantize;
 pub use error::RewriteError;
@@ -50,6 +51,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
             read: HashMap::new(),
             small: HashMap::new(),
             outliers: 0,
+            looked_up: 0,
             seen: BTreeSet::new(),
         };
         for decision in &plan.decisions {
@@ -107,6 +109,8 @@ struct Rewriter<'a> {
     small: HashMap<String, ValueId>,
     /// Weights with outliers so far.
     outliers: usize,
+    /// Constants of codes of a table so far.
+    looked_up: usize,
     seen: BTreeSet<Site>,
 }
 
@@ -272,7 +276,7 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// A constant as codes, read through DequantizeLinear by one node.
+    /// A constant as codes, read through DequantizeLinear, or a table, by one node.
     fn constant(
         &mut self,
         name: &str,
@@ -287,13 +291,18 @@ impl Rewriter<'_> {
             Some(reals) => *reals,
             None => {
                 let codes = self.codes(name, format, params)?;
-                let shape = codes.shape().to_vec();
-                let stored = Stored {
-                    codes,
-                    scale: params.scale_tensor(&shape)?,
-                    zero_point: params.zero_point_tensor(&shape)?,
+                let reals = match table_format_by_name(format) {
+                    Some(format) => self.looked_up(name, codes, format, params)?,
+                    None => {
+                        let shape = codes.shape().to_vec();
+                        let stored = Stored {
+                            codes,
+                            scale: params.scale_tensor(&shape)?,
+                            zero_point: params.zero_point_tensor(&shape)?,
+                        };
+                        dequantized(&mut self.patch, name, stored, dequantization(params))
+                    }
                 };
-                let reals = dequantized(&mut self.patch, name, stored, dequantization(params));
                 self.shared.insert(key, reals);
                 reals
             }
@@ -325,7 +334,8 @@ impl Rewriter<'_> {
             _ => params.scale_shape(shape).iter().product(),
         };
         check(name, params, expected)?;
-        let known = format == "int32" || format_by_name(format).is_some();
+        let table = table_format_by_name(format).is_some();
+        let known = format == "int32" || format_by_name(format).is_some() || table;
         if !known {
             return Err(RewriteError::Format {
                 format: format.to_owned(),

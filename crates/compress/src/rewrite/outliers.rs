@@ -87,7 +87,7 @@ impl Rewriter<'_> {
     }
 
     /// A constant that is stored once for all that ask for this name.
-    fn small(&mut self, name: &str, tensor: Tensor) -> ValueId {
+    pub(super) fn small(&mut self, name: &str, tensor: Tensor) -> ValueId {
         let patch = &mut self.patch;
         *(self.small.entry(name.to_owned())).or_insert_with(|| patch.add_constant(name, tensor))
     }
@@ -105,7 +105,7 @@ impl Rewriter<'_> {
         Ok(self.cast(name, stored, DType::F32))
     }
 
-    fn cast(&mut self, name: &str, value: ValueId, to: DType) -> ValueId {
+    pub(super) fn cast(&mut self, name: &str, value: ValueId, to: DType) -> ValueId {
         let cast = Cast {
             saturate: true,
             to,

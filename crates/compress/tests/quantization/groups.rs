@@ -44,7 +44,7 @@ pub(crate) fn network() -> Graph {
 
 pub(crate) fn settings(name: &str, bits: u32, zero_point: bool) -> GroupSettings {
     GroupSettings {
-        format: IntegerGroups::new(bits, 32, zero_point, false),
+        format: IntegerGroups::new(bits, 32, zero_point, false).into(),
         algorithm: group_algorithm_by_name(name).unwrap(),
         smooth: false,
         addition: Addition::None,
@@ -208,7 +208,7 @@ fn products_become_matmul_nbits() {
     }
     // Groups that the op does not have are left alone.
     let mut odd = settings("nearest", 4, false);
-    odd.format = IntegerGroups::new(4, 12, false, false);
+    odd.format = IntegerGroups::new(4, 12, false, false).into();
     let (mut result, _) = quantized(&graph, &odd).unwrap();
     let reports = run_passes(&mut result, &[JOIN_GROUPS]).unwrap();
     assert_eq!((reports[0].applied, reports[0].not_applied.len()), (0, 3));

@@ -1,6 +1,7 @@
 //! Quantization of whole small networks, for every target.
 
 mod causes;
+mod codebooks;
 mod dynamic;
 mod floats;
 mod groups;

@@ -242,7 +242,7 @@ fn groups(graph: &Graph, algorithm: &str, smooth: bool) -> (Graph, Plan) {
     let samples = Noise::for_graph(graph);
     let indices: Vec<usize> = (0..samples.len()).collect();
     let settings = GroupSettings {
-        format: IntegerGroups::new(3, 16, false, false),
+        format: IntegerGroups::new(3, 16, false, false).into(),
         algorithm: group_algorithm_by_name(algorithm).unwrap(),
         smooth,
         addition: Addition::None,

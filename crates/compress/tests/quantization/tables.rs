@@ -42,7 +42,7 @@ fn network() -> Graph {
 
 fn with_tables(bits: u32, zero_point: bool) -> GroupSettings {
     GroupSettings {
-        tables: Some(IntegerGroups::new(bits, 32, zero_point, false)),
+        tables: Some(IntegerGroups::new(bits, 32, zero_point, false).into()),
         ..settings("nearest", 4, false)
     }
 }
@@ -114,7 +114,7 @@ fn lookups_become_gather_block_quantized() {
         assert!(agreement(&before, &joined) > 100.0, "{bits}, {zero_point}");
     }
     let mut odd = with_tables(4, true);
-    odd.tables = Some(IntegerGroups::new(4, 12, true, false));
+    odd.tables = Some(IntegerGroups::new(4, 12, true, false).into());
     let (mut result, _) = quantized(&graph, &odd);
     let reports = run_passes(&mut result, &[JOIN_GROUPS]).unwrap();
     assert_eq!((reports[0].applied, reports[0].not_applied.len()), (1, 2));

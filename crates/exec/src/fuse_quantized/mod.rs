@@ -56,7 +56,7 @@ pub(crate) fn fuse<'g>(graph: &'g Graph, observed: &HashSet<ValueId>) -> Cow<'g,
     }
     rounding::round(&mut fused);
     remove_unread(&mut fused, observed);
-    fold_constants::fold(&mut fused, |op| matches!(op, Op::DequantizeLinear(_)));
+    fold_constants::fold(&mut fused, observed, |op| matches!(op, Op::DequantizeLinear(_)));
     Cow::Owned(fused)
 }
 

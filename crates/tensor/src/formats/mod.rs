@@ -108,6 +108,16 @@ pub static ELEMENT_FORMATS: &[&dyn NumberFormat] = &[
     &F16, &BF16, &F6E2M3, &F6E3M2, &F8E8M0, &NF4, &LOG3, &LOG4, &APOT3, &APOT4, &APOT5, &TERNARY, &BINARY,
 ];
 
+/// Formats whose codes are looked up in a table of few values, which even steps do not reach: for weights with a scale for each group.
+pub static TABLE_FORMATS: &[&dyn NumberFormat] = &[
+    &NF4, &F4E2M1, &F6E2M3, &F6E3M2, &LOG3, &LOG4, &APOT3, &APOT4, &APOT5,
+];
+
+/// The format of [`TABLE_FORMATS`] with this name.
+pub fn table_format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
+    (TABLE_FORMATS.iter().copied()).find(|format| format.name() == name)
+}
+
 /// The format with this name, also of those in [`NARROW_FORMATS`].
 pub fn trained_format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
     let narrow = || {

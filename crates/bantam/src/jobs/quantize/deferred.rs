@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::groups::{
-    DeferredGroups, DeferredWeight, GroupError, GroupSettings, StandIns, deferred_groups,
+    DeferredGroups, DeferredWeight, GroupError, StandIns, deferred_groups,
 };
 use bantam_formats::Writing;
-use bantam_formats::onnx::{Deferred, save_deferred};
+use bantam_formats::onnx::{Deferred, NarrowCodes, save_deferred};
 use bantam_graph::Model;
 use bantam_graph::passes::fold_casts_by;
 use bantam_tensor::formats::blocks::IntegerGroups;
@@ -35,7 +35,9 @@ struct Widened {
 pub(super) fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<Option<Plan>, Error> {
     let settings = job.groups.as_ref().filter(|settings| settings.is_plain());
     let alone = job.plan.is_none() && job.plan_out.is_none() && job.rescaling == Rescaling::default();
-    let (Some(settings), true) = (settings, alone) else {
+    // What codes are packed in depends on all of them.
+    let packed = job.save.narrow_codes == NarrowCodes::PackedGroups;
+    let (Some(settings), true, false) = (settings, alone, packed) else {
         return Ok(None);
     };
     let model = pipeline::load(&job.model)?;
@@ -59,7 +61,7 @@ pub(super) fn quantize(job: &QuantizeJob, progress: &dyn Progress) -> Result<Opt
         false => None,
     };
     match found {
-        Some(groups) => write(job, settings, &model, groups, &widened, progress).map(Some),
+        Some(groups) => write(job, &model, groups, &widened, progress).map(Some),
         None => Ok(None),
     }
 }
@@ -95,7 +97,6 @@ fn with_stand_ins(mut model: Model) -> Result<(Model, Vec<Widened>), Error> {
 
 fn write(
     job: &QuantizeJob,
-    settings: &GroupSettings,
     model: &Model,
     groups: DeferredGroups,
     widened: &[Widened],
@@ -108,7 +109,7 @@ fn write(
         codes(
             weight,
             narrow.map_or(&weight.weight, |widened| &widened.narrow),
-            &settings.format,
+            &groups.format,
         )
     });
     let deferred: Vec<Deferred<'_, Error>> = codes.chain(widened.iter().map(wide)).collect();
@@ -119,7 +120,7 @@ fn write(
     let files = bantam_formats::format_of(&job.model).files(&job.model);
     let version = env!("CARGO_PKG_VERSION");
     let texts = [
-        format!("{version} {:?} {:?}", settings.format, job.save),
+        format!("{version} {:?} {:?}", groups.format, job.save),
         format!("{:?}", groups.plan),
     ];
     let key = fingerprint(&[&texts[0], &texts[1]], &files)?;

@@ -3,13 +3,16 @@
 use bantam::Error;
 use bantam::compress::quantize::QuantizeSettings;
 use bantam::compress::quantize::groups::{
-    Addition, GROUP_ALGORITHMS, GroupSettings, group_algorithm_by_name,
+    Addition, GROUP_ALGORITHMS, GroupFormat, GroupSettings, TableGroups, group_algorithm_by_name,
 };
 use bantam::tensor::formats::blocks::IntegerGroups;
-use bantam::tensor::{FormatKind, Granularity, NumberFormat};
+use bantam::tensor::{
+    FORMATS, FormatKind, Granularity, NARROW_FORMATS, NumberFormat, TABLE_FORMATS, table_format_by_name,
+    trained_format_by_name,
+};
 
 use super::rescaling::AWQ;
-use super::{format, granularity, settings};
+use super::{granularity, settings};
 use crate::arguments::Quantize;
 use crate::commands::prune::share;
 
@@ -33,50 +36,54 @@ pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Erro
         ));
     };
     refuse_what_has_no_groups(arguments)?;
-    let format = groups_of(arguments.weights.as_deref().unwrap_or(FORMAT))?;
+    let name = arguments.weights.as_deref().unwrap_or(FORMAT);
+    let format = groups_of(name, len, arguments.symmetric_weights)?;
     let quantize = QuantizeSettings {
         granularity: Granularity::Group(len),
         ..settings(arguments)?
     };
-    let zero_point = !arguments.symmetric_weights.unwrap_or(format.min_code() < 0);
     Ok(Some(GroupSettings {
-        format: IntegerGroups::new(format.bits(), len, zero_point, false),
+        tables: tables(arguments, len, &format)?,
+        format,
         algorithm: algorithm(&arguments.algorithm)?,
         smooth: arguments.smooth.as_deref() == Some(AWQ),
         addition: addition(arguments)?,
-        tables: tables(arguments, len, format)?,
         quantize,
     }))
 }
 
-/// A format that groups can have.
-fn groups_of(name: &str) -> Result<&'static dyn NumberFormat, Error> {
-    let format = format(name)?;
-    match format.kind() == FormatKind::Integer && (2..=8).contains(&format.bits()) {
-        true => Ok(format),
-        false => Err(usage(
-            &format!(
-                "groups of weights are integers of 2 to 8 bits, {} are not",
-                format.name()
-            ),
-            "--weights int4 or uint4",
-        )),
+/// Groups of a format.
+fn groups_of(name: &str, len: usize, symmetric: Option<bool>) -> Result<GroupFormat, Error> {
+    if let Some(format) = table_format_by_name(name) {
+        return match symmetric {
+            Some(false) => Err(usage(
+                &format!("{name} has no code of zero"),
+                "leave out --symmetric-weights",
+            )),
+            _ => Ok(TableGroups::new(format, len).into()),
+        };
     }
+    let fits =
+        |format: &&dyn NumberFormat| format.kind() == FormatKind::Integer && (2..=8).contains(&format.bits());
+    let integers = || FORMATS.iter().chain(NARROW_FORMATS).copied().filter(fits);
+    let known = || {
+        integers()
+            .chain(TABLE_FORMATS.iter().copied())
+            .map(|format| format.name())
+    };
+    let format = trained_format_by_name(name).filter(fits);
+    let format = format.ok_or_else(|| Error::unknown_name("format of groups", name, known()))?;
+    let zero_point = !symmetric.unwrap_or(format.min_code() < 0);
+    Ok(IntegerGroups::new(format.bits(), len, zero_point, false).into())
 }
 
 /// The format of tables that rows are looked up in, if they get codes.
-fn tables(
-    arguments: &Quantize,
-    len: usize,
-    weights: &'static dyn NumberFormat,
-) -> Result<Option<IntegerGroups>, Error> {
-    let format = match arguments.embeddings.as_deref() {
-        None => return Ok(None),
-        Some("") => weights,
-        Some(name) => groups_of(name)?,
-    };
-    let zero_point = format.min_code() >= 0;
-    Ok(Some(IntegerGroups::new(format.bits(), len, zero_point, false)))
+fn tables(arguments: &Quantize, len: usize, weights: &GroupFormat) -> Result<Option<GroupFormat>, Error> {
+    match arguments.embeddings.as_deref() {
+        None => Ok(None),
+        Some("") => Ok(Some(weights.clone())),
+        Some(name) => groups_of(name, len, None).map(Some),
+    }
 }
 
 /// What is added to weights in levels.

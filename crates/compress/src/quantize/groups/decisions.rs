@@ -1,8 +1,8 @@
 //! What a plan says of weights in groups.
 
-use bantam_tensor::formats::blocks::IntegerGroups;
-use bantam_tensor::{DType, QParams};
+use bantam_tensor::QParams;
 
+use super::GroupFormat;
 use super::rounded::RoundedRow;
 use crate::plan::{Action, Decision, Site};
 use crate::quantize::layerwise::{Layout, transposed};
@@ -11,11 +11,11 @@ use crate::quantize::layerwise::{Layout, transposed};
 pub(super) fn decision(
     site: Site,
     (layout, depth): (Layout, usize),
-    by: (&IntegerGroups, &str),
+    by: (&GroupFormat, &str),
     rows: &[RoundedRow],
 ) -> Decision {
     let (format, _) = by;
-    let (dtype, name) = stored_as(format);
+    let (dtype, name) = format.stored_as();
     let groups = depth.div_ceil(format.group_len());
     // Scales lie as the elements of the weight do.
     let lie = |numbers: Vec<f32>| match layout {
@@ -41,20 +41,10 @@ pub(super) fn decision(
     quantized(site, by, name, params)
 }
 
-/// The type that holds codes, and its name as a format.
-pub(super) fn stored_as(format: &IntegerGroups) -> (DType, &'static str) {
-    match (format.bits > 4, format.zero_point) {
-        (false, false) => (DType::I4, "int4"),
-        (false, true) => (DType::U4, "uint4"),
-        (true, false) => (DType::I8, "int8"),
-        (true, true) => (DType::U8, "uint8"),
-    }
-}
-
 /// A weight that becomes codes of a format.
 pub(super) fn quantized(
     site: Site,
-    (format, algorithm): (&IntegerGroups, &str),
+    (format, algorithm): (&GroupFormat, &str),
     name: &str,
     params: QParams,
 ) -> Decision {
@@ -64,7 +54,7 @@ pub(super) fn quantized(
             format: name.to_owned(),
             params,
         },
-        why: format!("weights of {} bits, chosen by {algorithm}", format.bits),
+        why: format!("weights of {} bits, chosen by {algorithm}", format.bits()),
         sqnr_db: None,
     }
 }

@@ -2,10 +2,11 @@
 
 use bantam_graph::ops::DequantizeLinear;
 use bantam_graph::{Graph, InferOptions, Patch, infer_shapes, verify};
+use bantam_tensor::formats::blocks::IntegerGroups;
 use bantam_tensor::{DType, QParams, Tensor, TensorError};
 use bytes::Bytes;
 
-use super::decisions::{quantized, stored_as};
+use super::decisions::quantized;
 use super::products::{Product, products};
 use super::{GroupError, GroupSettings};
 use crate::plan::{Decision, Plan};
@@ -36,6 +37,8 @@ pub struct DeferredGroups {
     pub graph: Graph,
     /// What is done, without scales and zero points: these are not known yet.
     pub plan: Plan,
+    /// What groups are made of.
+    pub format: IntegerGroups,
     /// What the stand-ins stand for.
     pub weights: Vec<DeferredWeight>,
 }
@@ -83,9 +86,9 @@ pub fn deferred_groups(
     graph: &Graph,
     settings: &GroupSettings,
 ) -> Result<Option<DeferredGroups>, GroupError> {
-    if !settings.is_plain() {
+    let Some(format) = settings.format.integers().filter(|_| settings.is_plain()) else {
         return Ok(None);
-    }
+    };
     let (products, mut decisions) = products(graph, &settings.quantize.kept_by_user(graph)?);
     if products.is_empty() {
         return Err(GroupError::Nothing);
@@ -118,7 +121,12 @@ pub fn deferred_groups(
     infer_shapes(&mut graph, &InferOptions::default()).map_err(|error| wrong(&error))?;
     verify(&graph).map_err(|error| wrong(&error))?;
     let plan = settings.plan(decisions);
-    Ok(Some(DeferredGroups { graph, plan, weights }))
+    Ok(Some(DeferredGroups {
+        graph,
+        plan,
+        format: format.clone(),
+        weights,
+    }))
 }
 
 /// Stand-ins for what a product's weight becomes, and what the plan says of it.
@@ -128,7 +136,7 @@ fn deferred(
     settings: &GroupSettings,
     stand_ins: &mut StandIns,
 ) -> Result<(DeferredWeight, Decision), GroupError> {
-    let (dtype, name) = stored_as(&settings.format);
+    let (dtype, name) = settings.format.stored_as();
     let group = settings.format.group_len();
     let groups = product.depth.div_ceil(group);
     let mut zeros = |dtype, columns| {

@@ -1,10 +1,10 @@
 //! Scales of groups by the range of their weights, or by the error that they make.
 
-use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups};
+use bantam_tensor::formats::blocks::GroupGrid;
 use rayon::prelude::*;
 
-use super::rounded::{GroupRows, RoundedRow, level};
-use super::{GroupAlgorithm, Needs};
+use super::rounded::{GroupRows, RoundedRow};
+use super::{GroupAlgorithm, GroupFormat, Needs};
 use crate::quantize::layerwise::Moments;
 
 /// Each weight to its nearest code, scales by the range of the group: the plain baseline.
@@ -107,7 +107,7 @@ pub(super) fn importance(job: &GroupRows<'_>) -> Option<Vec<f32>> {
 }
 
 /// The grid of each group's range.
-pub(super) fn ranged(row: &[f32], format: &IntegerGroups) -> Vec<GroupGrid> {
+pub(super) fn ranged(row: &[f32], format: &GroupFormat) -> Vec<GroupGrid> {
     let grid = |group: &[f32]| {
         let (low, high) = range(group);
         format.grid(low, high)
@@ -116,7 +116,7 @@ pub(super) fn ranged(row: &[f32], format: &IntegerGroups) -> Vec<GroupGrid> {
 }
 
 /// The grid of least weighted error of each group.
-pub(super) fn searched(row: &[f32], importance: &[f32], format: &IntegerGroups) -> Vec<GroupGrid> {
+pub(super) fn searched(row: &[f32], importance: &[f32], format: &GroupFormat) -> Vec<GroupGrid> {
     let groups = row
         .chunks(format.group_len())
         .zip(importance.chunks(format.group_len()));
@@ -125,15 +125,15 @@ pub(super) fn searched(row: &[f32], importance: &[f32], format: &IntegerGroups) 
         .collect()
 }
 
-fn best_grid(group: &[f32], importance: &[f32], format: &IntegerGroups) -> GroupGrid {
+fn best_grid(group: &[f32], importance: &[f32], format: &GroupFormat) -> GroupGrid {
     let grids = candidates(group, format).map(|grid| (weighted_error(group, importance, grid, format), grid));
     let best = grids.min_by(|a, b| a.0.total_cmp(&b.0));
     best.map_or_else(|| format.grid(0.0, 0.0), |(_, grid)| grid)
 }
 
-fn weighted_error(group: &[f32], importance: &[f32], grid: GroupGrid, format: &IntegerGroups) -> f64 {
+fn weighted_error(group: &[f32], importance: &[f32], grid: GroupGrid, format: &GroupFormat) -> f64 {
     let squares = group.iter().zip(importance).map(|(x, importance)| {
-        let error = x - level(format, grid, *x) * grid.scale;
+        let error = x - format.level(grid, *x) * grid.scale;
         f64::from(importance * error * error)
     });
     squares.sum()
@@ -141,7 +141,7 @@ fn weighted_error(group: &[f32], importance: &[f32], grid: GroupGrid, format: &I
 
 /// The grid of each group with which its nearest codes change the outputs least, all other groups as they are (Lin et al. 2023,
 /// clipping), of those whose squared errors are least.
-fn clipped(row: &[f32], importance: &[f32], moments: &Moments, format: &IntegerGroups) -> Vec<GroupGrid> {
+fn clipped(row: &[f32], importance: &[f32], moments: &Moments, format: &GroupFormat) -> Vec<GroupGrid> {
     /// Grids that are looked at closely.
     const CLOSE: usize = 12;
     let len = format.group_len();
@@ -155,7 +155,7 @@ fn clipped(row: &[f32], importance: &[f32], moments: &Moments, format: &IntegerG
         grids.truncate(CLOSE);
         let of_outputs = |grid: GroupGrid| {
             let errors: Vec<f64> = (group.iter())
-                .map(|x| f64::from(x - level(format, grid, *x) * grid.scale))
+                .map(|x| f64::from(x - format.level(grid, *x) * grid.scale))
                 .collect();
             moments.squared(index * len, &errors)
         };
@@ -167,28 +167,26 @@ fn clipped(row: &[f32], importance: &[f32], moments: &Moments, format: &IntegerG
 }
 
 /// Grids of shares of a group's range: of both ends alike, and where zero has a code of its own, of one end or the other.
-pub(super) fn candidates<'a>(
-    group: &[f32],
-    format: &'a IntegerGroups,
-) -> impl Iterator<Item = GroupGrid> + 'a {
+pub(super) fn candidates<'a>(group: &[f32], format: &'a GroupFormat) -> impl Iterator<Item = GroupGrid> + 'a {
     let (low, high) = range(group);
     // Signed codes reach one further below zero: the larger end may lie there.
-    let (_, most) = format.codes();
-    let further = if format.zero_point {
-        1.0
-    } else {
-        most / (most + 1.0)
+    let further = match format.codes() {
+        (least, most) if !format.zero_point() && least < -most => -most / least,
+        _ => 1.0,
     };
-    let lows = move |share: f32| match format.zero_point {
+    let lows = move |share: f32| match format.zero_point() {
         true => SHARES.map(|share| share as f32 / WHOLE).collect::<Vec<f32>>(),
-        false => vec![share, share * further],
+        false if further < 1.0 => vec![share, share * further],
+        false => vec![share],
     };
     SHARES.flat_map(move |step| {
         let share = step as f32 / WHOLE;
-        lows(share).into_iter().map(move |other| match format.zero_point {
-            true => format.grid(low * other, high * share),
-            false => format.grid(low * other, high * other),
-        })
+        lows(share)
+            .into_iter()
+            .map(move |other| match format.zero_point() {
+                true => format.grid(low * other, high * share),
+                false => format.grid(low * other, high * other),
+            })
     })
 }
 

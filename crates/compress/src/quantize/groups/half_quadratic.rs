@@ -1,11 +1,11 @@
 //! HQQ: scales and zero points that fit most weights well and leave the outliers their error.
 
-use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups};
+use bantam_tensor::formats::blocks::GroupGrid;
 use rayon::prelude::*;
 
 use super::fit::ranged;
-use super::rounded::{GroupRows, RoundedRow, level};
-use super::{GroupAlgorithm, Needs};
+use super::rounded::{GroupRows, RoundedRow};
+use super::{GroupAlgorithm, GroupFormat, Needs};
 
 /// Half-quadratic quantization (Badri and Shaji 2023): minimizes the sum of `|error|^p` with `p < 1` over scale and zero point
 /// by taking outlying errors out in turn with fitting the rest by least squares. The zero point stays a whole number, as files
@@ -46,7 +46,7 @@ impl GroupAlgorithm for HalfQuadratic {
 }
 
 /// The grid of least squared error among those that the turns go through: they may end where outliers are lost.
-fn fitted(group: &[f32], start: GroupGrid, format: &IntegerGroups) -> GroupGrid {
+fn fitted(group: &[f32], start: GroupGrid, format: &GroupFormat) -> GroupGrid {
     let mut best = (loss(group, start, format), start);
     let mut grid = best.1;
     let mut beta = BETA.0;
@@ -65,15 +65,15 @@ fn fitted(group: &[f32], start: GroupGrid, format: &IntegerGroups) -> GroupGrid 
 }
 
 /// Sum of squared errors.
-fn loss(group: &[f32], grid: GroupGrid, format: &IntegerGroups) -> f64 {
-    let error = |x: &f32| (x - level(format, grid, *x) * grid.scale).abs();
+fn loss(group: &[f32], grid: GroupGrid, format: &GroupFormat) -> f64 {
+    let error = |x: &f32| (x - format.level(grid, *x) * grid.scale).abs();
     group.iter().map(|x| f64::from(error(x)).powi(2)).sum()
 }
 
 /// Takes the outlying part out of the errors (the generalized soft threshold, equation 4) and fits scale and zero point to what is left.
-fn refitted(group: &[f32], grid: GroupGrid, beta: f32, format: &IntegerGroups) -> GroupGrid {
+fn refitted(group: &[f32], grid: GroupGrid, beta: f32, format: &GroupFormat) -> GroupGrid {
     let scale = grid.scale;
-    let levels: Vec<f32> = group.iter().map(|x| level(format, grid, *x)).collect();
+    let levels: Vec<f32> = group.iter().map(|x| format.level(grid, *x)).collect();
     let rest = |(x, level): (&f32, &f32)| {
         let error = x / scale - level;
         let left = error.abs() - error.abs().powf(POWER - 1.0) / beta;
@@ -83,7 +83,7 @@ fn refitted(group: &[f32], grid: GroupGrid, beta: f32, format: &IntegerGroups) -
     };
     let rest: Vec<f32> = group.iter().zip(&levels).map(rest).collect();
     let count = group.len() as f32;
-    let shift = match format.zero_point {
+    let shift = match format.zero_point() {
         true => (levels.iter().zip(&rest).map(|(level, x)| level - x).sum::<f32>() / count).round_ties_even(),
         false => 0.0,
     };

@@ -8,6 +8,7 @@ mod awq;
 mod decisions;
 mod deferred;
 mod fit;
+mod format;
 mod half_quadratic;
 mod low_rank;
 mod outliers;
@@ -15,14 +16,15 @@ mod products;
 mod rounded;
 mod sign_round;
 mod solve;
+mod stochastic;
 mod tables;
 mod walker;
 
 use bantam_graph::{Graph, InferOptions, infer_shapes, verify};
-use bantam_tensor::formats::blocks::IntegerGroups;
 
 pub use self::added::Addition;
 pub use self::deferred::{DeferredGroups, DeferredWeight, StandIns, deferred_groups};
+pub use self::format::{GroupFormat, TableGroups};
 use self::products::products;
 pub use self::rounded::{GroupRows, RoundedRow};
 use self::tables::tables;
@@ -60,6 +62,10 @@ pub trait GroupAlgorithm: Sync {
     fn is_plain(&self) -> bool {
         false
     }
+    /// Whether it can round to the values of a table, which lie unevenly.
+    fn takes_tables(&self) -> bool {
+        true
+    }
     /// The rows of a weight in levels; `None` where the inputs are no finite numbers.
     fn round(&self, rows: &GroupRows<'_>) -> Option<Vec<RoundedRow>>;
 }
@@ -69,6 +75,7 @@ pub static GROUP_ALGORITHMS: &[&dyn GroupAlgorithm] = &[
     &fit::NEAREST,
     &fit::SEARCH,
     &half_quadratic::HalfQuadratic,
+    &stochastic::Stochastic,
     &fit::AWQ,
     &sign_round::SignRound,
     &solve::GPTQ,
@@ -86,8 +93,8 @@ pub fn group_algorithm_by_name(name: &str) -> Option<&'static dyn GroupAlgorithm
 /// What is to be done.
 #[derive(Clone)]
 pub struct GroupSettings {
-    /// Bits, length and zero points of groups.
-    pub format: IntegerGroups,
+    /// What groups are made of.
+    pub format: GroupFormat,
     /// How codes are chosen.
     pub algorithm: &'static dyn GroupAlgorithm,
     /// First move factors between constants, so that weights that meet large inputs lose less (AWQ). Looks at samples.
@@ -95,7 +102,7 @@ pub struct GroupSettings {
     /// What is added to each weight to take back what rounding loses. Looks at samples.
     pub addition: Addition,
     /// Tables that rows are looked up in get codes of this format too, without looking at samples; those that are a head as well share them with it.
-    pub tables: Option<IntegerGroups>,
+    pub tables: Option<GroupFormat>,
     /// Which nodes are included and excluded.
     pub quantize: QuantizeSettings,
 }
@@ -112,6 +119,14 @@ pub enum GroupError {
     Selector(#[from] SelectorError),
     #[error("the algorithm {name} looks at samples\nhint: give --data FILE")]
     NoSamples { name: &'static str },
+    #[error(
+        "the algorithm {name} wants even steps, {format} has none\nhint: these take any format: {others}"
+    )]
+    Uneven {
+        name: &'static str,
+        format: &'static str,
+        others: String,
+    },
     #[error(
         "the weights of `{node}` are no numbers, or larger than scales of 16 bits can say\nhint: keep it in float with --exclude name:{node}"
     )]
@@ -136,6 +151,7 @@ impl GroupSettings {
     /// Whether codes are what the format's own encoder makes of each group.
     pub fn is_plain(&self) -> bool {
         self.algorithm.is_plain()
+            && self.format.integers().is_some()
             && !self.smooths()
             && self.addition == Addition::None
             && self.tables.is_none()
@@ -143,6 +159,20 @@ impl GroupSettings {
 
     fn smooths(&self) -> bool {
         self.smooth || self.algorithm.smooths()
+    }
+
+    /// Refuses formats without even steps where the algorithm needs them.
+    fn check_steps(&self) -> Result<(), GroupError> {
+        if self.algorithm.takes_tables() || self.format.integers().is_some() {
+            return Ok(());
+        }
+        let others = GROUP_ALGORITHMS.iter().filter(|it| it.takes_tables());
+        let others: Vec<&str> = others.map(|algorithm| algorithm.name()).collect();
+        Err(GroupError::Uneven {
+            name: self.algorithm.name(),
+            format: self.format.stored_as().1,
+            others: others.join(", "),
+        })
     }
 
     fn plan(&self, decisions: Vec<Decision>) -> Plan {
@@ -172,6 +202,7 @@ pub fn quantize_groups(
     calibration: Option<&Calibration<'_>>,
     progress: &dyn Fn(usize, usize),
 ) -> Result<(Graph, Plan), GroupError> {
+    settings.check_steps()?;
     let kept = settings.quantize.kept_by_user(graph)?;
     let tables = match &settings.tables {
         Some(_) => tables(graph, &kept),

@@ -1,16 +1,19 @@
 //! A weight on its way to codes: rows of numbers, and rows of levels.
 
-use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups};
+use bantam_tensor::formats::blocks::GroupGrid;
 
+use super::GroupFormat;
 use crate::quantize::layerwise::{Levels, Moments};
 
 /// The rows of a weight, one for each output.
 pub struct GroupRows<'a> {
     pub(super) rows: &'a [f32],
     pub(super) depth: usize,
-    pub(super) format: &'a IntegerGroups,
+    pub(super) format: &'a GroupFormat,
     /// Of the inputs, if they were looked at.
     pub(super) moments: Option<&'a Moments>,
+    /// For what is chosen at random.
+    pub(super) seed: u64,
 }
 
 /// A row in levels.
@@ -24,9 +27,9 @@ pub struct RoundedRow {
 
 impl RoundedRow {
     /// Each to its nearest level.
-    pub(super) fn nearest(row: &[f32], format: &IntegerGroups, grids: Vec<GroupGrid>) -> RoundedRow {
+    pub(super) fn nearest(row: &[f32], format: &GroupFormat, grids: Vec<GroupGrid>) -> RoundedRow {
         let group = format.group_len();
-        let level = |(index, x): (usize, &f32)| level(format, grids[index / group], *x);
+        let level = |(index, x): (usize, &f32)| format.level(grids[index / group], *x);
         RoundedRow {
             levels: row.iter().enumerate().map(level).collect(),
             grids,
@@ -40,17 +43,9 @@ impl RoundedRow {
     }
 }
 
-/// The level nearest to `x`.
-pub(super) fn level(format: &IntegerGroups, grid: GroupGrid, x: f32) -> f32 {
-    match grid.scale > 0.0 {
-        true => format.code(x, grid) - grid.zero_point,
-        false => 0.0,
-    }
-}
-
 /// The levels of a row whose weights are in the order of rounding.
 pub(super) struct Grouped<'a> {
-    pub(super) format: &'a IntegerGroups,
+    pub(super) format: &'a GroupFormat,
     pub(super) grids: Vec<GroupGrid>,
     /// The weight at each place.
     pub(super) order: &'a [usize],
@@ -69,6 +64,6 @@ impl Levels for Grouped<'_> {
     }
 
     fn level(&self, place: usize, x: f32) -> f32 {
-        level(self.format, self.grids[self.group(place)], x)
+        self.format.level(self.grids[self.group(place)], x)
     }
 }

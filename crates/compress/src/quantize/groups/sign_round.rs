@@ -26,12 +26,16 @@ impl GroupAlgorithm for SignRound {
         Needs::FloatInputs
     }
 
+    fn takes_tables(&self) -> bool {
+        false
+    }
+
     fn round(&self, job: &GroupRows<'_>) -> Option<Vec<RoundedRow>> {
-        let moments = job.moments?;
+        let (moments, format) = (job.moments?, job.format.integers()?);
         let metric = Metric::of(moments, DAMPING)?;
         let targets = moments.targets(job.rows, DAMPING);
         let rows = || targets.chunks_exact(job.depth);
-        let ranges = rows().map(|row| GroupRanges::of(row, job.format, &metric.order));
+        let ranges = rows().map(|row| GroupRanges::of(row, format, &metric.order));
         let ranges: Vec<GroupRanges<'_>> = ranges.collect();
         let ordered: Vec<Vec<f32>> = rows().map(|row| metric.ordered(row)).collect();
         let signed = sign_round(&metric, &ordered, &ranges, SIGN_ROUND_STEPS);

@@ -1,11 +1,11 @@
 //! GPTQ in groups, and what it becomes when scales and earlier errors are solved for too.
 
-use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups};
+use bantam_tensor::formats::blocks::GroupGrid;
 use rayon::prelude::*;
 
 use super::fit::{importance, ranged, searched};
 use super::rounded::{GroupRows, Grouped, RoundedRow};
-use super::{GroupAlgorithm, Needs};
+use super::{GroupAlgorithm, GroupFormat, Needs};
 use crate::quantize::layerwise::{Metric, Rounded, dot};
 
 /// Rounds weight after weight, each making up for the errors before it (Frantar et al. 2023), those with the largest inputs
@@ -71,7 +71,7 @@ impl GroupAlgorithm for Solver {
 }
 
 impl Solver {
-    fn row(&self, metric: &Metric, row: &[f32], grids: Vec<GroupGrid>, format: &IntegerGroups) -> RoundedRow {
+    fn row(&self, metric: &Metric, row: &[f32], grids: Vec<GroupGrid>, format: &GroupFormat) -> RoundedRow {
         let target = metric.ordered(row);
         let mut to = Grouped {
             format,

@@ -2,14 +2,13 @@
 
 use bantam_graph::{Graph, ValueId};
 use bantam_tensor::Tensor;
-use bantam_tensor::formats::blocks::IntegerGroups;
 
 use super::added::{self, Added};
 use super::decisions::decision;
 use super::products::Product;
 use super::rounded::{GroupRows, RoundedRow};
 use super::tables::Table;
-use super::{GroupError, GroupSettings, Needs, fit};
+use super::{GroupError, GroupFormat, GroupSettings, Needs, fit};
 use crate::plan::{Decision, Site};
 use crate::quantize::layerwise::{
     Calibration, LayerwiseError, Layout, Moments, Walk, moments, rows_of_matrix, transposed,
@@ -76,7 +75,16 @@ impl<'a> Walker<'a> {
         let not_finite = || LayerwiseError::NotFinite {
             layer: product.name.clone(),
         };
-        let (rounded, added) = rounded((&rows, depth), moments, settings).ok_or_else(not_finite)?;
+        let seed = self.walks.as_ref().map_or(0, |walks| walks.calibration.seed);
+        let job = GroupRows {
+            rows: &rows,
+            depth,
+            format: &settings.format,
+            moments,
+            // Products draw apart from each other.
+            seed: seed.wrapping_add(product.node.index() as u64),
+        };
+        let (rounded, added) = rounded(&job, settings).ok_or_else(not_finite)?;
         let group = settings.format.group_len();
         let levels: Vec<f32> = rounded.iter().flat_map(|row| row.values(group)).collect();
         let as_stored = |rows: &[f32]| {
@@ -115,6 +123,7 @@ impl<'a> Walker<'a> {
             depth: table.depth,
             format,
             moments: None,
+            seed: 0,
         });
         let rounded = rounded.ok_or_else(|| GroupError::Weights {
             node: table.name.clone(),
@@ -140,7 +149,7 @@ impl<'a> Walker<'a> {
         &self,
         weight: ValueId,
         name: &str,
-        format: &IntegerGroups,
+        format: &GroupFormat,
     ) -> Result<(Vec<usize>, Vec<f32>), GroupError> {
         let tensor = self.graph.constant(weight).ok_or(GroupError::Nothing)?;
         let values = tensor.to_f32().map_err(LayerwiseError::from)?;
@@ -190,19 +199,9 @@ impl<'a> Walker<'a> {
 }
 
 /// The rows in levels, and what is added to them.
-fn rounded(
-    (rows, depth): (&[f32], usize),
-    moments: Option<&Moments>,
-    settings: &GroupSettings,
-) -> Option<(Vec<RoundedRow>, Option<Added>)> {
-    let job = GroupRows {
-        rows,
-        depth,
-        format: &settings.format,
-        moments,
-    };
-    match moments {
-        Some(moments) => added::rounded(&job, moments, settings.algorithm, settings.addition),
-        None => Some((settings.algorithm.round(&job)?, None)),
+fn rounded(job: &GroupRows<'_>, settings: &GroupSettings) -> Option<(Vec<RoundedRow>, Option<Added>)> {
+    match job.moments {
+        Some(moments) => added::rounded(job, moments, settings.algorithm, settings.addition),
+        None => Some((settings.algorithm.round(job)?, None)),
     }
 }

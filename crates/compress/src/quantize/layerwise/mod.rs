@@ -23,6 +23,7 @@ pub(in crate::quantize) use rounding::{Levels, Metric, Rounded, dot};
 pub(in crate::quantize) use sign_round::{
     Ranges, STEPS as SIGN_ROUND_STEPS, Signed, Slope, Span, sign_round,
 };
+pub(in crate::quantize) use stochastic::DRAWS;
 pub(crate) use walk::Walk;
 
 use bantam_exec::{CompileError, RunError};

@@ -14,7 +14,7 @@ use crate::search::divergence;
 pub(super) struct Stochastic;
 
 /// Draws where no number is given.
-const DRAWS: usize = 64;
+pub(in crate::quantize) const DRAWS: usize = 64;
 /// Most samples that draws are compared on.
 const COMPARED: usize = 256;
 

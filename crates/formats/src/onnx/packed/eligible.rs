@@ -16,18 +16,23 @@ impl Readers {
         }
     }
 
-    fn dequantize(&self, graph: &Graph, value: ValueId, at: usize) -> bool {
+    fn dequantize(&self, graph: &Graph, value: ValueId, (at, groups): (usize, bool)) -> bool {
         let readers = &self.consumers[value.index()];
         let takes = |&(node, position): &(NodeId, usize)| {
             let op = &graph.node(node).op;
-            position == at && matches!(op, Op::DequantizeLinear(op) if op.block_size == 0)
+            position == at && matches!(op, Op::DequantizeLinear(op) if (op.block_size != 0) == groups)
         };
         !readers.is_empty() && readers.iter().all(takes) && !graph.outputs.contains(&value)
     }
 
     /// Whether DequantizeLinear of whole channels or tensors alone reads these codes.
     pub(super) fn are_codes(&self, graph: &Graph, value: ValueId) -> bool {
-        self.dequantize(graph, value, 0)
+        self.dequantize(graph, value, (0, false))
+    }
+
+    /// Whether DequantizeLinear of groups alone reads these codes.
+    pub(super) fn are_codes_in_groups(&self, graph: &Graph, value: ValueId) -> bool {
+        self.dequantize(graph, value, (0, true))
     }
 
     /// Those of some codes whose type can change, with the zero points that change with them: none that other codes need as they are.
@@ -46,7 +51,7 @@ impl Readers {
                 let readers = self.consumers[zero_point.index()].iter();
                 let mut codes = readers.map(|(node, _)| graph.node(*node).input(0));
                 graph.constant(*zero_point).is_none()
-                    || !self.dequantize(graph, *zero_point, 2)
+                    || !self.dequantize(graph, *zero_point, (2, false))
                     || codes.any(|codes| codes.is_none_or(|codes| !found.contains_key(&codes)))
             };
             let zero_points: BTreeSet<ValueId> = found.values().flatten().copied().collect();

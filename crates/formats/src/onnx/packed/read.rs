@@ -54,8 +54,13 @@ fn find(graph: &Graph) -> BTreeMap<ValueId, Found> {
     let mut left = stored.saturating_mul(GROUP);
     let mut found = BTreeMap::new();
     let values = (0..graph.values.len()).map(ValueId::new);
-    for value in values.filter(|value| readers.are_codes(graph, *value)) {
-        if let Some(codes) = chains.codes(value, left) {
+    for value in values {
+        let codes = match readers.are_codes_in_groups(graph, value) {
+            true => chains.codes_in_groups(value, left),
+            false if readers.are_codes(graph, value) => chains.codes(value, left),
+            false => None,
+        };
+        if let Some(codes) = codes {
             left -= codes.codes.len();
             found.insert(value, codes);
         }
@@ -98,6 +103,16 @@ impl<'a> Chains<'a> {
             bits: 4,
             nodes: vec![id],
         })
+    }
+
+    /// Those behind planes that a Cast makes 4 bits wide.
+    fn codes_in_groups(&self, value: ValueId, most: usize) -> Option<Found> {
+        let (id, node) = self.producer(value)?;
+        let Op::Cast(cast) = &node.op else { return None };
+        let mut found = self.planes(node.input(0)?, most)?;
+        found.codes = of_4_bits(&found.codes).filter(|codes| codes.dtype() == cast.to)?;
+        found.nodes.push(id);
+        Some(found)
     }
 
     fn planes(&self, value: ValueId, most: usize) -> Option<Found> {

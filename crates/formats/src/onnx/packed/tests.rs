@@ -60,6 +60,22 @@ fn noted(graph: &Graph, value: ValueId) -> Option<&str> {
     bits.next()
 }
 
+/// The same product with codes in groups of 40 input channels.
+fn in_groups(dtype: DType, codes: &[i64], channels: usize) -> Model {
+    let mut model = model(dtype, codes, channels, None);
+    let graph = &mut model.graph;
+    let groups = [16, channels.div_ceil(40), 3, 3];
+    let scale = graph.value_by_name("w_scale").unwrap();
+    let scales = vec![0.25f32; groups.iter().product()];
+    graph.value_mut(scale).initializer = Some(Tensor::from_slice(&groups, &scales).unwrap());
+    for node in &mut graph.nodes {
+        if let Op::DequantizeLinear(op) = &mut node.op {
+            (op.axis, op.block_size) = (1, 40);
+        }
+    }
+    model
+}
+
 const CASES: &[(DType, &[i64], Option<i64>, &str)] = &[
     (DType::I4, &[-2, -1, 0, 1], Some(0), "2"),
     (DType::I4, &[-1, 0, 1], None, "2"),
@@ -98,6 +114,41 @@ fn codes_come_back_as_they_were() {
             assert_eq!(graph, model.graph, "{dtype:?} {used:?}");
         }
     }
+}
+
+#[test]
+fn codes_in_groups_are_packed_where_that_is_asked_for() {
+    for channels in [400, 393] {
+        for (dtype, used, bits) in [
+            (DType::I4, &[-2, -1, 0, 1][..], "2"),
+            (DType::U4, &[0, 1, 2, 3], "2"),
+            (DType::I4, &[-4, -1, 0, 3], "3"),
+            (DType::U4, &[0, 5, 7], "3"),
+        ] {
+            let model = in_groups(dtype, used, channels);
+            let plain = pack(&model, NarrowCodes::Packed).unwrap();
+            assert_eq!(plain.graph, model.graph);
+            let packed = pack(&model, NarrowCodes::PackedGroups).unwrap();
+            assert_eq!(producer(&packed.graph, "w_codes").as_deref(), Some("Cast"));
+            let mut graph = packed.graph.clone();
+            unpack(&mut graph).unwrap();
+            let value = graph.value_by_name("w_codes").unwrap();
+            assert_eq!(noted(&graph, value), Some(bits), "{dtype:?} {used:?}");
+            graph.value_mut(value).metadata.clear();
+            assert_eq!(graph, model.graph, "{dtype:?} {used:?}");
+        }
+    }
+    // Four bits are what the type has; others' codes are left alone.
+    let whole = in_groups(DType::U4, &[0, 1, 15], 400);
+    assert_eq!(
+        pack(&whole, NarrowCodes::PackedGroups).unwrap().graph,
+        whole.graph
+    );
+    let mut read = in_groups(DType::U4, &[0, 1, 2, 3], 400);
+    read.graph
+        .outputs
+        .push(read.graph.value_by_name("w_codes").unwrap());
+    assert_eq!(pack(&read, NarrowCodes::PackedGroups).unwrap().graph, read.graph);
 }
 
 #[test]

@@ -23,6 +23,8 @@ const FITS: &str = "as many elements as the shape has";
 /// How a tensor of codes is written.
 enum Form {
     Planes(Planes),
+    /// Planes whose codes become 4 bits wide again.
+    Groups(Planes),
     Cast,
 }
 
@@ -32,7 +34,8 @@ enum Form {
 /// Never for a graph that is in order.
 pub(in crate::onnx) fn pack(model: &Model, narrow: NarrowCodes) -> Result<Cow<'_, Model>, GraphError> {
     let forms = match narrow {
-        NarrowCodes::Packed => forms(&model.graph),
+        NarrowCodes::Packed => forms(&model.graph, false),
+        NarrowCodes::PackedGroups => forms(&model.graph, true),
         NarrowCodes::Native => BTreeMap::new(),
     };
     let noted = |value: &Value| value.metadata.iter().any(|(key, _)| key == PACKED_BITS);
@@ -61,7 +64,7 @@ pub(in crate::onnx) fn pack(model: &Model, narrow: NarrowCodes) -> Result<Cow<'_
 }
 
 /// Codes that are written in another form, with the zero points that change with them.
-fn forms(graph: &Graph) -> BTreeMap<ValueId, (Form, Vec<ValueId>)> {
+fn forms(graph: &Graph, groups: bool) -> BTreeMap<ValueId, (Form, Vec<ValueId>)> {
     let mut saved = 0;
     let mut forms = BTreeMap::new();
     for (id, zero_points) in codes(graph) {
@@ -78,8 +81,15 @@ fn forms(graph: &Graph) -> BTreeMap<ValueId, (Form, Vec<ValueId>)> {
         };
         forms.insert(id, (form, zero_points));
     }
+    for id in codes_in_groups(graph).into_iter().filter(|_| groups) {
+        if let Some((planes, saves)) = graph.constant(id).and_then(worthwhile) {
+            saved += saves;
+            forms.insert(id, (Form::Groups(planes), Vec::new()));
+        }
+    }
     if saved <= TABLE {
-        forms.retain(|id, _| graph.constant(*id).is_some_and(is_narrow));
+        let has_cast = |form: &Form| !matches!(form, Form::Groups(_));
+        forms.retain(|id, (form, _)| has_cast(form) && graph.constant(*id).is_some_and(is_narrow));
         forms.values_mut().for_each(|(form, _)| *form = Form::Cast);
     }
     forms
@@ -102,6 +112,19 @@ fn codes(graph: &Graph) -> BTreeMap<ValueId, Vec<ValueId>> {
     let wide = wide.filter(|id| readers.are_codes(graph, *id));
     found.extend(wide.map(|id| (id, Vec::new())));
     found
+}
+
+/// Constants of 4 bits that DequantizeLinear alone reads as codes in groups.
+fn codes_in_groups(graph: &Graph) -> Vec<ValueId> {
+    let readers = Readers::of(graph);
+    let values = (0..graph.values.len()).map(ValueId::new);
+    let is_it = |id: &ValueId| {
+        let tensor = graph.value(*id).initializer.as_ref();
+        tensor.is_some_and(|tensor| is_narrow(tensor) && !tensor.is_empty())
+            && !graph.inputs.contains(id)
+            && readers.are_codes_in_groups(graph, *id)
+    };
+    values.filter(is_it).collect()
 }
 
 fn is_narrow(tensor: &Tensor) -> bool {
@@ -155,6 +178,12 @@ impl Packer {
                 self.patch.add_node(Node::new("", cast(to), &[stored], &[codes]));
             }
             Form::Planes(planes) => self.planes(codes, &tensor, planes, to),
+            Form::Groups(planes) => {
+                let wide = self.add_value();
+                self.planes(wide, &tensor, planes, to);
+                let narrow = cast(tensor.dtype());
+                self.patch.add_node(Node::new("", narrow, &[wide], &[codes]));
+            }
         }
     }
 
@@ -196,12 +225,16 @@ impl Packer {
         table
     }
 
-    fn node(&mut self, op: Op, inputs: &[ValueId]) -> ValueId {
+    fn add_value(&mut self) -> ValueId {
         let name = self.name();
-        let output = self.patch.add_value(Value {
+        self.patch.add_value(Value {
             name,
             ..Value::default()
-        });
+        })
+    }
+
+    fn node(&mut self, op: Op, inputs: &[ValueId]) -> ValueId {
+        let output = self.add_value();
         self.patch.add_node(Node::new("", op, inputs, &[output]));
         output
     }

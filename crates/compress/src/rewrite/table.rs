@@ -1,0 +1,63 @@
+//! Constants whose codes stand for values of a table.
+
+use bantam_graph::ValueId;
+use bantam_graph::ops::{Binary, Gather};
+use bantam_tensor::{DType, NumberFormat, QParams, Tensor, TensorError};
+
+use super::{CODES, RewriteError, Rewriter};
+
+impl Rewriter<'_> {
+    /// The numbers that codes in groups stand for: looked up in the table of a format, times the scales, each of which is read for all of its
+    /// group. No op of the standard does that as a whole; these are in every runtime, and run once, when a file is loaded.
+    pub(super) fn looked_up(
+        &mut self,
+        name: &str,
+        codes: Tensor,
+        format: &dyn NumberFormat,
+        params: &QParams,
+    ) -> Result<ValueId, RewriteError> {
+        let shape = codes.shape().to_vec();
+        // Long names would take more bytes than the scales of a small matrix.
+        let stem = format!("t{}", self.looked_up);
+        self.looked_up += 1;
+        let codes = self.patch.add_constant(&format!("{name}{CODES}"), codes);
+        let codes = self.cast(&format!("{stem}_codes"), codes, DType::I32);
+        let values: Vec<f32> = (0..1u16 << format.bits())
+            .map(|code| format.decode(code))
+            .collect();
+        let values = self.small(&format!("values_{}", format.name()), Tensor::from_vec1(&values));
+        let levels = Gather { axis: 0 }.into();
+        let levels = self.made(&format!("{stem}_levels"), levels, &[values, codes]);
+        let scale = self.scales(&stem, &params.scale, &params.scale_shape(&shape))?;
+        let scales = match params.axis.zip(params.group) {
+            Some((axis, group)) => self.of_groups(&stem, scale, (axis, shape[axis], group))?,
+            None => scale,
+        };
+        let name = format!("{stem}_values");
+        Ok(self.made(&name, Binary::Mul.into(), &[levels, scales]))
+    }
+
+    /// Scales in 16 bits, if these can say them.
+    fn scales(&mut self, stem: &str, scales: &[f32], shape: &[usize]) -> Result<ValueId, RewriteError> {
+        let tensor = Tensor::from_slice(shape, scales)?;
+        let wide: Vec<f64> = scales.iter().copied().map(f64::from).collect();
+        match Tensor::from_f64(DType::F16, shape, &wide)?.to_f32()? == scales {
+            true => self.half(&format!("{stem}_scale"), scales, shape),
+            false => Ok(self.patch.add_constant(&format!("{stem}_scale"), tensor)),
+        }
+    }
+
+    /// For each of `len` places along an axis, what its group has.
+    fn of_groups(
+        &mut self,
+        stem: &str,
+        scale: ValueId,
+        (axis, len, group): (usize, usize, usize),
+    ) -> Result<ValueId, TensorError> {
+        let places: Vec<i64> = (0..len).map(|place| (place / group) as i64).collect();
+        let places = Tensor::from_i64(DType::I32, &[len], &places)?;
+        let places = self.small(&format!("groups_{len}_{group}"), places);
+        let spread = Gather { axis: axis as i64 };
+        Ok(self.made(&format!("{stem}_scales"), spread.into(), &[scale, places]))
+    }
+}
