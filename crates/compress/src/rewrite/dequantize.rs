@@ -1,10 +1,12 @@
 //! The way back: a network in float of the numbers that codes stand for.
 
+use std::collections::{BTreeSet, HashMap};
+
 use bantam_graph::ops::Unary;
 use bantam_graph::passes::{ELIMINATE_DEAD_NODES, run_passes};
 use bantam_graph::{Graph, Node, Op, Patch, Value, ValueId};
 
-use super::RewriteError;
+use super::{REALS, RewriteError};
 
 /// The network in float whose weights are the numbers that its codes stand for, and whose activations are rounded no more: so that it can be pruned,
 /// trained, and quantized in another way. Where the code of zero is the least code there is, rounding also cut off what is below zero: a Relu
@@ -32,9 +34,47 @@ pub fn dequantize(graph: &Graph) -> Result<Graph, RewriteError> {
     }
     patch.apply(&mut float)?;
     run_passes(&mut float, &[ELIMINATE_DEAD_NODES])?;
+    restore_names(&mut float);
     match float.nodes.len() < graph.nodes.len() {
         true => Ok(float),
         false => Err(RewriteError::NoCodes),
+    }
+}
+
+/// Gives constants the names that they had before they became codes, where nothing else has them now.
+fn restore_names(graph: &mut Graph) {
+    let read = graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
+    let made = graph.nodes.iter().flat_map(|node| node.outputs.iter().flatten());
+    let live: BTreeSet<ValueId> = read
+        .chain(made)
+        .chain(&graph.inputs)
+        .chain(&graph.outputs)
+        .copied()
+        .collect();
+    let mut names: HashMap<String, ValueId> = HashMap::new();
+    for (index, value) in graph.values.iter().enumerate() {
+        let id = ValueId::new(index);
+        if live.contains(&id) || !names.contains_key(&value.name) {
+            names.insert(value.name.clone(), id);
+        }
+    }
+    let constants: Vec<ValueId> = live
+        .iter()
+        .copied()
+        .filter(|id| graph.constant(*id).is_some())
+        .collect();
+    for id in constants {
+        let name = graph.value(id).name.clone();
+        let Some(before) = name.strip_suffix(REALS) else {
+            continue;
+        };
+        match names.get(before).copied() {
+            Some(other) if live.contains(&other) => continue,
+            Some(other) => graph.values[other.index()].name = name.clone(),
+            None => {}
+        }
+        names.insert(before.to_owned(), id);
+        graph.values[id.index()].name = before.to_owned();
     }
 }
 

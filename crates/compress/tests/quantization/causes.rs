@@ -144,7 +144,7 @@ fn codes_on_the_empty_side_of_zero() {
     let value = graph.value_by_name("last_w").unwrap();
     let tensor = graph.constant(value).unwrap();
     let positive: Vec<f32> = tensor.to_f32().unwrap().iter().map(|x| x.abs()).collect();
-    let positive = Tensor::from_slice(&tensor.shape().to_vec(), &positive).unwrap();
+    let positive = Tensor::from_slice(tensor.shape(), &positive).unwrap();
     graph.values[value.index()].initializer = Some(positive);
     let symmetric = |settings: &mut AwareSettings| {
         settings.quantize.symmetric_activations = true;

@@ -74,6 +74,15 @@ fn a_network_without_its_codes_is_in_float() {
             let float = bantam_compress::dequantize(&result).unwrap();
             let rounds = |op: &Op| matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
             assert!(!float.nodes.iter().any(|node| rounds(&node.op)));
+            let weight = float
+                .nodes
+                .iter()
+                .find_map(|node| node.input(1).filter(|value| float.constant(*value).is_some()));
+            let named = weight.map(|weight| float.value(weight).name.as_str());
+            assert!(
+                named.is_some_and(|name| graph.value_by_name(name).is_some()),
+                "{named:?}"
+            );
             let (before, after) = (agreement(&graph, &result), agreement(&graph, &float));
             assert!(
                 after > before,

@@ -168,12 +168,11 @@ fn singles(graph: &Graph) -> Vec<(usize, ValueId)> {
         } else {
             last
         };
-        for place in from..=last.unwrap_or(0).min(count) {
-            // Two are as good as many.
-            if living[place].len() < 2 {
-                living[place].push(value);
-            }
-        }
+        let places = living.iter_mut().take(last.map_or(0, |last| last + 1)).skip(from);
+        // Two are as good as many.
+        places
+            .filter(|values| values.len() < 2)
+            .for_each(|values| values.push(value));
     };
     for input in &graph.inputs {
         if graph.value(*input).initializer.is_none() {
