@@ -70,6 +70,13 @@ fn what_gguf_cannot_say_is_refused() {
     let model = huggingface::load(&folder("llama"), Form::Whole).unwrap();
     let error = write(&model, &path, &|_| "q8_0").unwrap_err().to_string();
     assert!(error.contains("blocks have 32"), "{error}");
+    let name = "model.layers.1.mlp.up_proj.weight";
+    let mut renamed = model;
+    let weight = renamed.graph.value_by_name(name).unwrap();
+    renamed.graph.values[weight.index()].name = format!("{name}_dq");
+    let error = write(&renamed, &path, &|_| "f32").unwrap_err().to_string();
+    assert!(error.contains(&format!("no tensor `{name}`")), "{error}");
+    assert!(!path.exists());
 }
 
 #[test]

@@ -287,6 +287,14 @@ fn values_of_a_table_stay_in_onnx_files() {
     let error = exported(&onnx, &file, "q4_0", &[]).unwrap_err().to_string();
     assert!(error.contains("weights in nf4"), "{error}");
     assert!(!file.exists());
+    // The numbers that they stand for have the names of the weights.
+    let coded = pipeline::load(&onnx).unwrap();
+    let float = Model {
+        graph: bantam::compress::dequantize(&coded.graph).unwrap(),
+        ..coded
+    };
+    pipeline::export(&float, &onnx, &Default::default()).unwrap();
+    exported(&onnx, &file, "f32", &[]).unwrap();
 }
 
 /// Mean losses of the story model's first rows, by the type of its matrices. Rows of 64 and 172 leave no whole blocks of 256.

@@ -4,7 +4,7 @@ use bantam_graph::ValueId;
 use bantam_graph::ops::{Binary, Gather};
 use bantam_tensor::{DType, NumberFormat, QParams, Tensor, TensorError};
 
-use super::{CODES, RewriteError, Rewriter};
+use super::{CODES, REALS, RewriteError, Rewriter};
 
 impl Rewriter<'_> {
     /// The numbers that codes in groups stand for: looked up in the table of a format, times the scales, each of which is read for all of its
@@ -33,7 +33,7 @@ impl Rewriter<'_> {
             Some((axis, group)) => self.of_groups(&stem, scale, (axis, shape[axis], group))?,
             None => scale,
         };
-        let name = format!("{stem}_values");
+        let name = format!("{name}{REALS}");
         Ok(self.made(&name, Binary::Mul.into(), &[levels, scales]))
     }
 

@@ -45,6 +45,10 @@ pub enum GgufError {
     )]
     Name { name: String },
     #[error(
+        "the model has no tensor `{name}`, without which it cannot run\nhint: export the file that it was made of; blocks that were removed, and weights with other names, have no form in GGUF"
+    )]
+    Missing { name: String },
+    #[error(
         "tensor `{name}` is of type {kind}, whose blocks are not decoded\nhint: start from the float model, or from a file of other types"
     )]
     Blocked { name: String, kind: &'static str },

@@ -7,7 +7,7 @@ use bantam_graph::Model;
 use serde_json::Value as Json;
 
 use super::coded::coded;
-use super::names::{ARCHITECTURES, GgufArchitecture, Rows, rows_of, to_gguf};
+use super::names::{ARCHITECTURES, GgufArchitecture, Rows, needed, rows_of, to_gguf};
 use super::types::{GGML_TYPES, GgmlType};
 use super::weights::{BlockEncoder, Weight, Weights};
 use super::write::{TensorEntry, write_gguf};
@@ -50,7 +50,11 @@ pub fn export(
     let text = config_text(model)?;
     let config = Config::parse(text)?;
     let architecture = architecture_of(&config.model_type)?;
-    let weights = named(all_weights(model))?;
+    let weights = all_weights(model);
+    if let Some(name) = needed(config.num_hidden_layers).find(|name| !weights.contains_key(name)) {
+        return Err(GgufError::Missing { name });
+    }
+    let weights = named(weights)?;
     let heads: Vec<Option<usize>> = weights
         .iter()
         .map(|(name, _)| heads(architecture, &config, name))

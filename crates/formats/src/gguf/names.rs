@@ -62,6 +62,27 @@ const LAYER_MODULES: &[(&str, &str)] = &[
     ("mlp.down_proj", "ffn_down"),
 ];
 
+/// Matrices that every layer has in a folder.
+const NEEDED: &[&str] = &[
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+];
+
+/// The tensors, by their names in a folder, without which a model of so many layers cannot run.
+pub(super) fn needed(layers: usize) -> impl Iterator<Item = String> {
+    let of_layer = |layer| {
+        NEEDED
+            .iter()
+            .map(move |module| format!("model.layers.{layer}.{module}.weight"))
+    };
+    std::iter::once("model.embed_tokens.weight".to_owned()).chain((0..layers).flat_map(of_layer))
+}
+
 /// Which heads a tensor's rows belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
