@@ -6,7 +6,7 @@
 
 Each figure is top-1 in % of the written file on all test images, by a command `bantam quantize` with weights and activations of these
 widths, 8 bits in the first and last layer. `--models` also takes ONNX files. `equalize+none` is `--equalize`, `unbound+gptq` is `--equalize unbound --algorithm
-gptq`. DATA holds cifar10 and models, as docs/data.md says.
+gptq`, `smooth+brecq` is `--smooth 0.25 --algorithm brecq`. DATA holds cifar10 and models, as docs/data.md says.
 """
 
 import argparse
@@ -21,6 +21,8 @@ import markdown
 from accuracy import REPOSITORY, run_json
 
 ALGORITHMS = ("none", "gptq", "obq", "adaround", "signround", "least-squares", "brecq", "distill")
+# What is moved between constants first, before a `+`.
+MOVED = {"": [], "equalize": ["--equalize", "exact"], "unbound": ["--equalize", "unbound"], "smooth": ["--smooth", "0.25"]}
 WIDTHS = ("W4A8", "W4A4", "W3A8", "W2A8")
 
 
@@ -51,8 +53,7 @@ def quantize(options, model, algorithm, width, seed, folder):
     words += ["--weights", f"int{weights}", "--activations", f"uint{activations}", "--edges", options.edges]
     words += ["--samples", str(options.samples), "--seed", str(seed), "-o", str(Path(folder) / "model.onnx")]
     moved, _, chosen = algorithm.rpartition("+")
-    if moved:
-        words += ["--equalize", "unbound" if moved == "unbound" else "exact"]
+    words += MOVED[moved]
     if chosen != "none":
         words += ["--algorithm", chosen]
     report = run_json(options, *words)
