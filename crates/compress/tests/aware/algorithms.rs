@@ -7,8 +7,8 @@ use bantam_compress::quantize::layerwise::{ALGORITHMS, Algorithm, Calibration, a
 use bantam_compress::stats::{ObserveOptions, observe};
 use bantam_compress::target::target_by_name;
 use bantam_graph::ops::MatMul;
-use bantam_graph::{Graph, Op};
-use bantam_tensor::{BatchSize, Samples, Tensor};
+use bantam_graph::{Dim, Graph, InferOptions, Op, ValueType, infer_shapes};
+use bantam_tensor::{BatchSize, DType, Samples, Tensor};
 
 use crate::networks::{decibels, residual, run, settings};
 use crate::support::{Noise, constant, finish, input};
@@ -37,7 +37,8 @@ fn drawn(
     let preparation = prepare(graph, settings).unwrap();
     let samples = Noise::for_graph(graph);
     let indices: Vec<usize> = (0..samples.len()).collect();
-    let batch_size = BatchSize::AtMost(4);
+    let dims = graph.value(graph.inputs[0]).ty.shape().unwrap();
+    let batch_size = dims[0].known().map_or(BatchSize::AtMost(4), BatchSize::Fixed);
     let options = ObserveOptions {
         indices: &indices,
         batch_size,
@@ -85,6 +86,26 @@ fn each_is_better_than_the_nearest_codes() {
                 );
             }
         }
+    }
+}
+
+/// Those that train take as many samples at once as a network with a batch of its own wants.
+#[test]
+fn a_network_fixes_the_samples_of_a_step() {
+    let mut graph = residual();
+    let x = graph.inputs[0];
+    let mut dims = graph.value(x).ty.shape().unwrap().to_vec();
+    dims[0] = Dim::Known(2);
+    graph.values[x.index()].ty = ValueType::tensor(DType::F32, dims);
+    infer_shapes(&mut graph, &InferOptions::default()).unwrap();
+    let settings = formats(["int3", "uint8"], BatchNormalizationMode::Fold);
+    let values = |algorithms: &[&dyn Algorithm]| {
+        let aware = drawn(&graph, algorithms, &settings, (20, 0));
+        let weight = aware.graph.value_by_name("fc_w").unwrap();
+        aware.graph.constant(weight).unwrap().to_f32().unwrap()
+    };
+    for name in ["brecq", "distill"] {
+        assert_ne!(values(&[algorithm_by_name(name).unwrap()]), values(&[]), "{name}");
     }
 }
 

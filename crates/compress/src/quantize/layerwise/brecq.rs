@@ -6,7 +6,7 @@
 //! from where they are: learned rounding is `adaround`.
 
 use bantam_graph::{Graph, ValueId, part};
-use bantam_tensor::{Batch, Samples, SamplesError, SplitMix64, Tensor, TensorError};
+use bantam_tensor::{Batch, DType, Samples, SamplesError, SplitMix64, Tensor, TensorError};
 
 use super::layers::layers;
 use super::walk::Walk;
@@ -90,7 +90,7 @@ impl Block {
             .collect();
         let mut rules = aware.rules();
         rules.retain(|rule| read.iter().any(|value| part.value(*value).name == rule.name));
-        let batch = BATCH.min(samples.len()).max(1);
+        let batch = calibration.of_step(BATCH);
         let steps = calibration.steps.unwrap_or(STEPS);
         let settings = TrainSettings {
             batch,
@@ -118,12 +118,16 @@ impl Block {
     }
 }
 
-/// The blocks: each holds a layer at least, and ends as late as it can.
+/// The blocks: each holds a layer at least, and ends as late as it can; what leads from one to the next are floats.
 fn blocks(aware: &Aware, float: &Graph) -> Vec<Block> {
     let graph = &aware.graph;
     let producers = float.producers();
     let mut single = singles(graph);
-    single.retain(|(_, value)| float.value_by_name(&graph.value(*value).name).is_some());
+    single.retain(|(_, value)| {
+        let value = graph.value(*value);
+        let is_float = value.ty.dtype().is_none_or(|dtype| dtype == DType::F32);
+        is_float && float.value_by_name(&value.name).is_some()
+    });
     let mut products: Vec<usize> = layers(aware).iter().map(|layer| layer.product.index()).collect();
     products.push(graph.nodes.len());
     let mut ends: Vec<(usize, ValueId)> = Vec::new();
@@ -294,9 +298,8 @@ impl Observer for Silent {
 
 #[cfg(test)]
 mod tests {
+    use bantam_graph::Dim;
     use bantam_graph::ops::{Binary, Unary};
-    use bantam_graph::{Dim, Graph};
-    use bantam_tensor::DType;
 
     use super::*;
 

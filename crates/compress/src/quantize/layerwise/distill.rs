@@ -33,7 +33,7 @@ impl Algorithm for Distill {
             samples: calibration.samples,
             indices: calibration.indices,
         };
-        let batch = BATCH.min(calibration.indices.len()).max(1);
+        let batch = calibration.of_step(BATCH);
         let steps = calibration.steps.unwrap_or(STEPS);
         let settings = TrainSettings {
             batch,

@@ -89,6 +89,14 @@ impl Calibration<'_> {
         let batches = self.batch_size.cut(self.indices);
         batches.map(|(indices, _)| self.samples.batch(&indices)).collect()
     }
+
+    /// The samples of a training step: so many, unless there are fewer or the network fixes their number.
+    fn of_step(&self, wanted: usize) -> usize {
+        match self.batch_size {
+            BatchSize::Fixed(size) => size,
+            BatchSize::AtMost(_) => wanted.min(self.indices.len()).max(1),
+        }
+    }
 }
 
 /// Why codes could not be chosen.
