@@ -75,6 +75,15 @@ pub enum Action {
         /// Scales and zero points.
         params: QParams,
     },
+    /// The constant is stored as codes that say which of these values, times the scale of its group, an element is.
+    LookUpConstant {
+        /// Name of the table.
+        table: String,
+        /// What codes stand for, rising.
+        values: Vec<f32>,
+        /// Scales.
+        params: QParams,
+    },
     /// The node reads the codes of a quantized value through a DequantizeLinear of its own, with these scales.
     DequantizeApart(QParams),
     /// The node works on integers: its input is quantized at run time, its constant weight or table beforehand.
@@ -213,6 +222,13 @@ impl Action {
                 format!("{format} bias, {} scales", params.scale.len())
             }
             Action::QuantizeConstant { format, params } => format!("{format} constant, {}", scales(params)),
+            Action::LookUpConstant {
+                table,
+                values,
+                params,
+            } => {
+                format!("{} values of {table}, {}", values.len(), scales(params))
+            }
             Action::QuantizeDynamically { format, params } => {
                 format!("{format} weight, dynamic input, {}", scales(params))
             }

@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 
 use bantam_kernels::quantize::{Code, Grid, dequantize, quantize, quantize_columns};
-use bantam_tensor::{
-    DType, FormatKind, NumberFormat, QParams, Tensor, TensorError, format_by_name, table_format_by_name,
-};
+use bantam_tensor::{DType, FormatKind, NumberFormat, QParams, Tensor, TensorError, format_by_name};
 use rayon::prelude::*;
 
 /// Lowest and highest code of a number format by name; `int32` is for biases.
@@ -100,9 +98,6 @@ pub(crate) fn quantize_constant(
     params: &QParams,
 ) -> Result<Tensor, TensorError> {
     let shape = constant.shape();
-    if let Some(format) = table_format_by_name(format) {
-        return Tensor::from_i64(params.dtype, shape, &table_codes(constant, format, params)?);
-    }
     if let Some(format) = float_format(format) {
         let layout = Layout::new(shape, params);
         let scaled = |(index, x): (usize, &f32)| x / params.scale[layout.scale_of(index)];
@@ -164,15 +159,22 @@ fn codes<T: Code>(values: &[f32], shape: &[usize], format: &str, params: &QParam
 /// Elements that a task has at least.
 const MIN_TASK: usize = 1 << 14;
 
-/// The codes of the values of a table that are nearest to `x / scale`.
-fn table_codes(
+/// The places of the values of a table, rising, that are nearest to `x / scale`; of two as near the lower.
+pub(crate) fn table_codes(
     constant: &Tensor,
-    format: &dyn NumberFormat,
+    values: &[f32],
     params: &QParams,
-) -> Result<Vec<i64>, TensorError> {
+) -> Result<Tensor, TensorError> {
     let layout = Layout::new(constant.shape(), params);
-    let code = |(index, x): (usize, &f32)| i64::from(format.encode(x / params.scale[layout.scale_of(index)]));
-    Ok(floats(constant)?.iter().enumerate().map(code).collect())
+    let middles: Vec<f32> = (values.windows(2))
+        .map(|pair| pair[0] + (pair[1] - pair[0]) * 0.5)
+        .collect();
+    let code = |(index, x): (usize, &f32)| {
+        let x = x / params.scale[layout.scale_of(index)];
+        middles.partition_point(|middle| x > *middle) as i64
+    };
+    let codes: Vec<i64> = floats(constant)?.iter().enumerate().map(code).collect();
+    Tensor::from_i64(params.dtype, constant.shape(), &codes)
 }
 
 /// The codes of any format, by its definition in `f64`: for biases and for formats of less than a byte.

@@ -19,7 +19,7 @@ pub use dtype::DType;
 pub use formats::blocks::{BLOCK_FORMATS, BlockFormat, block_format_by_name};
 pub use formats::{
     ELEMENT_FORMATS, FORMATS, FormatKind, NARROW_FORMATS, NumberFormat, TABLE_FORMATS, format_by_name,
-    table_format_by_name, trained_format_by_name,
+    table_format_by_name, table_values, trained_format_by_name,
 };
 pub use mapped::{map_file, prefetch, release};
 pub use quantization::{Granularity, QParams, QuantSpec, Rounding};

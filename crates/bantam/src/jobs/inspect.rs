@@ -6,7 +6,7 @@ use bantam_compress::prune::{prunable, satisfies};
 use bantam_formats::onnx::PACKED_BITS;
 use bantam_graph::ops::Binary;
 use bantam_graph::{Graph, InferOptions, Node, Op, Value, cost, infer_shapes};
-use bantam_tensor::{DType, NumberFormat, TABLE_FORMATS, Tensor};
+use bantam_tensor::{DType, TABLE_FORMATS, Tensor, table_values};
 use serde::Serialize;
 
 use crate::{Error, pipeline};
@@ -213,18 +213,15 @@ pub(super) fn table_of(graph: &Graph, id: bantam_graph::ValueId) -> Option<Strin
     let lookup = made_by(graph, product.input(0)?).filter(|node| matches!(node.op, Op::Gather(_)))?;
     let codes = made_by(graph, lookup.input(1)?).filter(|node| matches!(node.op, Op::Cast(_)))?;
     graph.constant_input(codes, 0)?;
-    let values = graph.constant_input(lookup, 0)?.to_f32().ok()?;
-    let is_it = |format: &&&dyn NumberFormat| {
-        let count = 1usize << format.bits();
-        values.len() == count
-            && (0u16..)
-                .zip(&values)
-                .all(|(code, value)| format.decode(code) == *value)
-    };
-    TABLE_FORMATS
+    let table = graph.constant_input(lookup, 0)?;
+    let values = (table.rank() == 1 && table.len() <= 256).then(|| table.to_f32().ok())??;
+    let known = TABLE_FORMATS
         .iter()
-        .find(is_it)
-        .map(|format| format.name().to_owned())
+        .find(|format| table_values(**format) == values);
+    Some(known.map_or_else(
+        || format!("codebook of {}", values.len()),
+        |format| format.name().to_owned(),
+    ))
 }
 
 /// Bits that each code of a constant takes in the file, where they are packed there.

@@ -6,7 +6,7 @@ use bantam::compress::prune::criterion::CRITERIA;
 use bantam::compress::prune::layers::LayerCriterion;
 use bantam::compress::prune::reconstruct::RECONSTRUCTIONS;
 use bantam::compress::quantize::METHODS;
-use bantam::compress::quantize::groups::GROUP_ALGORITHMS;
+use bantam::compress::quantize::groups::{GROUP_ALGORITHMS, LEARNED_TABLES};
 use bantam::compress::quantize::layerwise::ALGORITHMS;
 use bantam::compress::range::RANGES;
 use bantam::compress::target::{Facts, TARGETS};
@@ -96,7 +96,14 @@ const KINDS: &[(&str, fn() -> Vec<Entry>)] = &[
             .iter()
             .filter(|x| format_by_name(x.name()).is_none());
         let all = FORMATS.iter().chain(NARROW_FORMATS).chain(tables);
-        all.map(|x| entry(x.name(), x.summary())).collect()
+        let learned = LEARNED_TABLES.iter().map(|(name, bits)| {
+            let values = 1 << bits;
+            entry(
+                name,
+                &format!("{bits}-bit codes for {values} values that are learned for each weight"),
+            )
+        });
+        all.map(|x| entry(x.name(), x.summary())).chain(learned).collect()
     }),
     ("targets", || {
         let described = TARGETS.iter().map(|x| Entry {

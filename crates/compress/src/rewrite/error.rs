@@ -75,6 +75,10 @@ pub enum RewriteError {
     #[error("the plan names the number format `{format}`, which does not exist\nhint: `bantam list formats`")]
     Format { format: String },
     #[error(
+        "the plan's table `{table}` is empty, does not rise, or has more values than codes can say\nhint: `bantam list formats` names tables that are known"
+    )]
+    Table { table: String },
+    #[error(
         "the plan quantizes node `{node}` dynamically, which is possible for MatMul, Gemm, Conv and Gather with a constant matrix or kernel only\nhint: a plan fits the model that it was made for"
     )]
     Dynamic { node: String },

@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bantam_graph::ops::{DequantizeLinear, QuantizeLinear};
 use bantam_graph::{Graph, Node, NodeId, Patch, Value, ValueId, ValueType};
-use bantam_tensor::{DType, QParams, Tensor, format_by_name, table_format_by_name};
+use bantam_tensor::{DType, QParams, Tensor, format_by_name};
 
 pub use dequantize::dequantize;
 pub use error::RewriteError;
@@ -153,8 +153,16 @@ impl Rewriter<'_> {
             (Action::Keep, _) => Ok(()),
             (Action::QuantizeActivation(params), Site::Value(name)) => self.activation(name, params),
             (Action::QuantizeConstant { format, params }, Site::Input { value, node, input }) => {
-                self.constant(value, node, *input, format, params)
+                self.constant(value, node, *input, (format, None), params)
             }
+            (
+                Action::LookUpConstant {
+                    table,
+                    values,
+                    params,
+                },
+                Site::Input { value, node, input },
+            ) => self.constant(value, node, *input, (table, Some(values)), params),
             (Action::Mask(mask), Site::Value(name)) => self.set(name, Some(mask), None),
             (Action::SetWeight { kept, values }, Site::Value(name)) => {
                 self.set(name, kept.as_ref(), Some(&values.0))
@@ -282,18 +290,18 @@ impl Rewriter<'_> {
         name: &str,
         node: &str,
         input: usize,
-        format: &str,
+        (format, table): (&str, Option<&[f32]>),
         params: &QParams,
     ) -> Result<(), RewriteError> {
         let reader = self.node(node)?;
-        let key = (name.to_owned(), format!("{format} {params:?}"));
+        let key = (name.to_owned(), format!("{format} {table:?} {params:?}"));
         let reals = match self.shared.get(&key) {
             Some(reals) => *reals,
             None => {
-                let codes = self.codes(name, format, params)?;
-                let reals = match table_format_by_name(format) {
-                    Some(format) => self.looked_up(name, codes, format, params)?,
+                let reals = match table {
+                    Some(values) => self.looked_up(name, (format, values), params)?,
                     None => {
+                        let codes = self.codes(name, format, params)?;
                         let shape = codes.shape().to_vec();
                         let stored = Stored {
                             codes,
@@ -315,6 +323,20 @@ impl Rewriter<'_> {
     }
 
     fn codes(&self, name: &str, format: &str, params: &QParams) -> Result<Tensor, RewriteError> {
+        if format != "int32" && format_by_name(format).is_none() {
+            return Err(RewriteError::Format {
+                format: format.to_owned(),
+            });
+        }
+        Ok(quantize_constant(
+            self.constant_for(name, params)?,
+            format,
+            params,
+        )?)
+    }
+
+    /// The constant that these scales fit.
+    fn constant_for(&self, name: &str, params: &QParams) -> Result<&Tensor, RewriteError> {
         let constant = self.graph.value(self.value(name)?).initializer.as_ref();
         let constant = constant.ok_or_else(|| RewriteError::NotConstant {
             name: name.to_owned(),
@@ -334,14 +356,7 @@ impl Rewriter<'_> {
             _ => params.scale_shape(shape).iter().product(),
         };
         check(name, params, expected)?;
-        let table = table_format_by_name(format).is_some();
-        let known = format == "int32" || format_by_name(format).is_some() || table;
-        if !known {
-            return Err(RewriteError::Format {
-                format: format.to_owned(),
-            });
-        }
-        Ok(quantize_constant(constant, format, params)?)
+        Ok(constant)
     }
 
     /// Scales and zero points of a tensor of this shape.

@@ -2,9 +2,10 @@
 
 use bantam_graph::ValueId;
 use bantam_graph::ops::{Binary, Gather};
-use bantam_tensor::{DType, NumberFormat, QParams, Tensor, TensorError};
+use bantam_tensor::{DType, QParams, Tensor, TensorError, table_format_by_name};
 
 use super::{CODES, REALS, RewriteError, Rewriter};
+use crate::quantizer::table_codes;
 
 impl Rewriter<'_> {
     /// The numbers that codes in groups stand for: looked up in the table of a format, times the scales, each of which is read for all of its
@@ -12,20 +13,29 @@ impl Rewriter<'_> {
     pub(super) fn looked_up(
         &mut self,
         name: &str,
-        codes: Tensor,
-        format: &dyn NumberFormat,
+        (table, values): (&str, &[f32]),
         params: &QParams,
     ) -> Result<ValueId, RewriteError> {
+        // A single NaN rises by that.
+        let rises = values.is_sorted_by(|a, b| a < b) && values.iter().all(|value| value.is_finite());
+        if !rises || values.is_empty() || values.len() > 1 << params.dtype.bits().min(8) {
+            let table = table.to_owned();
+            return Err(RewriteError::Table { table });
+        }
+        let codes = table_codes(self.constant_for(name, params)?, values, params)?;
         let shape = codes.shape().to_vec();
         // Long names would take more bytes than the scales of a small matrix.
         let stem = format!("t{}", self.looked_up);
         self.looked_up += 1;
         let codes = self.patch.add_constant(&format!("{name}{CODES}"), codes);
         let codes = self.cast(&format!("{stem}_codes"), codes, DType::I32);
-        let values: Vec<f32> = (0..1u16 << format.bits())
-            .map(|code| format.decode(code))
-            .collect();
-        let values = self.small(&format!("values_{}", format.name()), Tensor::from_vec1(&values));
+        // One for all weights, but for tables that are learned for each.
+        let values = match table_format_by_name(table) {
+            Some(_) => self.small(&format!("values_{table}"), Tensor::from_vec1(values)),
+            None => self
+                .patch
+                .add_constant(&format!("{stem}_values"), Tensor::from_vec1(values)),
+        };
         let levels = Gather { axis: 0 }.into();
         let levels = self.made(&format!("{stem}_levels"), levels, &[values, codes]);
         let scale = self.scales(&stem, &params.scale, &params.scale_shape(&shape))?;

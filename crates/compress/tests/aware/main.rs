@@ -17,7 +17,7 @@ use bantam_compress::quantize::aware::{
 };
 use bantam_compress::target::{ScaleForm, TARGETS, Target, target_by_name};
 use bantam_compress::train::parameters;
-use bantam_graph::ops::Variadic;
+use bantam_graph::ops::{Binary, Variadic};
 use bantam_graph::{Graph, Op, verify};
 use bantam_tensor::{DType, Granularity, Tensor};
 
@@ -324,7 +324,7 @@ fn low_widths_are_for_what_products_inside_read() {
     let expected = [
         ("x", DType::U8),
         ("first_w", DType::I8),
-        ("relu", DType::U4),
+        ("relu_factor", DType::U4),
         ("second_w", DType::I4),
         ("relu_2", DType::U4),
         ("third_w", DType::I4),
@@ -336,6 +336,26 @@ fn low_widths_are_for_what_products_inside_read() {
         ("fc_w", DType::I8),
     ];
     assert_eq!(types(&baked.plan), expected);
+    // The sum reads what is not rounded.
+    let sum = baked
+        .graph
+        .nodes
+        .iter()
+        .find(|node| matches!(node.op, Op::Binary(Binary::Add)));
+    let read = baked.graph.value(sum.unwrap().input(1).unwrap());
+    assert_eq!(read.name, "relu");
+}
+
+/// Where the target multiplies codes, sums get codes too.
+#[test]
+fn targets_with_kernels_of_any_width_add_codes() {
+    let target = target_by_name("fpga").unwrap();
+    let aware = aware(&residual(), &settings(target, "int4", "int4")).unwrap();
+    let names: Vec<&str> = types(&aware.plan).into_iter().map(|(name, _)| name).collect();
+    assert!(
+        names.contains(&"relu") && !names.contains(&"relu_factor"),
+        "{names:?}"
+    );
 }
 
 #[test]

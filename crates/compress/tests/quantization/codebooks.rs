@@ -41,7 +41,7 @@ fn constants(plan: &Plan) -> impl Iterator<Item = (&str, &QParams)> {
     plan.decisions
         .iter()
         .filter_map(|decision| match (&decision.site, &decision.action) {
-            (Site::Input { value, .. }, Action::QuantizeConstant { params, .. }) => {
+            (Site::Input { value, .. }, Action::LookUpConstant { params, .. }) => {
                 Some((value.as_str(), params))
             }
             _ => None,
@@ -175,5 +175,82 @@ fn what_wants_even_steps_says_so() {
             }
             Err(error) => panic!("{}: {error}", algorithm.name()),
         }
+    }
+}
+
+fn learned(name: &str, bits: &str) -> GroupSettings {
+    GroupSettings {
+        format: TableGroups::learned(bits, 32).unwrap().into(),
+        ..settings(name, 4, false)
+    }
+}
+
+/// Weights in few places, which no table that is known beforehand has; some are zero.
+fn clustered() -> Graph {
+    const PLACES: [f32; 4] = [-0.8, 0.0, 0.3, 0.72];
+    let mut graph = network();
+    for name in ["first_w", "second_w", "third_w"] {
+        let id = graph.value_by_name(name).unwrap();
+        let tensor = graph.constant(id).unwrap();
+        let values: Vec<f32> = (0..tensor.len())
+            .map(|index| PLACES[(index * 7 + index / 13) % 4])
+            .collect();
+        graph.values[id.index()].initializer = Some(Tensor::from_slice(tensor.shape(), &values).unwrap());
+    }
+    graph
+}
+
+#[test]
+fn tables_are_learned_for_each_weight() {
+    let graph = clustered();
+    let (result, plan) = quantized(&graph, &learned("nearest", "codebook2")).unwrap();
+    // Scales have 16 bits: nothing else is lost.
+    let found = agreement(&graph, &result);
+    assert!(found > 60.0, "{found:.1} dB");
+    let nf4 = table_format_by_name("nf4").unwrap();
+    let (other, _) = quantized(&graph, &of_table("nearest", nf4)).unwrap();
+    assert!(agreement(&graph, &other) < 30.0);
+    let tables = plan
+        .decisions
+        .iter()
+        .filter_map(|decision| match &decision.action {
+            Action::LookUpConstant { table, values, .. } => Some((table.as_str(), values)),
+            _ => None,
+        });
+    for (table, values) in tables {
+        assert!(
+            table == "codebook2" && values.len() == 4 && values.contains(&0.0),
+            "{values:?}"
+        );
+    }
+    let again = rewrite(&graph, &plan).unwrap();
+    assert!(agreement(&result, &again) > 200.0);
+}
+
+#[test]
+fn algorithms_choose_among_learned_values_too() {
+    let graph = network();
+    let quality = |name: &str| agreement(&graph, &quantized(&graph, &learned(name, "codebook3")).unwrap().0);
+    let nearest = quality("nearest");
+    for (name, least) in [("gptq", 1.0), ("least-squares", 2.0)] {
+        let gain = quality(name) - nearest;
+        assert!(gain > least, "{name}: {gain:.2} dB");
+    }
+    assert!(TableGroups::learned("codebook9", 32).is_none());
+}
+
+#[test]
+fn a_plan_with_a_wrong_table_is_refused() {
+    let graph = network();
+    let (_, plan) = quantized(&graph, &learned("nearest", "codebook2")).unwrap();
+    for wrong in [vec![], vec![0.5, 0.5], vec![1.0, -1.0], vec![f32::NAN, 1.0]] {
+        let mut plan = plan.clone();
+        for decision in &mut plan.decisions {
+            if let Action::LookUpConstant { values, .. } = &mut decision.action {
+                values.clone_from(&wrong);
+            }
+        }
+        let error = rewrite(&graph, &plan).unwrap_err().to_string();
+        assert!(error.contains("does not rise"), "{error}");
     }
 }

@@ -118,6 +118,15 @@ pub fn table_format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
     (TABLE_FORMATS.iter().copied()).find(|format| format.name() == name)
 }
 
+/// The numbers that codes of a format stand for, rising, each once.
+pub fn table_values(format: &dyn NumberFormat) -> Vec<f32> {
+    let codes = 0..1u32 << format.bits();
+    let mut values: Vec<f32> = codes.map(|code| format.decode(code as u16)).collect();
+    values.sort_by(f32::total_cmp);
+    values.dedup();
+    values
+}
+
 /// The format with this name, also of those in [`NARROW_FORMATS`].
 pub fn trained_format_by_name(name: &str) -> Option<&'static dyn NumberFormat> {
     let narrow = || {

@@ -3,7 +3,8 @@
 use bantam::Error;
 use bantam::compress::quantize::QuantizeSettings;
 use bantam::compress::quantize::groups::{
-    Addition, GROUP_ALGORITHMS, GroupFormat, GroupSettings, TableGroups, group_algorithm_by_name,
+    Addition, GROUP_ALGORITHMS, GroupFormat, GroupSettings, LEARNED_TABLES, TableGroups,
+    group_algorithm_by_name,
 };
 use bantam::tensor::formats::blocks::IntegerGroups;
 use bantam::tensor::{
@@ -54,13 +55,14 @@ pub(super) fn groups(arguments: &Quantize) -> Result<Option<GroupSettings>, Erro
 
 /// Groups of a format.
 fn groups_of(name: &str, len: usize, symmetric: Option<bool>) -> Result<GroupFormat, Error> {
-    if let Some(format) = table_format_by_name(name) {
+    let table = table_format_by_name(name).map(|format| TableGroups::new(format, len));
+    if let Some(table) = table.or_else(|| TableGroups::learned(name, len)) {
         return match symmetric {
             Some(false) => Err(usage(
                 &format!("{name} has no code of zero"),
                 "leave out --symmetric-weights",
             )),
-            _ => Ok(TableGroups::new(format, len).into()),
+            _ => Ok(table.into()),
         };
     }
     let fits =
@@ -70,6 +72,7 @@ fn groups_of(name: &str, len: usize, symmetric: Option<bool>) -> Result<GroupFor
         integers()
             .chain(TABLE_FORMATS.iter().copied())
             .map(|format| format.name())
+            .chain(LEARNED_TABLES.iter().map(|(name, _)| *name))
     };
     let format = trained_format_by_name(name).filter(fits);
     let format = format.ok_or_else(|| Error::unknown_name("format of groups", name, known()))?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bantam_graph::passes::{ELIMINATE_DEAD_NODES, run_passes};
+use bantam_graph::passes::{ELIMINATE_DEAD_NODES, ELIMINATE_IDENTITY, run_passes};
 use bantam_graph::{Graph, InferOptions, Node, infer_shapes, verify};
 use bantam_tensor::{DType, QParams, Tensor};
 
@@ -44,6 +44,7 @@ pub fn bake(aware: &Aware) -> Result<Baked, AwareError> {
     };
     let graph = bound(&graph, &baker.bounds, &mut plan)?;
     let mut graph = rewrite(&graph, &plan)?;
+    run_passes(&mut graph, &[ELIMINATE_IDENTITY])?;
     infer_shapes(&mut graph, &InferOptions::default())?;
     verify(&graph)?;
     Ok(Baked { graph, plan })

@@ -11,6 +11,7 @@
 mod activations;
 mod bake;
 mod bounds;
+mod branches;
 mod builder;
 mod decisions;
 mod error;

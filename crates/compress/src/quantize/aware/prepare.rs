@@ -1,8 +1,9 @@
 //! The graphs that are observed and trained.
 
-use bantam_graph::passes::{FOLD_BATCH_NORMALIZATION, PASSES, run_passes};
+use bantam_graph::passes::{ELIMINATE_IDENTITY, FOLD_BATCH_NORMALIZATION, PASSES, run_passes};
 use bantam_graph::{Graph, InferOptions, NodeId, Op, ValueId, infer_shapes};
 
+use super::branches::branch_off;
 use super::settings::{AwareSettings, BatchNormalizationMode};
 use super::{AwareError, sites};
 use crate::stats::Request;
@@ -33,6 +34,7 @@ pub fn prepare(graph: &Graph, settings: &AwareSettings) -> Result<Preparation, A
         .filter(|pass| pass.name != FOLD_BATCH_NORMALIZATION.name)
         .collect();
     run_passes(&mut base, &others)?;
+    branch_off(&mut base, settings)?;
     let observed = folded(&base)?;
     if settings.batch_normalization == BatchNormalizationMode::Fold {
         base = observed.clone();
@@ -48,7 +50,10 @@ pub fn prepare(graph: &Graph, settings: &AwareSettings) -> Result<Preparation, A
 /// The graph with BatchNormalization folded.
 pub(super) fn folded(graph: &Graph) -> Result<Graph, AwareError> {
     let mut folded = graph.clone();
-    run_passes(&mut folded, PASSES)?;
+    let mut passes = PASSES.to_vec();
+    // Products keep the values that `branch_off` gave them.
+    passes.retain(|pass| pass.name != ELIMINATE_IDENTITY.name);
+    run_passes(&mut folded, &passes)?;
     infer_shapes(&mut folded, &InferOptions::default())?;
     Ok(folded)
 }

@@ -48,12 +48,20 @@ pub(super) fn quantized(
     name: &str,
     params: QParams,
 ) -> Decision {
-    Decision {
-        site,
-        action: Action::QuantizeConstant {
+    let action = match format {
+        GroupFormat::Integers(_) => Action::QuantizeConstant {
             format: name.to_owned(),
             params,
         },
+        GroupFormat::Table(table) => Action::LookUpConstant {
+            table: name.to_owned(),
+            values: table.values().to_vec(),
+            params,
+        },
+    };
+    Decision {
+        site,
+        action,
         why: format!("weights of {} bits, chosen by {algorithm}", format.bits()),
         sqnr_db: None,
     }

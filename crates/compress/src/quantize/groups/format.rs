@@ -1,8 +1,11 @@
 //! What groups are made of: integers with a scale, or values of a table with one.
 
+use bantam_tensor::DType;
+use bantam_tensor::NumberFormat;
 use bantam_tensor::formats::F16;
 use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups};
-use bantam_tensor::{DType, FormatKind, NumberFormat};
+
+use super::table_format::TableGroups;
 
 /// The numbers that a weight in groups can have, in units of its group's scale.
 #[derive(Clone, Debug)]
@@ -11,15 +14,6 @@ pub enum GroupFormat {
     Integers(IntegerGroups),
     /// Values of a table.
     Table(TableGroups),
-}
-
-/// Groups of codes that stand for values of a table, with a scale of 16 bits (QLoRA, Dettmers et al. 2023, section 3).
-#[derive(Clone, Debug)]
-pub struct TableGroups {
-    format: &'static dyn NumberFormat,
-    len: usize,
-    /// Rising.
-    values: Vec<f32>,
 }
 
 impl From<IntegerGroups> for GroupFormat {
@@ -34,38 +28,12 @@ impl From<TableGroups> for GroupFormat {
     }
 }
 
-impl TableGroups {
-    /// Groups of `len` codes of a format.
-    ///
-    /// # Panics
-    /// When `len` is 0, or codes are integers, more than 8 bits wide, or no numbers.
-    pub fn new(format: &'static dyn NumberFormat, len: usize) -> TableGroups {
-        let codes = 0..1u16 << format.bits().min(8);
-        let mut values: Vec<f32> = codes.map(|code| format.decode(code)).collect();
-        let fits = format.kind() != FormatKind::Integer && format.bits() <= 8 && len > 0;
-        assert!(
-            fits && values.iter().all(|value| value.is_finite()),
-            "groups of codes of a table of numbers"
-        );
-        values.sort_by(f32::total_cmp);
-        values.dedup();
-        TableGroups { format, len, values }
-    }
-
-    /// The values on either side of a number, which may be one; beyond the ends that end.
-    fn around(&self, x: f32) -> [f32; 2] {
-        let above = self.values.partition_point(|value| *value < x);
-        let at = |index: usize| self.values[index.min(self.values.len() - 1)];
-        [at(above.saturating_sub(1)), at(above)]
-    }
-}
-
 impl GroupFormat {
     /// Elements of a group.
     pub fn group_len(&self) -> usize {
         match self {
             GroupFormat::Integers(groups) => groups.group_len(),
-            GroupFormat::Table(table) => table.len,
+            GroupFormat::Table(table) => table.len(),
         }
     }
 
@@ -73,7 +41,7 @@ impl GroupFormat {
     pub fn bits(&self) -> u32 {
         match self {
             GroupFormat::Integers(groups) => groups.bits,
-            GroupFormat::Table(table) => table.format.bits(),
+            GroupFormat::Table(table) => table.bits(),
         }
     }
 
@@ -94,7 +62,7 @@ impl GroupFormat {
     pub fn codes(&self) -> (f32, f32) {
         match self {
             GroupFormat::Integers(groups) => groups.codes(),
-            GroupFormat::Table(table) => (table.values[0], table.values[table.values.len() - 1]),
+            GroupFormat::Table(table) => table.ends(),
         }
     }
 
@@ -102,7 +70,7 @@ impl GroupFormat {
     pub fn limit(&self) -> f32 {
         match self {
             GroupFormat::Integers(groups) => groups.limit(),
-            GroupFormat::Table(table) => F16.max_value() * table.format.max_value(),
+            GroupFormat::Table(table) => F16.max_value() * table.unit(),
         }
     }
 
@@ -119,7 +87,7 @@ impl GroupFormat {
         match self {
             GroupFormat::Integers(groups) => groups.grid(low, high),
             GroupFormat::Table(table) => GroupGrid {
-                scale: self.stored_scale(high.max(-low) / table.format.max_value()),
+                scale: self.stored_scale(high.max(-low) / table.unit()),
                 zero_point: 0.0,
             },
         }
@@ -160,8 +128,8 @@ impl GroupFormat {
                 (true, false) => (DType::I8, "int8"),
                 (true, true) => (DType::U8, "uint8"),
             },
-            GroupFormat::Table(table) if table.format.bits() > 4 => (DType::U8, table.format.name()),
-            GroupFormat::Table(table) => (DType::U4, table.format.name()),
+            GroupFormat::Table(table) if table.bits() > 4 => (DType::U8, table.name()),
+            GroupFormat::Table(table) => (DType::U4, table.name()),
         }
     }
 }

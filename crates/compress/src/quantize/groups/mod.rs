@@ -17,6 +17,7 @@ mod rounded;
 mod sign_round;
 mod solve;
 mod stochastic;
+mod table_format;
 mod tables;
 mod walker;
 
@@ -24,9 +25,10 @@ use bantam_graph::{Graph, InferOptions, infer_shapes, verify};
 
 pub use self::added::Addition;
 pub use self::deferred::{DeferredGroups, DeferredWeight, StandIns, deferred_groups};
-pub use self::format::{GroupFormat, TableGroups};
+pub use self::format::GroupFormat;
 use self::products::products;
 pub use self::rounded::{GroupRows, RoundedRow};
+pub use self::table_format::{LEARNED_TABLES, TableGroups};
 use self::tables::tables;
 use self::walker::Walker;
 use super::QuantizeSettings;

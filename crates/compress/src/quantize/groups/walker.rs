@@ -84,8 +84,13 @@ impl<'a> Walker<'a> {
             // Products draw apart from each other.
             seed: seed.wrapping_add(product.node.index() as u64),
         };
+        let format = job.format.for_weight(&job).ok_or_else(not_finite)?;
+        let job = GroupRows {
+            format: &format,
+            ..job
+        };
         let (rounded, added) = rounded(&job, settings).ok_or_else(not_finite)?;
-        let group = settings.format.group_len();
+        let group = format.group_len();
         let levels: Vec<f32> = rounded.iter().flat_map(|row| row.values(group)).collect();
         let as_stored = |rows: &[f32]| {
             let values = match product.layout {
@@ -97,7 +102,7 @@ impl<'a> Walker<'a> {
         let sum = added.as_ref().map(|added| added.onto(&levels));
         self.graph.values[product.weight.index()].initializer =
             Some(as_stored(sum.as_ref().unwrap_or(&levels))?);
-        let by = (&settings.format, settings.algorithm.name());
+        let by = (&format, settings.algorithm.name());
         let mut decisions = vec![decision(product.site(), (product.layout, depth), by, &rounded)];
         if let Some(added) = added {
             self.levels.push((product.weight, as_stored(&levels)?));
@@ -118,16 +123,22 @@ impl<'a> Walker<'a> {
             Needs::Nothing => settings.algorithm,
             _ => &fit::SEARCH,
         };
-        let rounded = algorithm.round(&GroupRows {
+        let not_finite = || GroupError::Weights {
+            node: table.name.clone(),
+        };
+        let job = GroupRows {
             rows: &values,
             depth: table.depth,
             format,
             moments: None,
             seed: 0,
-        });
-        let rounded = rounded.ok_or_else(|| GroupError::Weights {
-            node: table.name.clone(),
-        })?;
+        };
+        let format = job.format.for_weight(&job).ok_or_else(not_finite)?;
+        let job = GroupRows {
+            format: &format,
+            ..job
+        };
+        let rounded = algorithm.round(&job).ok_or_else(not_finite)?;
         let levels: Vec<f32> = (rounded.iter())
             .flat_map(|row| row.values(format.group_len()))
             .collect();
@@ -137,7 +148,7 @@ impl<'a> Walker<'a> {
             decision(
                 site.clone(),
                 (Layout::Rows, table.depth),
-                (format, algorithm.name()),
+                (&format, algorithm.name()),
                 &rounded,
             )
         };
