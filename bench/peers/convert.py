@@ -55,10 +55,12 @@ def rows(arguments, folder, source):
         output = folder / f"llama-{name}.gguf"
         peer = [sys.executable, "-c", PEER, str(source), str(output), str(number), str(arguments.threads)]
         yield f"{name}, llama.cpp", peer + (["--sync"] if arguments.sync else []), output
-    if not arguments.only or "int4" in arguments.only:
-        output = folder / "bantam-int4.onnx"
-        groups = ["--weights", "int4", "--granularity", "group:128", "--no-eval"]
-        yield "int4 groups of 128, Bantam", [*bantam, "quantize", str(folder / "model"), *groups, "-o", str(output)], output
+    for name, group in (("int4", 128), ("nf4", 64)):
+        if arguments.only and name not in arguments.only:
+            continue
+        output = folder / f"bantam-{name}.onnx"
+        words = ["--weights", name, "--granularity", f"group:{group}", "--no-eval", "-o", str(output)]
+        yield f"{name} groups of {group}, Bantam", [*bantam, "quantize", str(folder / "model"), *words], output
 
 
 def size(output):

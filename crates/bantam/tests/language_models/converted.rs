@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bantam::compress::quantize::groups::{Addition, GroupSettings, group_algorithm_by_name};
+use bantam::compress::quantize::groups::{
+    Addition, GroupFormat, GroupSettings, TableGroups, group_algorithm_by_name,
+};
 use bantam::compress::quantize::{QuantizeSettings, method_by_name};
 use bantam::compress::target::target_by_name;
 use bantam::formats::Writing;
@@ -20,7 +22,7 @@ use bantam::jobs::{
     EvalJob, ExportJob, GgufTypes, Importance, QuantizeJob, RuntimeChoice, eval, export, quantize,
 };
 use bantam::tensor::formats::blocks::IntegerGroups;
-use bantam::tensor::{BlockFormat, DType, Tensor};
+use bantam::tensor::{BlockFormat, DType, Tensor, table_format_by_name};
 use bantam::{Error, NoProgress, Progress};
 use bantam_kernels::blocks::{Source, encode_rows};
 
@@ -243,7 +245,7 @@ fn any_architecture_can_be_made_narrower() {
 fn grouped(
     folder: &Path,
     output: &Path,
-    format: IntegerGroups,
+    format: GroupFormat,
     plan: bool,
     save: SaveOptions,
 ) -> Result<(), Error> {
@@ -255,7 +257,7 @@ fn grouped(
         settings: settings.clone(),
         codes: None,
         groups: Some(GroupSettings {
-            format: format.into(),
+            format,
             algorithm: group_algorithm_by_name("nearest").unwrap(),
             smooth: false,
             addition: Addition::None,
@@ -296,6 +298,17 @@ fn narrow(folder: &Path) {
     write_safetensors(&path, &weights).unwrap();
 }
 
+/// Of whole bytes and not, with and without codes of zero, and of tables.
+fn formats() -> impl Iterator<Item = GroupFormat> {
+    let integers = [(4, 8, false), (4, 12, true), (8, 16, true), (3, 10, false)];
+    let integers =
+        integers.map(|(bits, group, zero_point)| IntegerGroups::new(bits, group, zero_point, false).into());
+    let tables = [("nf4", 8), ("f4e2m1", 12), ("f6e2m3", 10)];
+    let tables =
+        tables.map(|(name, group)| TableGroups::new(table_format_by_name(name).unwrap(), group).into());
+    integers.into_iter().chain(tables)
+}
+
 #[test]
 fn groups_that_are_made_while_writing_are_those_of_memory() {
     let folder = tempfile::tempdir().unwrap();
@@ -308,26 +321,24 @@ fn groups_that_are_made_while_writing_are_those_of_memory() {
         if narrowed {
             narrow(folder.path());
         }
-        for (bits, group, zero_point) in [(4, 8, false), (4, 12, true), (8, 16, true), (3, 10, false)] {
+        for format in formats() {
             for external_data in [ExternalData::Never, ExternalData::Always] {
                 let save = SaveOptions {
                     external_data,
                     ..SaveOptions::default()
                 };
                 let of = |folder: &Path, plan: bool| {
-                    let format = IntegerGroups::new(bits, group, zero_point, false);
                     grouped(
                         folder.parent().unwrap(),
                         &folder.join("q.onnx"),
-                        format,
+                        format.clone(),
                         plan,
                         save.clone(),
                     )
                     .unwrap();
                     ["q.onnx", "q.onnx.data"].map(|name| std::fs::read(folder.join(name)).ok())
                 };
-                let case =
-                    format!("{bits} bits, {group}, {zero_point}, {external_data:?}, narrow: {narrowed}");
+                let case = format!("{format:?}, {external_data:?}, narrow: {narrowed}");
                 assert!(of(&streamed, false) == of(&in_memory, true), "{case}");
             }
         }
@@ -344,7 +355,7 @@ fn numbers_beyond_all_scales_are_refused_and_nothing_is_left() {
     up.values_mut::<f32>().unwrap()[1000] = f32::NAN;
     write_safetensors(&path, &weights).unwrap();
     let output = folder.path().join("q.onnx");
-    let format = IntegerGroups::new(4, 8, false, false);
+    let format = IntegerGroups::new(4, 8, false, false).into();
     let error = grouped(folder.path(), &output, format, false, SaveOptions::default()).unwrap_err();
     assert!(error.to_string().contains("are no numbers"), "{error}");
     let left = std::fs::read_dir(folder.path()).unwrap();

@@ -11,6 +11,7 @@ mod remove;
 mod rotate;
 mod scale;
 mod table;
+pub(crate) use table::{StoredTable, look_up_stored};
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -43,17 +44,7 @@ pub fn rewrite(graph: &Graph, plan: &Plan) -> Result<Graph, RewriteError> {
     rotate::rotate(&mut shifted, plan)?;
     shift_constants(&mut shifted, plan)?;
     let patch = {
-        let mut rewriter = Rewriter {
-            graph: &shifted,
-            patch: Patch::new(&shifted),
-            shared: HashMap::new(),
-            codes_of: HashMap::new(),
-            read: HashMap::new(),
-            small: HashMap::new(),
-            outliers: 0,
-            looked_up: 0,
-            seen: BTreeSet::new(),
-        };
+        let mut rewriter = Rewriter::new(&shifted);
         for decision in &plan.decisions {
             rewriter.apply(decision)?;
         }
@@ -114,7 +105,21 @@ struct Rewriter<'a> {
     seen: BTreeSet<Site>,
 }
 
-impl Rewriter<'_> {
+impl<'a> Rewriter<'a> {
+    fn new(graph: &'a Graph) -> Rewriter<'a> {
+        Rewriter {
+            graph,
+            patch: Patch::new(graph),
+            shared: HashMap::new(),
+            codes_of: HashMap::new(),
+            read: HashMap::new(),
+            small: HashMap::new(),
+            outliers: 0,
+            looked_up: 0,
+            seen: BTreeSet::new(),
+        }
+    }
+
     fn apply(&mut self, decision: &Decision) -> Result<(), RewriteError> {
         // These are about what the node or constant was before, or will be afterwards.
         let apart = matches!(

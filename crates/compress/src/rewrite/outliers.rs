@@ -101,8 +101,13 @@ impl Rewriter<'_> {
     ) -> Result<ValueId, RewriteError> {
         let wide: Vec<f64> = values.iter().copied().map(f64::from).collect();
         let stored = Tensor::from_f64(DType::F16, shape, &wide)?;
+        Ok(self.widened(name, stored))
+    }
+
+    /// A constant of 16 bits, as floats of 32.
+    pub(super) fn widened(&mut self, name: &str, stored: Tensor) -> ValueId {
         let stored = self.patch.add_constant(&format!("{name}_half"), stored);
-        Ok(self.cast(name, stored, DType::F32))
+        self.cast(name, stored, DType::F32)
     }
 
     pub(super) fn cast(&mut self, name: &str, value: ValueId, to: DType) -> ValueId {

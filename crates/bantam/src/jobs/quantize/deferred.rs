@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::groups::{
-    DeferredGroups, DeferredWeight, GroupError, StandIns, deferred_groups,
+    DeferredGroups, DeferredWeight, GroupError, GroupFormat, StandIns, deferred_groups,
 };
 use bantam_formats::Writing;
 use bantam_formats::onnx::{Deferred, NarrowCodes, save_deferred};
@@ -137,17 +137,24 @@ fn write(
 }
 
 /// Makes codes, scales and zero points of a weight as the model has it.
-fn codes<'a>(weight: &'a DeferredWeight, own: &'a Tensor, format: &'a IntegerGroups) -> Deferred<'a, Error> {
-    let stand_ins = [&weight.codes, &weight.scale, &weight.zero_point];
+fn codes<'a>(weight: &'a DeferredWeight, own: &'a Tensor, format: &'a GroupFormat) -> Deferred<'a, Error> {
     Deferred {
-        stand_ins: stand_ins.map(Tensor::clone).to_vec(),
+        stand_ins: weight.stand_ins(),
         make: Box::new(move |rows| {
             let part = some_rows(own, &rows)?;
             check(&part, weight, format)?;
-            let blocks = blocks::encode(format, &part, None).map_err(wrong)?;
-            let made = taken_apart(format, &blocks, weight.codes.dtype(), part.shape());
+            let made = match format {
+                GroupFormat::Integers(format) => {
+                    let blocks = blocks::encode(format, &part, None).map_err(wrong)?;
+                    taken_apart(format, &blocks, weight.codes.dtype(), part.shape())?
+                }
+                GroupFormat::Table(table) => {
+                    let made = table.encode(&part.to_f32()?, part.shape()[1])?;
+                    made.map(|tensor| tensor.as_bytes().to_vec()).to_vec()
+                }
+            };
             forget(own, rows);
-            made
+            Ok(made)
         }),
     }
 }
@@ -193,7 +200,7 @@ fn wrong(error: impl std::fmt::Display) -> Error {
 }
 
 /// Refuses numbers that no scale can say.
-fn check(part: &Tensor, weight: &DeferredWeight, format: &IntegerGroups) -> Result<(), Error> {
+fn check(part: &Tensor, weight: &DeferredWeight, format: &GroupFormat) -> Result<(), Error> {
     let limit = format.limit();
     let fits = match part.dtype() {
         DType::F16 => part.values::<f16>()?.iter().all(|x| x.to_f32().abs() <= limit),

@@ -2,16 +2,15 @@
 
 use bantam_graph::ops::DequantizeLinear;
 use bantam_graph::{Graph, InferOptions, Patch, infer_shapes, verify};
-use bantam_tensor::formats::blocks::IntegerGroups;
 use bantam_tensor::{DType, QParams, Tensor, TensorError};
 use bytes::Bytes;
 
 use super::decisions::quantized;
 use super::products::{Product, products};
-use super::{GroupError, GroupSettings};
+use super::{GroupError, GroupFormat, GroupSettings};
 use crate::plan::{Decision, Plan};
 use crate::quantize::layerwise::{LayerwiseError, Layout};
-use crate::rewrite::{RewriteError, Stored, dequantized};
+use crate::rewrite::{RewriteError, Stored, StoredTable, dequantized, look_up_stored};
 
 /// Tensors of fewer bytes are not deferred; files hold them in other places.
 const SMALLEST: usize = 1024;
@@ -27,8 +26,16 @@ pub struct DeferredWeight {
     pub codes: Tensor,
     /// In the place of the scales of groups `[rows, groups]`: zeros.
     pub scale: Tensor,
-    /// In the place of their zero points: zeros.
-    pub zero_point: Tensor,
+    /// In the place of their zero points, where codes have such: zeros.
+    pub zero_point: Option<Tensor>,
+}
+
+impl DeferredWeight {
+    /// Codes, scales, and zero points where there are such.
+    pub fn stand_ins(&self) -> Vec<Tensor> {
+        let always = [&self.codes, &self.scale];
+        always.into_iter().chain(&self.zero_point).cloned().collect()
+    }
 }
 
 /// A graph with stand-ins for codes.
@@ -38,7 +45,7 @@ pub struct DeferredGroups {
     /// What is done, without scales and zero points: these are not known yet.
     pub plan: Plan,
     /// What groups are made of.
-    pub format: IntegerGroups,
+    pub format: GroupFormat,
     /// What the stand-ins stand for.
     pub weights: Vec<DeferredWeight>,
 }
@@ -86,35 +93,25 @@ pub fn deferred_groups(
     graph: &Graph,
     settings: &GroupSettings,
 ) -> Result<Option<DeferredGroups>, GroupError> {
-    let Some(format) = settings.format.integers().filter(|_| settings.is_plain()) else {
+    if !settings.is_plain() {
         return Ok(None);
-    };
+    }
     let (products, mut decisions) = products(graph, &settings.quantize.kept_by_user(graph)?);
     if products.is_empty() {
         return Err(GroupError::Nothing);
     }
-    let (mut patch, mut weights) = (Patch::new(graph), Vec::new());
+    let mut weights = Vec::new();
     let mut stand_ins = StandIns::default();
     for product in &products {
         let (weight, decision) = deferred(graph, product, settings, &mut stand_ins)?;
-        if product.layout != Layout::Rows || weight.zero_point.as_bytes().len() < SMALLEST {
+        let is_small = |tensor: &Tensor| tensor.as_bytes().len() < SMALLEST;
+        if product.layout != Layout::Rows || weight.stand_ins().iter().any(is_small) {
             return Ok(None);
         }
-        let op = DequantizeLinear {
-            axis: 1,
-            block_size: settings.format.group_len() as i64,
-            output_dtype: None,
-        };
-        let stored = Stored {
-            codes: weight.codes.clone(),
-            scale: weight.scale.clone(),
-            zero_point: weight.zero_point.clone(),
-        };
-        let reals = dequantized(&mut patch, &product.weight_name, stored, op);
-        patch.set_input(product.node, 1, Some(reals));
         decisions.push(decision);
         weights.push(weight);
     }
+    let patch = patch(graph, settings, &products, &weights)?;
     let mut graph = graph.clone();
     patch.apply(&mut graph).map_err(RewriteError::from)?;
     let wrong = |error: &dyn std::fmt::Display| GroupError::Graph(error.to_string());
@@ -124,9 +121,50 @@ pub fn deferred_groups(
     Ok(Some(DeferredGroups {
         graph,
         plan,
-        format: format.clone(),
+        format: settings.format.clone(),
         weights,
     }))
+}
+
+/// Lets products read what stand-ins stand for.
+fn patch(
+    graph: &Graph,
+    settings: &GroupSettings,
+    products: &[Product],
+    weights: &[DeferredWeight],
+) -> Result<Patch, GroupError> {
+    let group = settings.format.group_len();
+    let both = products.iter().zip(weights);
+    if let GroupFormat::Table(table) = &settings.format {
+        let stored = both.map(|(product, weight)| {
+            let stored = StoredTable {
+                name: &product.weight_name,
+                table: table.name(),
+                values: table.values(),
+                codes: weight.codes.clone(),
+                scale: weight.scale.clone(),
+                groups: Some((1, group)),
+            };
+            (product.node, stored)
+        });
+        return Ok(look_up_stored(graph, stored.collect())?);
+    }
+    let mut patch = Patch::new(graph);
+    for (product, weight) in both {
+        let op = DequantizeLinear {
+            axis: 1,
+            block_size: group as i64,
+            output_dtype: None,
+        };
+        let stored = Stored {
+            codes: weight.codes.clone(),
+            scale: weight.scale.clone(),
+            zero_point: weight.zero_point.clone().expect("codes of integers have them"),
+        };
+        let reals = dequantized(&mut patch, &product.weight_name, stored, op);
+        patch.set_input(product.node, 1, Some(reals));
+    }
+    Ok(patch)
 }
 
 /// Stand-ins for what a product's weight becomes, and what the plan says of it.
@@ -144,12 +182,13 @@ fn deferred(
         made.map_err(LayerwiseError::from)
     };
     let found = graph.constant(product.weight).cloned();
+    let integers = settings.format.integers().is_some();
     let weight = DeferredWeight {
         node: product.name.clone(),
         weight: found.ok_or(GroupError::Nothing)?,
         codes: zeros(dtype, product.depth)?,
-        scale: zeros(DType::F32, groups)?,
-        zero_point: zeros(dtype, groups)?,
+        scale: zeros(if integers { DType::F32 } else { DType::F16 }, groups)?,
+        zero_point: integers.then(|| zeros(dtype, groups)).transpose()?,
     };
     let params = QParams {
         dtype,

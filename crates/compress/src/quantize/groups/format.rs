@@ -58,6 +58,11 @@ impl GroupFormat {
         }
     }
 
+    /// Whether each weight has values of its own, which it has to be known for.
+    pub(super) fn is_learned(&self) -> bool {
+        matches!(self, GroupFormat::Table(table) if table.values().is_empty())
+    }
+
     /// The least and the largest number that a code stands for, before the code of zero is subtracted.
     pub fn codes(&self) -> (f32, f32) {
         match self {

@@ -153,7 +153,7 @@ impl GroupSettings {
     /// Whether codes are what the format's own encoder makes of each group.
     pub fn is_plain(&self) -> bool {
         self.algorithm.is_plain()
-            && self.format.integers().is_some()
+            && !self.format.is_learned()
             && !self.smooths()
             && self.addition == Addition::None
             && self.tables.is_none()
