@@ -56,6 +56,20 @@ impl Codebook {
         }
     }
 
+    /// A table of these values, which rise.
+    ///
+    /// # Panics
+    /// When there are none, or more than 256, or they do not rise.
+    pub fn of_values(name: &'static str, values: Vec<f32>) -> Codebook {
+        assert!((1..=256).contains(&values.len()), "a code has at most 8 bits");
+        assert!(values.is_sorted_by(|a, b| a < b), "values rise");
+        Codebook {
+            name,
+            summary: "codes for values of a table",
+            values: Cow::Owned(values),
+        }
+    }
+
     /// At most `entries` (1 to 256) values that stand for `values` with a small (weighted) squared error: k-means, seeded
     /// with `seed`. Values that are not finite are passed over; of none, 0 is the table.
     ///

@@ -5,15 +5,15 @@ use std::ops::Range;
 
 use bantam_compress::plan::Plan;
 use bantam_compress::quantize::groups::{
-    DeferredGroups, DeferredWeight, GroupError, GroupFormat, StandIns, deferred_groups,
+    DeferredGroups, DeferredWeight, GroupError, GroupFormat, StandIns, TableGroups, deferred_groups,
 };
 use bantam_formats::Writing;
 use bantam_formats::onnx::{Deferred, NarrowCodes, save_deferred};
 use bantam_graph::Model;
 use bantam_graph::passes::fold_casts_by;
-use bantam_tensor::formats::blocks::IntegerGroups;
+use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups};
 use bantam_tensor::formats::unpack_into;
-use bantam_tensor::{BlockFormat, DType, Tensor, prefetch, release};
+use bantam_tensor::{BlockFormat, DType, NumberFormat, Tensor, prefetch, release};
 use half::{bf16, f16};
 
 use super::{QuantizeJob, Rescaling};
@@ -144,17 +144,11 @@ fn codes<'a>(weight: &'a DeferredWeight, own: &'a Tensor, format: &'a GroupForma
             let part = some_rows(own, &rows)?;
             check(&part, weight, format)?;
             let made = match format {
-                GroupFormat::Integers(format) => {
-                    let blocks = blocks::encode(format, &part, None).map_err(wrong)?;
-                    taken_apart(format, &blocks, weight.codes.dtype(), part.shape())?
-                }
-                GroupFormat::Table(table) => {
-                    let made = table.encode(&part.to_f32()?, part.shape()[1])?;
-                    made.map(|tensor| tensor.as_bytes().to_vec()).to_vec()
-                }
+                GroupFormat::Integers(format) => integers(format, &part, weight.codes.dtype()),
+                GroupFormat::Table(table) => looked_up(table, &part, weight.codes.dtype()),
             };
             forget(own, rows);
-            Ok(made)
+            made
         }),
     }
 }
@@ -214,44 +208,102 @@ fn check(part: &Tensor, weight: &DeferredWeight, format: &GroupFormat) -> Result
     }
 }
 
-/// Codes, scales and zero points of blocks, each as a file holds them.
-fn taken_apart(
-    format: &IntegerGroups,
-    blocks: &[u8],
-    dtype: DType,
-    shape: &[usize],
-) -> Result<Vec<Vec<u8>>, Error> {
-    let (rows, depth, group) = (shape[0], shape[1], format.group_len());
-    let head = format.header_bytes();
-    // Codes of such groups lie as files have them.
-    let whole = format.bits as usize == dtype.bits() && group.is_multiple_of(2) && depth.is_multiple_of(2);
-    let (mut packed, mut numbers, mut codes) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut scales, mut zero_points) = (Vec::new(), Vec::new());
-    let row_bytes = format.row_bytes(depth).unwrap_or(0);
-    for row in blocks.chunks_exact(row_bytes.max(1)) {
-        for (index, block) in row.chunks(format.block_bytes()).enumerate() {
-            let grid = format.load(block);
-            // A group of zeros has no scale.
-            scales.push(if grid.scale > 0.0 { grid.scale } else { 1.0 });
-            zero_points.push(grid.zero_point as i64);
-            if whole {
-                packed.extend_from_slice(&block[head..]);
-            } else {
-                let len = group.min(depth - index * group);
-                codes.resize(len, 0);
-                unpack_into(format.bits as usize, &block[head..], &mut codes);
-                numbers.extend(codes.iter().map(|code| format.number(*code) as i64));
-            }
-        }
-    }
-    if !whole {
-        packed = Tensor::from_i64(dtype, shape, &numbers)?.as_bytes().to_vec();
-    }
-    let groups = [rows, depth.div_ceil(group)];
-    let zero_points = Tensor::from_i64(dtype, &groups, &zero_points)?;
+/// Codes, scales and zero points of rows, each as a file holds them.
+fn integers(format: &IntegerGroups, part: &Tensor, dtype: DType) -> Result<Vec<Vec<u8>>, Error> {
+    let blocks = blocks::encode(format, part, None).map_err(wrong)?;
+    let grids = Blocks::of(format, format.header_bytes(), format.bits, &blocks, part.shape());
+    let codes = grids.codes(dtype, |code| format.number(code) as i64)?;
+    let grids: Vec<GroupGrid> = grids.each().map(|(block, _)| format.load(block)).collect();
+    let zero_points: Vec<i64> = grids.iter().map(|grid| grid.zero_point as i64).collect();
+    let scales: Vec<f32> = grids.iter().map(|grid| divisor(grid.scale)).collect();
+    let shape = [part.shape()[0], part.shape()[1].div_ceil(format.group_len())];
+    let zero_points = Tensor::from_i64(dtype, &shape, &zero_points)?;
     Ok(vec![
-        packed,
+        codes,
         Tensor::from_vec1(&scales).as_bytes().to_vec(),
         zero_points.as_bytes().to_vec(),
     ])
+}
+
+/// Codes of a table and scales of 16 bits of rows.
+fn looked_up(table: &TableGroups, part: &Tensor, dtype: DType) -> Result<Vec<Vec<u8>>, Error> {
+    let codebook = table.codebook();
+    let format = table.blocks(&codebook);
+    let blocks = blocks::encode(&format, part, None).map_err(wrong)?;
+    let all = Blocks::of(
+        &format,
+        format.scale_bytes(),
+        codebook.bits(),
+        &blocks,
+        part.shape(),
+    );
+    let codes = all.codes(dtype, i64::from)?;
+    let scales = all
+        .each()
+        .map(|(block, _)| f16::from_f32(divisor(format.load_scale(block))));
+    let scales: Vec<f16> = scales.collect();
+    Ok(vec![codes, Tensor::from_vec1(&scales).as_bytes().to_vec()])
+}
+
+/// A group of zeros has no scale.
+fn divisor(scale: f32) -> f32 {
+    if scale > 0.0 { scale } else { 1.0 }
+}
+
+/// Rows of blocks, which are a head and packed codes.
+struct Blocks<'a> {
+    bytes: &'a [u8],
+    row_bytes: usize,
+    block_bytes: usize,
+    head: usize,
+    bits: usize,
+    group: usize,
+    shape: &'a [usize],
+}
+
+impl<'a> Blocks<'a> {
+    fn of(
+        format: &dyn BlockFormat,
+        head: usize,
+        bits: u32,
+        bytes: &'a [u8],
+        shape: &'a [usize],
+    ) -> Blocks<'a> {
+        Blocks {
+            bytes,
+            row_bytes: format.row_bytes(shape[1]).unwrap_or(0).max(1),
+            block_bytes: format.block_bytes(),
+            head,
+            bits: bits as usize,
+            group: format.block_len(),
+            shape,
+        }
+    }
+
+    /// Each block with the number of its elements.
+    fn each(&self) -> impl Iterator<Item = (&'a [u8], usize)> {
+        let (depth, group, size) = (self.shape[1], self.group, self.block_bytes);
+        let rows = self.bytes.chunks_exact(self.row_bytes);
+        rows.flat_map(move |row| {
+            let blocks = row.chunks(size).enumerate();
+            blocks.map(move |(index, block)| (block, group.min(depth - index * group)))
+        })
+    }
+
+    /// The numbers of all codes, in this type.
+    fn codes(&self, dtype: DType, number: impl Fn(u8) -> i64) -> Result<Vec<u8>, Error> {
+        // Codes of such groups lie as files have them.
+        if self.bits == dtype.bits() && self.group.is_multiple_of(2) && self.shape[1].is_multiple_of(2) {
+            let mut packed = Vec::with_capacity(self.bytes.len());
+            (self.each()).for_each(|(block, _)| packed.extend_from_slice(&block[self.head..]));
+            return Ok(packed);
+        }
+        let (mut numbers, mut codes) = (Vec::new(), Vec::new());
+        for (block, len) in self.each() {
+            codes.resize(len, 0);
+            unpack_into(self.bits, &block[self.head..], &mut codes);
+            numbers.extend(codes.iter().map(|code| number(*code)));
+        }
+        Ok(Tensor::from_i64(dtype, self.shape, &numbers)?.as_bytes().to_vec())
+    }
 }

@@ -3,7 +3,7 @@
 use bantam_tensor::DType;
 use bantam_tensor::NumberFormat;
 use bantam_tensor::formats::F16;
-use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups};
+use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups, inverse};
 
 use super::table_format::TableGroups;
 
@@ -104,9 +104,11 @@ impl GroupFormat {
             _ if grid.scale <= 0.0 => 0.0,
             GroupFormat::Integers(groups) => groups.code(x, grid) - grid.zero_point,
             GroupFormat::Table(table) => {
-                let x = x / grid.scale;
+                // As the encoder of blocks does it, to the same codes.
+                let x = x * inverse(grid.scale);
                 let [below, above] = table.around(x);
-                if x - below <= above - x { below } else { above }
+                let middle = below + (above - below) * 0.5;
+                if x > middle { above } else { below }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Groups of codes that stand for values of a table: one that is known beforehand, or one that is learned for each weight.
 
+use bantam_tensor::formats::blocks::{ScaleType, ScaledBlocks};
 use bantam_tensor::formats::{Codebook, F16};
-use bantam_tensor::{DType, FormatKind, NumberFormat, Tensor, TensorError, table_values};
-use rayon::prelude::*;
+use bantam_tensor::{FormatKind, NumberFormat, table_values};
 
 use super::rounded::GroupRows;
 use super::{GroupFormat, fit};
@@ -92,56 +92,14 @@ impl TableGroups {
         (self.values[0], self.values[self.values.len() - 1])
     }
 
-    /// Codes and scales (of 16 bits) of rows of `depth` numbers, each group over its largest magnitude.
-    ///
-    /// # Errors
-    /// When `values` are no rows of this length.
-    pub fn encode(&self, values: &[f32], depth: usize) -> Result<[Tensor; 2], TensorError> {
-        let middles: Vec<f32> = self
-            .values
-            .windows(2)
-            .map(|pair| pair[0] + (pair[1] - pair[0]) * 0.5)
-            .collect();
-        let row = |row: &[f32]| {
-            let (mut codes, mut scales) = (vec![0u8; depth], Vec::with_capacity(depth.div_ceil(self.len)));
-            let mut scaled = vec![0f32; self.len];
-            for (group, codes) in row.chunks(self.len).zip(codes.chunks_mut(self.len)) {
-                let largest = group.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-                let scale = F16.decode(F16.encode(largest / self.unit));
-                // A group of zeros has no scale.
-                scales.push(if scale > 0.0 { scale } else { 1.0 });
-                let by = if scale > 0.0 { scale } else { f32::INFINITY };
-                let scaled = &mut scaled[..group.len()];
-                scaled
-                    .iter_mut()
-                    .zip(group)
-                    .for_each(|(scaled, x)| *scaled = x / by);
-                // Value by value: elements side by side.
-                for middle in &middles {
-                    codes
-                        .iter_mut()
-                        .zip(&*scaled)
-                        .for_each(|(code, x)| *code += u8::from(x > middle));
-                }
-            }
-            (codes, scales)
-        };
-        let rows: Vec<(Vec<u8>, Vec<f32>)> = values.par_chunks(depth.max(1)).map(row).collect();
-        let shape = [rows.len(), depth];
-        let codes: Vec<u8> = rows.iter().flat_map(|(codes, _)| codes).copied().collect();
-        let codes = match self.bits > 4 {
-            true => Tensor::from_raw(DType::U8, &shape, &codes)?,
-            false => Tensor::from_raw(DType::U4, &shape, &pairs(&codes))?,
-        };
-        let scales: Vec<f64> = rows
-            .iter()
-            .flat_map(|(_, scales)| scales)
-            .map(|scale| f64::from(*scale))
-            .collect();
-        Ok([
-            codes,
-            Tensor::from_f64(DType::F16, &[shape[0], depth.div_ceil(self.len)], &scales)?,
-        ])
+    /// The table as a format of numbers: a code is the place of a value.
+    pub fn codebook(&self) -> Codebook {
+        Codebook::of_values(self.name, self.values.clone())
+    }
+
+    /// What a row is made of, in terms of `codebook`, which [`TableGroups::codebook`] gives.
+    pub fn blocks<'a>(&self, codebook: &'a Codebook) -> ScaledBlocks<'a> {
+        ScaledBlocks::new(codebook, self.len, ScaleType::F16)
     }
 
     /// The values on either side of a number, which may be one; beyond the ends that end.
@@ -188,12 +146,4 @@ impl GroupFormat {
             ..table.clone()
         }))
     }
-}
-
-/// Codes of 4 bits, two in a byte, the first in its low half (ONNX, `TensorProto.raw_data`).
-fn pairs(codes: &[u8]) -> Vec<u8> {
-    codes
-        .chunks(2)
-        .map(|pair| pair[0] | pair.get(1).copied().unwrap_or(0) << 4)
-        .collect()
 }
