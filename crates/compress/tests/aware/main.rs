@@ -336,6 +336,10 @@ fn low_widths_are_for_what_products_inside_read() {
         ("fc_w", DType::I8),
     ];
     assert_eq!(types(&baked.plan), expected);
+    // What stands between is no news to users.
+    let kept = baked.plan.decisions.iter().filter(|it| it.action == Action::Keep);
+    let mut kept = kept.map(|decision| decision.site.name());
+    assert!(kept.all(|name| !name.ends_with("_factor")));
     // The sum reads what is not rounded.
     let sum = baked
         .graph

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bantam_graph::{Node, NodeId, ValueId};
+use bantam_graph::ops::Unary;
+use bantam_graph::{Node, NodeId, Op, ValueId};
 use bantam_tensor::{DType, QParams};
 
 use super::sites::{ActivationGroup, Finder, WeightSite};
@@ -69,11 +70,19 @@ impl Finder<'_> {
                 true
             }
             (Site::Input { value, .. }, Action::DequantizeApart(_)) => standing.values.contains(value),
+            // What `branch_off` put there is not in the result.
+            (Site::Node(name), Action::Keep) => !self.is_branch(standing, name),
             _ => true,
         };
         if stands {
             standing.decisions.push(decision);
         }
+    }
+
+    /// Whether the node of this name gives products a value of their own.
+    fn is_branch(&self, standing: &Standing<'_>, name: &str) -> bool {
+        let producer = (standing.names.get(name)).and_then(|value| self.producers[value.index()]);
+        producer.is_some_and(|id| matches!(self.graph.node(id).op, Op::Unary(Unary::Identity)))
     }
 
     /// Parameters of a value, if it becomes codes: where the target does not multiply in integers, those that are moved need

@@ -115,7 +115,7 @@ pub(super) struct Finder<'a> {
     edges: BTreeSet<NodeId>,
     pub(super) widths: Widths,
     pub(super) placement: &'a Placement,
-    producers: Vec<Option<NodeId>>,
+    pub(super) producers: Vec<Option<NodeId>>,
 }
 
 impl Finder<'_> {

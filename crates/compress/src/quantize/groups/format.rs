@@ -1,9 +1,8 @@
 //! What groups are made of: integers with a scale, or values of a table with one.
 
-use bantam_tensor::DType;
-use bantam_tensor::NumberFormat;
 use bantam_tensor::formats::F16;
 use bantam_tensor::formats::blocks::{GroupGrid, IntegerGroups, inverse};
+use bantam_tensor::{DType, NumberFormat};
 
 use super::table_format::TableGroups;
 
